@@ -1,0 +1,28 @@
+"""What the environment says, read once, at start-up, here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Defaults below the command line's options: an option wins over the environment, which wins over these."""
+
+    source: str = "mock"
+    kernel: str = "auto"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read `MOCKEXPORT_SOURCE` and `MOCKEXPORT_KERNEL`; an empty value counts as unset."""
+        return cls(
+            source=environ.get("MOCKEXPORT_SOURCE") or cls.source,
+            kernel=environ.get("MOCKEXPORT_KERNEL") or cls.kernel,
+        )

@@ -1,0 +1,38 @@
+"""The one idea that carries the whole: a Source is anything that has exports."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from mockexport.catalog import Download
+
+__all__ = ["Chunks", "Source"]
+
+Chunks: TypeAlias = Generator[bytes, None, None]
+"""The bytes of a CSV, cut anywhere. Close it to let go of what is behind it."""
+
+
+class Source(Protocol):
+    """Anything that has exports. Safe to share between threads, and small when pickled.
+
+    All methods raise `NotFoundError` for unknown ids, `UnreachableError` and `NotAuthorisedError` where there is
+    something to reach, and `UntrustedDataError` for answers that make no sense.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user called it: `mock`, a folder, a URL."""
+
+    def exports(self) -> Sequence[str]:
+        """Return the ids of the exports."""
+
+    def downloads(self, export: str) -> Sequence[Download]:
+        """Return the downloads of an export, in order."""
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        """Stream the bytes of a download's CSV, from byte `offset` on."""
+
+    def close(self) -> None:
+        """Let go of connections; the source may be used again afterwards."""

@@ -1,0 +1,288 @@
+/* The native tally as a Python type; the contract is contract.py, the reference reference.py. */
+
+#include <pyconfig.h>
+#ifndef Py_GIL_DISABLED /* free-threaded builds have no limited API before 3.15 */
+#define Py_LIMITED_API 0x030b0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "tally.h"
+
+static PyObject *contract; /* the module mockexport.tally.contract */
+
+typedef struct {
+    PyObject_HEAD
+    PyThread_type_lock lock; /* held while the tally is in use; taken or refused, never waited for */
+    int finished;
+    Tally tally;
+} NativeTally;
+
+static PyObject *problem_text(const Tally *t)
+{
+    if (t->problem < REASON_COUNT) {
+        PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
+        PyObject *reason = reasons ? PySequence_GetItem(reasons, (Py_ssize_t)t->problem) : NULL;
+        Py_XDECREF(reasons);
+        return reason;
+    }
+    if (t->problem == TOO_LONG)
+        return PyObject_CallMethod(contract, "too_long", "K", (unsigned long long)t->max_row_bytes);
+    if (t->problem == NO_HEADER)
+        return PyUnicode_FromString("empty body");
+    PyObject *times = PyDict_New();
+    if (!times)
+        return NULL;
+    for (int i = 0; i < HEADER_COLUMNS; i++) {
+        PyObject *name = PyBytes_FromString(COLUMN_NAMES[i]);
+        PyObject *n = PyLong_FromUnsignedLongLong(t->names_seen[i]);
+        const int wrong = !name || !n || PyDict_SetItem(times, name, n);
+        Py_XDECREF(name);
+        Py_XDECREF(n);
+        if (wrong) {
+            Py_DECREF(times);
+            return NULL;
+        }
+    }
+    PyObject *text = PyObject_CallMethod(contract, "header_problem", "O", times);
+    Py_DECREF(times);
+    return text;
+}
+
+static PyObject *raise_problem(const Tally *t)
+{
+    if (t->problem == NO_MEMORY)
+        return PyErr_NoMemory();
+    PyObject *text = problem_text(t);
+    PyObject *error = text ? PyObject_CallMethod(contract, "Malformed", "KO", (unsigned long long)t->problem_line, text)
+                           : NULL;
+    Py_XDECREF(text);
+    if (error) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+static int enter(NativeTally *self)
+{
+    if (!PyThread_acquire_lock(self->lock, NOWAIT_LOCK)) {
+        PyErr_SetString(PyExc_RuntimeError, "this tally is in use by another thread");
+        return -1;
+    }
+    if (self->finished) {
+        PyThread_release_lock(self->lock);
+        PyErr_SetString(PyExc_ValueError, "this tally has ended");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *native_feed(PyObject *object, PyObject *chunk)
+{
+    NativeTally *self = (NativeTally *)object;
+    Py_buffer view;
+    if (PyObject_GetBuffer(chunk, &view, PyBUF_SIMPLE))
+        return NULL;
+    PyObject *result = NULL;
+    if (!enter(self)) {
+        int failed;
+        Py_BEGIN_ALLOW_THREADS
+        const uint8_t *bytes = view.buf;
+        failed = view.len ? take_bytes(&self->tally, bytes, bytes + view.len) : 0;
+        Py_END_ALLOW_THREADS
+        self->finished = failed;
+        result = failed ? raise_problem(&self->tally) : Py_NewRef(Py_None);
+        PyThread_release_lock(self->lock);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *patients_dict(const Tally *t)
+{
+    PyObject *patients = PyDict_New();
+    for (uint64_t i = 0; patients && i < t->pairs.used; i++) {
+        const Entry *entry = &t->pairs.entries[i];
+        PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&t->pairs, entry),
+                                                 (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);
+        PyObject *type = PyUnicode_DecodeUTF8((const char *)entry_type(&t->pairs, entry),
+                                              (Py_ssize_t)(entry->key.lengths >> 32), NULL);
+        PyObject *n = PyLong_FromUnsignedLongLong(entry->count);
+        PyObject *types = patient ? PyDict_GetItemWithError(patients, patient) : NULL;
+        int failed = !patient || !type || !n || PyErr_Occurred();
+        if (!failed && types) {
+            failed = PyDict_SetItem(types, type, n);
+        } else if (!failed) {
+            types = PyDict_New();
+            failed = !types || PyDict_SetItem(types, type, n) || PyDict_SetItem(patients, patient, types);
+            Py_XDECREF(types);
+        }
+        Py_XDECREF(patient);
+        Py_XDECREF(type);
+        Py_XDECREF(n);
+        if (failed)
+            Py_CLEAR(patients);
+    }
+    return patients;
+}
+
+static PyObject *left_out_dict(const Tally *t)
+{
+    PyObject *left_out = PyDict_New();
+    PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
+    int failed = !left_out || !reasons;
+    for (int i = 0; i < REASON_COUNT && !failed; i++) {
+        if (!t->left_out[i])
+            continue;
+        PyObject *reason = PySequence_GetItem(reasons, i);
+        PyObject *n = PyLong_FromUnsignedLongLong(t->left_out[i]);
+        failed = !reason || !n || PyDict_SetItem(left_out, reason, n);
+        Py_XDECREF(reason);
+        Py_XDECREF(n);
+    }
+    Py_XDECREF(reasons);
+    if (failed)
+        Py_CLEAR(left_out);
+    return left_out;
+}
+
+static PyObject *native_finish(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    NativeTally *self = (NativeTally *)object;
+    if (enter(self))
+        return NULL;
+    self->finished = 1;
+    PyObject *result = NULL;
+    if (take_end(&self->tally)) {
+        raise_problem(&self->tally);
+    } else {
+        PyObject *patients = patients_dict(&self->tally);
+        PyObject *left_out = patients ? left_out_dict(&self->tally) : NULL;
+        if (left_out)
+            result = PyObject_CallMethod(contract, "Tallied", "OO", patients, left_out);
+        Py_XDECREF(patients);
+        Py_XDECREF(left_out);
+    }
+    tally_free(&self->tally);
+    PyThread_release_lock(self->lock);
+    return result;
+}
+
+static PyObject *native_rows(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(((NativeTally *)object)->tally.rows);
+}
+
+static void native_dealloc(PyObject *object)
+{
+    NativeTally *self = (NativeTally *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    tally_free(&self->tally);
+    if (self->lock)
+        PyThread_free_lock(self->lock);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"skip", "max_row_bytes", "instructions", NULL};
+    int skip = 0;
+    unsigned long long max_row_bytes = 1 << 20;
+    const char *instructions = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pKz", names, &skip, &max_row_bytes, &instructions))
+        return NULL;
+    TakeRows rows = take_rows(instructions);
+    if (instructions && !rows) {
+        PyErr_Format(PyExc_ValueError, "no instruction set '%s' on this machine", instructions);
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    NativeTally *self = (NativeTally *)allocate(type, 0);
+    if (!self)
+        return NULL;
+    self->lock = PyThread_allocate_lock();
+    if (tally_init(&self->tally, skip, max_row_bytes, rows) || !self->lock) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static PyMethodDef native_methods[] = {
+    {"feed", native_feed, METH_O, PyDoc_STR("Take in the next bytes, cut anywhere.")},
+    {"finish", native_finish, METH_NOARGS, PyDoc_STR("Say that the body has ended, and return what was counted.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef native_attributes[] = {
+    {"rows", native_rows, NULL, PyDoc_STR("Rows read so far, malformed ones included, the header not."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot native_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Counts the records of one CSV body; the contract is mockexport.tally.contract.Tally.")},
+    {Py_tp_new, (void *)native_new},
+    {Py_tp_dealloc, (void *)native_dealloc},
+    {Py_tp_methods, native_methods},
+    {Py_tp_getset, native_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec native_spec = {
+    .name = "mockexport.tally._native.NativeTally",
+    .basicsize = sizeof(NativeTally),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = native_slots,
+};
+
+static int module_exec(PyObject *module)
+{
+    contract = PyImport_ImportModule("mockexport.tally.contract");
+    if (!contract)
+        return -1;
+    PyObject *type = PyType_FromModuleAndSpec(module, &native_spec, NULL);
+    if (!type || PyModule_AddObjectRef(module, "NativeTally", type)) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    Py_DECREF(type);
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names && i < sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS; i++) {
+        if (!take_rows(INSTRUCTION_SETS[i]))
+            continue;
+        PyObject *name = PyUnicode_FromString(INSTRUCTION_SETS[i]);
+        if (!name || PyList_Append(names, name))
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    PyObject *tuple = names ? PyList_AsTuple(names) : NULL;
+    const int failed = !tuple || PyModule_AddObjectRef(module, "INSTRUCTION_SETS", tuple);
+    Py_XDECREF(names);
+    Py_XDECREF(tuple);
+    return failed ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "mockexport.tally._native",
+    .m_doc = PyDoc_STR("The native tally. INSTRUCTION_SETS names those that this processor has, the best one first."),
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

@@ -1,0 +1,21 @@
+from typing import Final
+
+from mockexport.tally.contract import Tallied
+
+INSTRUCTION_SETS: Final[tuple[str, ...]]
+"""What this processor has of the instruction sets that there is code for, the best one first."""
+
+class NativeTally:
+    """The native tally; the contract is `mockexport.tally.contract.Tally`, with any buffer for bytes.
+
+    `instructions` takes one of `INSTRUCTION_SETS` in place of the best one. Raises RuntimeError when two threads use
+    one tally at the same time.
+    """
+
+    def __new__(
+        cls, *, skip: bool = False, max_row_bytes: int = ..., instructions: str | None = None
+    ) -> NativeTally: ...
+    @property
+    def rows(self) -> int: ...
+    def feed(self, chunk: bytes, /) -> None: ...
+    def finish(self) -> Tallied: ...

@@ -1,0 +1,101 @@
+"""What both tallies promise: the same counts, or the same error, however the bytes are cut into chunks.
+
+The rules for rows, and the names of the reasons, are those of docs/wire.md ("Bad data"). How each rule is applied:
+
+- A row ends at an LF outside quotes, or at the end of the body; one CR before that belongs to the line end.
+- An empty line between rows is no row. A UTF-8 byte order mark at the very start is no data.
+- A quote may open a field, and is doubled inside it; anywhere else it makes the row malformed, and that row then ends
+  at the next LF. A quote that is never closed takes in all that follows.
+- A row that is wrong in several ways is counted under the first reason in the order of `REASONS`.
+- A line number is the line of the body, from 1, on which the row starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "COLUMNS",
+    "MAX_ROW_BYTES",
+    "REASONS",
+    "Malformed",
+    "Tallied",
+    "Tally",
+    "header_problem",
+    "too_long",
+]
+
+COLUMNS = (b"patient_id", b"event_time", b"event_type", b"value")
+"""The columns that a header must name, once each, in whatever order, among others."""
+
+REASONS = (
+    "bad quote",
+    "too few fields",
+    "too many fields",
+    "empty patient_id",
+    "empty event_type",
+    "patient_id is not UTF-8",
+    "event_type is not UTF-8",
+)
+"""Why a row is malformed, in the order in which it is judged."""
+
+MAX_ROW_BYTES = 1 << 20
+"""The longest row that is taken in; a longer one (a body without line ends, say) ends the tally."""
+
+
+class Malformed(Exception):  # noqa: N818 - it names a state of the data, and is always turned into UntrustedDataError
+    """A body that can't be counted: the line, from 1, and the reason."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(line, reason)
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"
+
+
+class Tallied(NamedTuple):
+    """What a tally found: records by patient and type, and malformed rows left out by reason."""
+
+    patients: dict[str, dict[str, int]]
+    left_out: dict[str, int]
+
+
+class Tally(Protocol):
+    """Counts the records of one CSV body by patient and type, as its bytes arrive.
+
+    `skip` says what a malformed row does: it is left out and counted by reason, or (the default) it ends the tally.
+    A missing or doubled column, an empty body and a row longer than `max_row_bytes` always end it. After an error the
+    tally is of no further use.
+    """
+
+    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES) -> None: ...
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far, malformed ones included, the header not."""
+
+    def feed(self, chunk: bytes, /) -> None:
+        """Take in the next bytes, cut anywhere. Raises Malformed."""
+
+    def finish(self) -> Tallied:
+        """Say that the body has ended, and return what was counted. Raises Malformed."""
+
+
+def header_problem(times: Mapping[bytes, int]) -> str | None:
+    """Judge a header by how often it names each column; None when it is sound."""
+    for column in COLUMNS:
+        if times[column] == 0:
+            return f"no column {column.decode()} in the header"
+        if times[column] > 1:
+            return f"column {column.decode()} stands twice in the header"
+    return None
+
+
+def too_long(limit: int) -> str:
+    """Name the problem of a row of more than `limit` bytes."""
+    return f"row longer than {limit} bytes"

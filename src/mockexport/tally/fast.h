@@ -1,0 +1,187 @@
+/* The fast path: which instruction sets there are, and the one that this processor gets. */
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && (defined(__GNUC__) || defined(__clang__))
+#define FAST_PATH 1
+
+#define BATCH 32
+#define COUNT(mask) ((uint64_t)__builtin_popcountll(mask))
+#define LOWEST(mask) ((uint64_t)__builtin_ctzll(mask))
+#define PREFETCH(p) __builtin_prefetch(p)
+
+typedef struct {
+    uint64_t comma, line_feed, quote;
+} Masks;
+
+/* Rows whose keys are known and not yet counted, one a line. A long key has its fields beside it. */
+typedef struct {
+    unsigned used;
+    Key keys[BATCH];
+    const uint8_t *patients[BATCH], *types[BATCH];
+} Batch;
+
+__attribute__((noinline)) static int count_batch(Tally *t, Batch *batch)
+{
+    Pairs *pairs = &t->pairs;
+    uint32_t numbers[BATCH];
+    for (unsigned i = 0; i < batch->used; i++) {
+        numbers[i] = pairs->slots[batch->keys[i].hash & pairs->mask];
+        PREFETCH(&pairs->entries[numbers[i]]);
+    }
+    for (unsigned i = 0; i < batch->used; i++) {
+        const Key *key = &batch->keys[i];
+        Entry *entry = numbers[i] ? &pairs->entries[numbers[i] - 1] : NULL;
+        t->rows++;
+        if (entry && is_short(key->lengths) && same_short(&entry->key, key)) {
+            entry->count++;
+            continue;
+        }
+        const int is_inline = is_short(key->lengths);
+        if (count_key(t, key, is_inline ? (const uint8_t *)key->patient : batch->patients[i],
+                      is_inline ? (const uint8_t *)key->type : batch->types[i], t->line + i))
+            return -1;
+    }
+    t->line += batch->used;
+    t->row_line = t->line;
+    batch->used = 0;
+    return 0;
+}
+
+/* Eight bytes at a time, with plain arithmetic: bit i of the result tells whether byte i is `byte`. */
+static inline uint64_t bytes_equal_8(uint64_t word, uint8_t byte)
+{
+    const uint64_t low_bits = 0x7f7f7f7f7f7f7f7fu;
+    uint64_t x = word ^ (0x0101010101010101u * byte);
+    uint64_t zero = ~(((x & low_bits) + low_bits) | x | low_bits); /* 0x80 where x has a zero byte, exactly */
+    return ((zero >> 7) * 0x0102040810204080u) >> 56;
+}
+
+static inline Masks masks_plain(const uint8_t *p)
+{
+    Masks masks = {0, 0, 0};
+    for (int i = 0; i < 8; i++) {
+        uint64_t word = load_8(p + 8 * i);
+        masks.comma |= bytes_equal_8(word, ',') << (8 * i);
+        masks.line_feed |= bytes_equal_8(word, '\n') << (8 * i);
+        masks.quote |= bytes_equal_8(word, '"') << (8 * i);
+    }
+    return masks;
+}
+
+static inline uint64_t select_plain(uint64_t mask, uint64_t k)
+{
+    while (k--)
+        mask &= mask - 1;
+    return mask & -mask;
+}
+
+#if !defined(__x86_64__)
+#define NAME(x) x##_plain
+#define TARGET
+#define MASKS masks_plain
+#define SELECT select_plain
+#include "rows.h"
+
+static TakeRows take_rows(const char *name)
+{
+    return !name || !strcmp(name, "plain") ? rows_plain : NULL;
+}
+static const char *const INSTRUCTION_SETS[] = {"plain"};
+
+#else
+#include <immintrin.h>
+
+static inline uint64_t equal_sse2(const __m128i *v, char byte)
+{
+    const __m128i wanted = _mm_set1_epi8(byte);
+    uint64_t mask = 0;
+    for (int i = 0; i < 4; i++)
+        mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[i], wanted)) << (16 * i);
+    return mask;
+}
+
+static inline Masks masks_sse2(const uint8_t *p)
+{
+    __m128i v[4];
+    memcpy(v, p, sizeof v);
+    Masks masks = {equal_sse2(v, ','), equal_sse2(v, '\n'), equal_sse2(v, '"')};
+    return masks;
+}
+
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx2,bmi,bmi2,lzcnt,popcnt")))
+
+AVX2 static inline uint64_t equal_avx2(__m256i low, __m256i high, char byte)
+{
+    const __m256i wanted = _mm256_set1_epi8(byte);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, wanted)) |
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)) << 32;
+}
+
+AVX2 static inline Masks masks_avx2(const uint8_t *p)
+{
+    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+    Masks masks = {equal_avx2(low, high, ','), equal_avx2(low, high, '\n'), equal_avx2(low, high, '"')};
+    return masks;
+}
+
+AVX512 static inline Masks masks_avx512(const uint8_t *p)
+{
+    __m512i v = _mm512_loadu_si512(p);
+    Masks masks = {
+        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(',')),
+        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\n')),
+        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')),
+    };
+    return masks;
+}
+
+#define NAME(x) x##_plain
+#define TARGET
+#define MASKS masks_plain
+#define SELECT select_plain
+#include "rows.h"
+
+#define NAME(x) x##_sse2
+#define TARGET
+#define MASKS masks_sse2
+#define SELECT select_plain
+#include "rows.h"
+
+#define NAME(x) x##_avx2
+#define TARGET AVX2
+#define MASKS masks_avx2
+#define SELECT(mask, k) _pdep_u64(1ull << (k), mask)
+#include "rows.h"
+
+#define NAME(x) x##_avx512
+#define TARGET AVX512
+#define MASKS masks_avx512
+#define SELECT(mask, k) _pdep_u64(1ull << (k), mask)
+#include "rows.h"
+
+static TakeRows take_rows(const char *name)
+{
+    __builtin_cpu_init();
+    const int bmi = __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    const int avx2 = bmi && __builtin_cpu_supports("avx2");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+    if (!name)
+        return avx512 ? rows_avx512 : avx2 ? rows_avx2 : rows_sse2;
+    if (!strcmp(name, "avx512"))
+        return avx512 ? rows_avx512 : NULL;
+    if (!strcmp(name, "avx2"))
+        return avx2 ? rows_avx2 : NULL;
+    return !strcmp(name, "sse2") ? rows_sse2 : !strcmp(name, "plain") ? rows_plain : NULL;
+}
+static const char *const INSTRUCTION_SETS[] = {"avx512", "avx2", "sse2", "plain"}; /* the best one first */
+#endif
+
+#else /* another compiler, or big-endian: the careful path alone */
+static TakeRows take_rows(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+static const char *const INSTRUCTION_SETS[] = {"plain"};
+#endif

@@ -1,0 +1,114 @@
+/* The fast path, written once and compiled once for each instruction set: _native.c includes this file with
+
+     NAME(x)      x with the instruction set's name behind it
+     TARGET       the attribute that lets the compiler use it
+     MASKS(p)     the 64 bytes at p as three bit masks: where a comma, a line feed, a quote stands (bit 0 is p[0])
+     SELECT(m, k) a mask with the k-th set bit of m alone
+
+   A row is taken when it holds no quotes and as many commas as the header; anything else is left to the careful path,
+   a row at a time. Rows are gathered into a batch, so that looking one up in the table overlaps with the others. */
+
+/* A row that doesn't end within 64 bytes, or with a key field of more than 16. Returns where the next one begins, or NULL
+   to leave it to the careful path. */
+TARGET static const uint8_t *NAME(long_row)(const Tally *t, Batch *batch, const uint8_t *row, const uint8_t *end)
+{
+    const uint64_t columns[2] = {t->patient_column, t->type_column};
+    const uint8_t *starts[2] = {row, row}, *stops[2] = {row, row};
+    uint64_t commas = 0; /* seen so far */
+    for (const uint8_t *p = row; end - p >= 64; p += 64) {
+        Masks masks = MASKS(p);
+        uint64_t row_end = masks.line_feed & -masks.line_feed;
+        uint64_t within = row_end - 1; /* all bits, when the row doesn't end here */
+        if (masks.quote & within)
+            return NULL;
+        uint64_t cuts = (masks.comma & within) | row_end;
+        uint64_t seen = COUNT(cuts);
+        for (int f = 0; f < 2; f++) {
+            uint64_t stop = columns[f] - commas; /* the cut that ends the field; the one before it begins it */
+            if (stop - 1 < seen)
+                starts[f] = p + LOWEST(SELECT(cuts, stop - 1)) + 1;
+            if (stop < seen)
+                stops[f] = p + LOWEST(SELECT(cuts, stop));
+        }
+        commas += seen;
+        if (!row_end)
+            continue;
+        const uint8_t *line_feed = p + LOWEST(row_end);
+        if (commas != t->columns || (uint64_t)(line_feed - row) > t->max_row_bytes)
+            return NULL;
+        for (int f = 0; f < 2; f++)
+            if (stops[f] == line_feed && stops[f] > starts[f] && stops[f][-1] == '\r')
+                stops[f]--;
+        if (starts[0] == stops[0] || starts[1] == stops[1])
+            return NULL;
+        batch->patients[batch->used] = starts[0];
+        batch->types[batch->used] = starts[1];
+        batch->keys[batch->used++] =
+            make_key(starts[0], (uint64_t)(stops[0] - starts[0]), starts[1], (uint64_t)(stops[1] - starts[1]));
+        return line_feed + 1;
+    }
+    return NULL;
+}
+
+/* Count rows from `p`, where one begins; return where the first one begins that is left to the careful path. */
+TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_t *end)
+{
+    Batch batch;
+    batch.used = 0;
+    const uint64_t patient_column = t->patient_column, type_column = t->type_column, columns = t->columns;
+    const int key_is_last = patient_column == columns - 1 || type_column == columns - 1;
+    const uint32_t *slots = t->pairs.slots;
+    uint64_t mask = t->pairs.mask;
+
+    while (end - p >= 64 + SHORT_FIELD) { /* a field may be loaded from the row's last byte on */
+        Masks masks = MASKS(p);
+        uint64_t row_end = masks.line_feed & -masks.line_feed;
+        uint64_t within = row_end - 1;
+        uint64_t cuts = (masks.comma & within) | row_end;
+        if (row_end && !(masks.quote & within) && COUNT(cuts) == columns) {
+            uint64_t begins = cuts << 1 | 1;
+            uint64_t patient = LOWEST(SELECT(begins, patient_column)), patient_end = LOWEST(SELECT(cuts, patient_column));
+            uint64_t type = LOWEST(SELECT(begins, type_column)), type_end = LOWEST(SELECT(cuts, type_column));
+            uint64_t length = LOWEST(row_end);
+            if (key_is_last && length && p[length - 1] == '\r') {
+                patient_end -= patient_end == length && patient_end > patient;
+                type_end -= type_end == length && type_end > type;
+            }
+            uint64_t patient_length = patient_end - patient, type_length = type_end - type;
+            if (((patient_length - 1) | (type_length - 1)) < SHORT_FIELD) {
+                Key *key = &batch.keys[batch.used++];
+                key->patient[0] = load_8(p + patient) & LOW_BYTES_OF_16[patient_length];
+                key->patient[1] = load_8(p + patient + 8) & HIGH_BYTES_OF_16[patient_length];
+                key->type[0] = load_8(p + type) & LOW_BYTES_OF_16[type_length];
+                key->type[1] = load_8(p + type + 8) & HIGH_BYTES_OF_16[type_length];
+                key->lengths = field_lengths(patient_length, type_length);
+                key->hash = hash_short(key);
+                PREFETCH(&slots[key->hash & mask]);
+                p += length + 1;
+            } else {
+                const uint8_t *next = NAME(long_row)(t, &batch, p, end);
+                if (!next)
+                    break;
+                p = next;
+            }
+        } else {
+            const uint8_t *next = row_end ? NULL : NAME(long_row)(t, &batch, p, end);
+            if (!next)
+                break;
+            p = next;
+        }
+        if (batch.used == BATCH) {
+            if (count_batch(t, &batch))
+                return p;
+            slots = t->pairs.slots;
+            mask = t->pairs.mask;
+        }
+    }
+    count_batch(t, &batch);
+    return p;
+}
+
+#undef NAME
+#undef TARGET
+#undef MASKS
+#undef SELECT

@@ -1,0 +1,327 @@
+/* The native tally, free of Python: what it knows between two chunks, and the careful path.
+
+   Most rows are taken by the fast path (fast.h), 64 bytes at a time. Whatever that leaves (quotes, mistakes, rows cut by
+   the end of a chunk) goes through the state machine here, which can stop behind any byte and go on with the next chunk.
+   The counts are kept by pairs.h. The rules are those of contract.py. */
+
+#include "pairs.h"
+
+enum state { FIELD_START, PLAIN, QUOTED, QUOTE_IN_QUOTED, CR_BEHIND_QUOTE, BAD_QUOTE };
+
+/* The first seven are the rows' REASONS of contract.py, in that order. */
+enum problem {
+    NOT_QUOTED_RIGHT,
+    TOO_FEW_FIELDS,
+    TOO_MANY_FIELDS,
+    EMPTY_PATIENT,
+    EMPTY_TYPE,
+    PATIENT_NOT_UTF8,
+    TYPE_NOT_UTF8,
+    REASON_COUNT,
+    TOO_LONG = REASON_COUNT,
+    WRONG_HEADER,
+    NO_HEADER,
+    NO_MEMORY,
+    NO_PROBLEM,
+};
+
+#define HEADER_COLUMNS 4
+static const char *const COLUMN_NAMES[HEADER_COLUMNS] = {"patient_id", "event_time", "event_type", "value"};
+
+typedef struct {
+    uint8_t *bytes;
+    uint64_t length, room;
+} Text;
+
+typedef struct Tally Tally;
+typedef const uint8_t *(*TakeRows)(Tally *, const uint8_t *, const uint8_t *);
+
+struct Tally {
+    TakeRows take_rows;      /* the fast path for this processor, or NULL */
+    int skip;
+    uint64_t max_row_bytes;
+
+    uint64_t columns; /* 0 until the header has come */
+    uint64_t patient_column, type_column;
+    uint64_t names_seen[HEADER_COLUMNS];
+
+    enum state state;
+    unsigned mark_bytes; /* of the byte order mark seen so far; 3 once the start is past */
+    uint64_t line, row_line, row_bytes, column;
+    int cr; /* the last byte of a plain field was a CR */
+    Text patient, type; /* the key fields of the current row; while in the header, `patient` takes every name */
+
+    Pairs pairs;
+    uint64_t rows, left_out[REASON_COUNT];
+    enum problem problem;
+    uint64_t problem_line;
+};
+
+static int fail(Tally *t, enum problem problem, uint64_t line)
+{
+    t->problem = problem;
+    t->problem_line = line;
+    return -1;
+}
+
+/* A row that can't be counted: left out or the end, as the caller of the tally chose. */
+static int malformed(Tally *t, enum problem reason, uint64_t line)
+{
+    if (!t->skip)
+        return fail(t, reason, line);
+    t->left_out[reason]++;
+    return 0;
+}
+
+/* Count a record by its key; the key fields are sound but for their encoding. */
+static int count_key(Tally *t, const Key *key, const uint8_t *patient, const uint8_t *type, uint64_t line)
+{
+    uint64_t slot = find_slot(&t->pairs, key, patient, type);
+    if (t->pairs.slots[slot]) {
+        t->pairs.entries[t->pairs.slots[slot] - 1].count++;
+        return 0;
+    }
+    if (!is_utf8(patient, (uint32_t)key->lengths))
+        return malformed(t, PATIENT_NOT_UTF8, line);
+    if (!is_utf8(type, key->lengths >> 32))
+        return malformed(t, TYPE_NOT_UTF8, line);
+    return pairs_add(&t->pairs, *key, patient, type, 1) ? fail(t, NO_MEMORY, line) : 0;
+}
+
+#include "fast.h"
+
+static int keep(Tally *t, const uint8_t *bytes, uint64_t length)
+{
+    Text *text;
+    if (!t->columns || t->column == t->patient_column)
+        text = &t->patient;
+    else if (t->column == t->type_column)
+        text = &t->type;
+    else
+        return 0;
+    if (text->length + length > text->room) {
+        uint64_t room = 2 * (text->length + length) + 64;
+        uint8_t *larger = realloc(text->bytes, room);
+        if (!larger)
+            return fail(t, NO_MEMORY, t->row_line);
+        text->bytes = larger;
+        text->room = room;
+    }
+    if (length)
+        memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    return 0;
+}
+
+static void end_field(Tally *t)
+{
+    if (!t->columns) {
+        for (int i = 0; i < HEADER_COLUMNS; i++) {
+            if (t->patient.length != strlen(COLUMN_NAMES[i]) ||
+                memcmp(t->patient.bytes, COLUMN_NAMES[i], t->patient.length))
+                continue;
+            t->names_seen[i]++;
+            if (i == 0)
+                t->patient_column = t->column;
+            else if (i == 2)
+                t->type_column = t->column;
+        }
+        t->patient.length = 0;
+    }
+    t->column++;
+    t->cr = 0;
+    t->state = FIELD_START;
+}
+
+static int take_row(Tally *t, int bad_quote)
+{
+    if (!t->columns) {
+        if (bad_quote)
+            return fail(t, NOT_QUOTED_RIGHT, t->row_line);
+        for (int i = 0; i < HEADER_COLUMNS; i++)
+            if (t->names_seen[i] != 1)
+                return fail(t, WRONG_HEADER, t->row_line);
+        t->columns = t->column;
+        return 0;
+    }
+    t->rows++;
+    if (bad_quote)
+        return malformed(t, NOT_QUOTED_RIGHT, t->row_line);
+    if (t->column != t->columns)
+        return malformed(t, t->column < t->columns ? TOO_FEW_FIELDS : TOO_MANY_FIELDS, t->row_line);
+    if (!t->patient.length)
+        return malformed(t, EMPTY_PATIENT, t->row_line);
+    if (!t->type.length)
+        return malformed(t, EMPTY_TYPE, t->row_line);
+    Key key = make_key(t->patient.bytes, t->patient.length, t->type.bytes, t->type.length);
+    return count_key(t, &key, t->patient.bytes, t->type.bytes, t->row_line);
+}
+
+/* A line feed outside quotes, or the end of the body. */
+static int end_row(Tally *t)
+{
+    if (t->row_bytes > t->max_row_bytes)
+        return fail(t, TOO_LONG, t->row_line);
+    const int empty_line = t->row_bytes == 0 || (t->row_bytes == 1 && t->cr);
+    if (!empty_line) {
+        const int bad_quote = t->state == BAD_QUOTE || t->state == QUOTED;
+        Text *text = !t->columns || t->column == t->patient_column ? &t->patient : &t->type;
+        if (t->cr && (!t->columns || t->column == t->patient_column || t->column == t->type_column))
+            text->length--;
+        end_field(t);
+        if (take_row(t, bad_quote))
+            return -1;
+    }
+    t->patient.length = t->type.length = 0;
+    t->column = t->row_bytes = 0;
+    t->cr = 0;
+    t->state = FIELD_START;
+    t->row_line = ++t->line;
+    return 0;
+}
+
+/* Go through the bytes until a row has ended or they are used up; return where that was, or NULL on a problem. */
+static const uint8_t *careful(Tally *t, const uint8_t *p, const uint8_t *end)
+{
+    while (p < end) {
+        const uint8_t *from = p;
+        int row_ends = 0;
+        switch (t->state) {
+        case FIELD_START:
+            if (*p == '"') {
+                t->state = QUOTED;
+                p++;
+                break;
+            }
+            t->state = PLAIN;
+            /* fall through */
+        case PLAIN:
+            while (p < end && *p != ',' && *p != '\n' && *p != '"')
+                p++;
+            if (p > from)
+                t->cr = p[-1] == '\r';
+            if (keep(t, from, (uint64_t)(p - from)))
+                return NULL;
+            if (p == end)
+                break;
+            if (*p == ',')
+                end_field(t);
+            else if (*p == '"')
+                t->state = BAD_QUOTE;
+            else
+                row_ends = 1;
+            p++;
+            break;
+        case QUOTED:
+            for (; p < end && *p != '"'; p++)
+                t->line += *p == '\n';
+            if (keep(t, from, (uint64_t)(p - from)))
+                return NULL;
+            if (p < end) {
+                t->state = QUOTE_IN_QUOTED;
+                p++;
+            }
+            break;
+        case QUOTE_IN_QUOTED:
+            if (*p == '"') {
+                if (keep(t, p, 1))
+                    return NULL;
+                t->state = QUOTED;
+            } else if (*p == ',') {
+                end_field(t);
+            } else if (*p == '\r') {
+                t->state = CR_BEHIND_QUOTE;
+            } else if (*p == '\n') {
+                row_ends = 1;
+            } else {
+                t->state = BAD_QUOTE;
+            }
+            p++;
+            break;
+        case CR_BEHIND_QUOTE:
+            if (*p == '\n') {
+                row_ends = 1;
+                p++;
+            } else {
+                t->state = BAD_QUOTE;
+            }
+            break;
+        case BAD_QUOTE:
+            while (p < end && *p != '\n')
+                p++;
+            if (p < end) {
+                row_ends = 1;
+                p++;
+            }
+            break;
+        }
+        t->row_bytes += (uint64_t)(p - from) - (uint64_t)row_ends;
+        if (row_ends)
+            return end_row(t) ? NULL : p;
+        if (t->row_bytes > t->max_row_bytes) {
+            fail(t, TOO_LONG, t->row_line);
+            return NULL;
+        }
+    }
+    return p;
+}
+
+static const uint8_t BYTE_ORDER_MARK[3] = {0xef, 0xbb, 0xbf};
+
+/* The bytes that began like a byte order mark are none: they are data. */
+static int no_byte_order_mark(Tally *t)
+{
+    const unsigned seen = t->mark_bytes;
+    t->mark_bytes = 3;
+    return careful(t, BYTE_ORDER_MARK, BYTE_ORDER_MARK + seen) ? 0 : -1;
+}
+
+static int take_bytes(Tally *t, const uint8_t *p, const uint8_t *end)
+{
+    while (t->mark_bytes < 3 && p < end) {
+        if (*p == BYTE_ORDER_MARK[t->mark_bytes]) {
+            t->mark_bytes++;
+            p++;
+        } else if (no_byte_order_mark(t)) {
+            return -1;
+        }
+    }
+    while (p < end) {
+        if (t->take_rows && t->columns && t->row_bytes == 0 && t->state == FIELD_START)
+            p = t->take_rows(t, p, end);
+        if (t->problem != NO_PROBLEM)
+            return -1;
+        p = careful(t, p, end);
+        if (!p)
+            return -1;
+    }
+    return 0;
+}
+
+static int take_end(Tally *t)
+{
+    if (t->mark_bytes < 3 && t->mark_bytes > 0 && no_byte_order_mark(t))
+        return -1;
+    if (t->row_bytes && end_row(t))
+        return -1;
+    return t->columns ? 0 : fail(t, NO_HEADER, 1);
+}
+
+static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, TakeRows rows)
+{
+    memset(t, 0, sizeof *t);
+    t->skip = skip;
+    t->max_row_bytes = max_row_bytes;
+    t->take_rows = max_row_bytes < 64 ? NULL : rows; /* the fast path doesn't measure rows of up to 64 bytes */
+    t->line = t->row_line = 1;
+    t->problem = NO_PROBLEM;
+    return pairs_grow(&t->pairs);
+}
+
+static void tally_free(Tally *t)
+{
+    pairs_free(&t->pairs);
+    free(t->patient.bytes);
+    free(t->type.bytes);
+    t->patient.bytes = t->type.bytes = NULL;
+}

@@ -1,0 +1,154 @@
+"""URL paths and JSON shapes: the one contract of client and server (docs/wire.md).
+
+`*_body` makes what the server sends, `read_*` reads what any such server sent. Every answer is wrapped in `data`. Times
+on the wire are naive ISO 8601 and mean UTC.
+"""
+
+from __future__ import annotations
+
+import string
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from mockexport.catalog import Download, parse_time
+from mockexport.errors import UntrustedDataError
+
+__all__ = [
+    "API",
+    "CSV_TYPE",
+    "download_body",
+    "download_path",
+    "export_body",
+    "export_path",
+    "exports_body",
+    "is_plain_id",
+    "read_download",
+    "read_export",
+    "read_exports",
+]
+
+API = "/api/export"
+CSV_TYPE = "text/csv; charset=utf-8"
+
+PLAIN_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
+PLAIN_ID_LENGTH = 128
+
+T = TypeVar("T")
+
+
+def export_path(export: str) -> str:
+    """Return the path of an export, relative to the server's root."""
+    return f"{API}/{quote(export, safe='')}"
+
+
+def download_path(export: str, download: str) -> str:
+    """Return the path of a download's metadata; its bytes are at `/data` below."""
+    return f"{export_path(export)}/{quote(download, safe='')}"
+
+
+def is_plain_id(text: str) -> bool:
+    """Tell whether an id can safely be a file's name: letters, digits, `-`, `_` and `.`, no dot in front."""
+    return 0 < len(text) <= PLAIN_ID_LENGTH and not text.startswith(".") and PLAIN_ID_CHARACTERS.issuperset(text)
+
+
+def exports_body(exports: list[str]) -> dict[str, Any]:
+    """Answer `GET /api/export`."""
+    return {"data": {"export_ids": exports}}
+
+
+def export_body(export: str, downloads: list[str]) -> dict[str, Any]:
+    """Answer `GET /api/export/{export_id}`."""
+    return {"data": {"id": export, "download_ids": downloads}}
+
+
+def download_body(download: Download) -> dict[str, Any]:
+    """Answer `GET /api/export/{export_id}/{download_id}`; what isn't declared is null."""
+    return {
+        "data": {
+            "id": download.id,
+            "rows": download.rows,
+            "event_types": download.event_types,
+            "patients": download.patients,
+            "start_time": naive_time(download.start_time),
+            "end_time": naive_time(download.end_time),
+        }
+    }
+
+
+def naive_time(time: datetime | None) -> str | None:
+    """Write a UTC time without its offset."""
+    return None if time is None else time.replace(tzinfo=None).isoformat()
+
+
+def read_exports(answer: object) -> list[str]:
+    """Read the answer of `GET /api/export`. Raises UntrustedDataError."""
+    return _texts(_data(answer), "export_ids")
+
+
+def read_export(answer: object) -> list[str]:
+    """Read the download ids out of the answer of `GET /api/export/{export_id}`. Raises UntrustedDataError."""
+    return _texts(_data(answer), "download_ids")
+
+
+def read_download(export: str, download: str, answer: object) -> Download:
+    """Read the answer of `GET /api/export/{export_id}/{download_id}`. Raises UntrustedDataError."""
+    data = _data(answer)
+    if data.get("id") != download:
+        raise UntrustedDataError(f"the metadata of download {download!r} names another one: {_short(data.get('id'))}")
+    rows = _optional(data, "rows", int)
+    if rows is not None and rows < 0:
+        raise UntrustedDataError(f"the metadata of download {download!r} declares {rows} rows")
+    return Download(
+        export=export,
+        id=download,
+        rows=rows,
+        event_types=_optional_texts(data, "event_types"),
+        patients=_optional_texts(data, "patients"),
+        start_time=_optional_time(data, "start_time"),
+        end_time=_optional_time(data, "end_time"),
+    )
+
+
+def _data(answer: object) -> dict[str, Any]:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, dict):
+        raise UntrustedDataError(f'the answer holds no object under "data": {_short(answer)}')
+    return data
+
+
+def _texts(data: dict[str, Any], key: str) -> list[str]:
+    texts = data.get(key)
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise UntrustedDataError(f"{key!r} is no list of names: {_short(texts)}")
+    if len(set(texts)) < len(texts):
+        raise UntrustedDataError(f"{key!r} names the same one twice: {_short(texts)}")
+    return texts
+
+
+def _optional(data: dict[str, Any], key: str, kind: type[T]) -> T | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise UntrustedDataError(f"{key!r} is not as expected: {_short(value)}")
+    return value
+
+
+def _optional_texts(data: dict[str, Any], key: str) -> tuple[str, ...] | None:
+    return None if data.get(key) is None else tuple(_texts(data, key))
+
+
+def _optional_time(data: dict[str, Any], key: str) -> datetime | None:
+    text = _optional(data, key, str)
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise UntrustedDataError(f"{key!r} is no ISO 8601 time: {_short(text)}") from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
