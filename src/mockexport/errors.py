@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+NAMES_SHOWN = 6
+
+
 class MockExportError(Exception):
     """The root of all expected errors; `str(error)` is the whole message."""
 
@@ -72,7 +75,7 @@ def no_such(kind: str, name: str, where: str, known: Sequence[str]) -> NotFoundE
     if near:
         hint = f"did you mean {near[0]!r}?"
     elif known:
-        hint = "it has " + ", ".join(known[:6]) + (", …" if len(known) > 6 else "")
+        hint = "it has " + ", ".join(known[:NAMES_SHOWN]) + (", …" if len(known) > NAMES_SHOWN else "")
     else:
         hint = "it has none"
     return NotFoundError(f"no {kind} {name!r} in {where}; {hint}")

@@ -45,7 +45,7 @@ def choose_kernels(wanted: str = "auto") -> Kernels:
         else:
             name = f"native ({tally.INSTRUCTION_SETS[0]})"
             return Kernels(name, tally.NativeTally, generator.NativeGenerator, releases_gil=True)
-    from mockexport.mock.reference import ReferenceGenerator  # noqa: PLC0415 - the native way does without
-    from mockexport.tally.reference import ReferenceTally  # noqa: PLC0415
+    from mockexport.mock.reference import ReferenceGenerator
+    from mockexport.tally.reference import ReferenceTally
 
     return Kernels("pure", ReferenceTally, ReferenceGenerator, releases_gil=False)

@@ -16,13 +16,13 @@ __all__ = ["Settings"]
 class Settings:
     """Defaults below the command line's options: an option wins over the environment, which wins over these."""
 
-    source: str = "mock"
-    kernel: str = "auto"
+    source: str
+    kernel: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read `MOCKEXPORT_SOURCE` and `MOCKEXPORT_KERNEL`; an empty value counts as unset."""
         return cls(
-            source=environ.get("MOCKEXPORT_SOURCE") or cls.source,
-            kernel=environ.get("MOCKEXPORT_KERNEL") or cls.kernel,
+            source=environ.get("MOCKEXPORT_SOURCE") or "mock",
+            kernel=environ.get("MOCKEXPORT_KERNEL") or "auto",
         )

@@ -7,12 +7,15 @@ on the wire are naive ISO 8601 and mean UTC.
 from __future__ import annotations
 
 import string
-from datetime import datetime
-from typing import Any, TypeVar
+import textwrap
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from mockexport.catalog import Download, parse_time
 from mockexport.errors import UntrustedDataError
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "API",
@@ -150,5 +153,4 @@ def _optional_time(data: dict[str, Any], key: str) -> datetime | None:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return textwrap.shorten(repr(value), width=60, placeholder=" …")

@@ -59,12 +59,24 @@ static int read_number(PyObject *object, const char *attribute, double *number)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+static int read_integer(PyObject *object, const char *attribute, int64_t *number)
+{
+    PyObject *value = PyObject_GetAttrString(object, attribute);
+    *number = value ? PyLong_AsLongLong(value) : -1;
+    Py_XDECREF(value);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int read_event_type(PyObject *object, EventType *type)
 {
-    double low, high;
+    int64_t low, high;
     if (read_number(object, "mean", &type->mean) || read_number(object, "deviation", &type->deviation) ||
-        read_number(object, "low", &low) || read_number(object, "high", &high))
+        read_integer(object, "low", &low) || read_integer(object, "high", &high))
         return -1;
+    if (!(fabs(type->mean) <= MAX_MEAN && fabs(type->deviation) <= MAX_DEVIATION)) { /* not a number is wrong, too */
+        PyErr_SetString(PyExc_ValueError, "a mean must be at most 1,000,000 and a deviation at most 1,000");
+        return -1;
+    }
     if (low < 0 || high > 999 || low > high) {
         PyErr_SetString(PyExc_ValueError, "the native generator makes values from 0 to 999");
         return -1;
@@ -128,14 +140,6 @@ static int read_event_types(PyObject *plan, NativeGenerator *self)
     return failed ? -1 : 0;
 }
 
-static int read_integer(PyObject *object, const char *attribute, int64_t *number)
-{
-    PyObject *value = PyObject_GetAttrString(object, attribute);
-    *number = value ? PyLong_AsLongLong(value) : -1;
-    Py_XDECREF(value);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
 /* Seed as random.Random(plan.seed) does, by asking it: its state is 624 words and how many of them are used. */
 static int read_seed(PyObject *plan, Generator *g)
 {
@@ -174,6 +178,14 @@ static int read_plan(PyObject *plan, NativeGenerator *self)
         return -1;
     if (g->rows_left < 0 || g->next_time < 0 || g->step < 0 || g->step > DAY_MICROSECONDS) {
         PyErr_SetString(PyExc_ValueError, "rows, start (since 1970) and step (up to a day) must not be negative");
+        return -1;
+    }
+    if (!(fabs(g->step_seconds * 1e6 - (double)g->step) < 1)) {
+        PyErr_SetString(PyExc_ValueError, "step_seconds and step_microseconds must say the same");
+        return -1;
+    }
+    if (g->next_time >= YEAR_10000 || (g->step && g->rows_left > (YEAR_10000 - 1 - g->next_time) / g->step)) {
+        PyErr_SetString(PyExc_ValueError, "the last row must come before the year 10000");
         return -1;
     }
     g->day = -1;

@@ -2,7 +2,8 @@
    CPython's `random` draws them (Lib/random.py, Modules/_randommodule.c).
 
    Rows are made in blocks. `draw_block` takes the numbers from the Mersenne Twister in the order that the
-   specification gives, `shape_block` turns them into times and values, many at a time, and `write_row` writes them. */
+   specification gives, `shape_times` and `shape_values` turn them into times and values, many at a time, and `write_row`
+   writes them. */
 
 #include <math.h>
 #include <stdint.h>
@@ -12,7 +13,10 @@
 #define MAX_NAME 32
 #define MAX_CHOICES 4096
 #define MAX_ROW 128 /* the longest row: two names, a time and a value */
+#define MAX_MEAN 1e6
+#define MAX_DEVIATION 1e3 /* what the approximation is good enough for */
 #define DAY_MICROSECONDS 86400000000LL
+#define YEAR_10000 (2932897 * DAY_MICROSECONDS) /* since 1970 */
 #define TWISTER 624
 
 typedef struct {
@@ -48,7 +52,8 @@ typedef struct {
     char date[11]; /* 2025-08-26T */
 } Generator;
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+/* target_clones needs ifunc, which musl lacks */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define MANY_AT_A_TIME __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define MANY_AT_A_TIME
@@ -132,7 +137,7 @@ static inline double exact_normal(const Generator *g, unsigned row)
     return (row % 2 ? sin(turn) : cos(turn)) * radius;
 }
 
-/* The same to within 1e-9, by polynomials that the compiler can work out for several pairs at a time. */
+/* The same to within 1e-10, by polynomials that the compiler can work out for several pairs at a time. */
 MANY_AT_A_TIME static void approximate_normals(Generator *g)
 {
     for (int i = 0; i < BLOCK / 2; i++) {
@@ -202,8 +207,8 @@ static void shape_values(Generator *g)
     for (unsigned i = 0; i < g->block_rows; i++) {
         const EventType *type = &g->types[g->type[i]];
         double value = type->mean + g->normal[i] * type->deviation;
-        /* int() cuts at whole numbers: where the approximation can't tell the side, ask the exact one. A radius of 0
-           gives the normal value -0.0 or 0.0 in both. */
+        /* int() cuts at whole numbers: where the approximation can't tell the side, ask the exact one. It is off by less
+           than 1e-10 * MAX_DEVIATION. A radius of 0 gives the normal value -0.0 or 0.0 in both. */
         double nearest = (value + 6755399441055744.0) - 6755399441055744.0;
         if (fabs(value - nearest) < 1e-6)
             value = type->mean + exact_normal(g, i) * type->deviation;

@@ -37,7 +37,7 @@ class ReferenceGenerator:
         parts = [self._head]
         length = len(self._head)
         self._head = b""
-        while length < size:
+        while length < max(size, 1):  # nothing means the end
             row = next(self._rows, None)
             if row is None:
                 break

@@ -192,10 +192,14 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 {
     static char *names[] = {"skip", "max_row_bytes", "instructions", NULL};
     int skip = 0;
-    unsigned long long max_row_bytes = 1 << 20;
+    Py_ssize_t max_row_bytes = 1 << 20;
     const char *instructions = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pKz", names, &skip, &max_row_bytes, &instructions))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnz", names, &skip, &max_row_bytes, &instructions))
         return NULL;
+    if (max_row_bytes < 0 || max_row_bytes > INT32_MAX) { /* a key keeps the lengths of its fields in 32 bits each */
+        PyErr_Format(PyExc_ValueError, "max_row_bytes must be 0 to %d", INT32_MAX);
+        return NULL;
+    }
     TakeRows rows = take_rows(instructions);
     if (instructions && !rows) {
         PyErr_Format(PyExc_ValueError, "no instruction set '%s' on this machine", instructions);
@@ -206,7 +210,7 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!self)
         return NULL;
     self->lock = PyThread_allocate_lock();
-    if (tally_init(&self->tally, skip, max_row_bytes, rows) || !self->lock) {
+    if (tally_init(&self->tally, skip, (uint64_t)max_row_bytes, rows) || !self->lock) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }

@@ -1,4 +1,4 @@
-from typing import Final
+from typing import Final, Self
 
 from mockexport.tally.contract import Tallied
 
@@ -8,13 +8,11 @@ INSTRUCTION_SETS: Final[tuple[str, ...]]
 class NativeTally:
     """The native tally; the contract is `mockexport.tally.contract.Tally`, with any buffer for bytes.
 
-    `instructions` takes one of `INSTRUCTION_SETS` in place of the best one. Raises RuntimeError when two threads use
-    one tally at the same time.
+    `instructions` takes one of `INSTRUCTION_SETS` in place of the best one; `max_row_bytes` is 2^31 - 1 at the most.
+    Raises RuntimeError when two threads use one tally at the same time.
     """
 
-    def __new__(
-        cls, *, skip: bool = False, max_row_bytes: int = ..., instructions: str | None = None
-    ) -> NativeTally: ...
+    def __new__(cls, *, skip: bool = False, max_row_bytes: int = ..., instructions: str | None = None) -> Self: ...
     @property
     def rows(self) -> int: ...
     def feed(self, chunk: bytes, /) -> None: ...

@@ -69,8 +69,8 @@ class Tally(Protocol):
     """Counts the records of one CSV body by patient and type, as its bytes arrive.
 
     `skip` says what a malformed row does: it is left out and counted by reason, or (the default) it ends the tally.
-    A missing or doubled column, an empty body and a row longer than `max_row_bytes` always end it. After an error the
-    tally is of no further use.
+    A missing or doubled column, an empty body and a row longer than `max_row_bytes` always end it. After an error, and
+    after `finish`, the tally is of no further use: it raises ValueError.
     """
 
     def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES) -> None: ...

@@ -41,32 +41,38 @@ class ReferenceTally:
         self._carry = b""  # begins where a row begins, and holds no whole row
         self._line = 1  # the line on which the carry begins
         self._at_start = True
+        self._ended = False
         self._columns = 0  # 0 until the header has come
         self._patient = self._type = 0
 
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes."""
         data = self._carry + bytes(chunk)
+        self._end()
         if self._at_start:
-            if len(data) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(data):
-                self._carry = data
-                return
+            self._at_start = len(data) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(data)
             data = data.removeprefix(BYTE_ORDER_MARK)
-            self._at_start = False
-        self._carry = self._count(data, last=False)
-        if len(self._carry) > self._max_row_bytes:
+        self._carry = data if self._at_start else self._count(data, last=False)
+        if len(self._carry) > self._max_row_bytes and not self._at_start:
             raise Malformed(self._line, too_long(self._max_row_bytes))
+        self._ended = False
 
     def finish(self) -> Tallied:
         """End the body; what stands in the carry is its last row."""
-        data = self._carry.removeprefix(BYTE_ORDER_MARK) if self._at_start else self._carry
-        self._count(data, last=True)
+        self._end()
+        self._count(self._carry, last=True)
         if not self._columns:
             raise Malformed(1, "empty body")
         patients: dict[str, dict[str, int]] = {}
         for (patient, event_type), n in self._pairs.items():
             patients.setdefault(patient.decode(), {})[event_type.decode()] = n
         return Tallied(patients, dict(self._left_out))
+
+    def _end(self) -> None:
+        """Refuse to go on after this call; `feed` takes that back when its chunk was sound."""
+        if self._ended:
+            raise ValueError("this tally has ended")
+        self._ended = True
 
     def _count(self, data: bytes, *, last: bool) -> bytes:
         """Count the rows of `data`, which begins where a row begins; return what holds no whole row."""

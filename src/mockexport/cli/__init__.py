@@ -1,0 +1,1 @@
+"""The command line: the only place that knows Typer. One file a command group; app.py puts them together."""

@@ -1,0 +1,100 @@
+"""The command `mockexport count`: the main job."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mockexport.cli.options import (
+    Format,
+    FormatOption,
+    JobsOption,
+    OutputOption,
+    ProgressOption,
+    QuietOption,
+    SourceOption,
+    VerboseOption,
+    begin,
+    complete_export,
+)
+from mockexport.output import counts_document, csv_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mockexport.counts import Counts
+
+__all__ = ["EXAMPLES", "OnMalformed", "count_command", "left_out_text"]
+
+EXAMPLES = """\b
+Examples:
+  mockexport count                                    the export demo, made up here
+  mockexport count small -o small.json                keep the answer in a file
+  mockexport count large --format table               patients by types, in colour
+  mockexport count large --source http://host:8000    from a server
+  mockexport count trial --source exports             from exports/trial/*.csv
+"""
+
+
+class OnMalformed(StrEnum):
+    """What a malformed row does."""
+
+    fail = "fail"
+    skip = "skip"
+
+
+def count_command(
+    export: Annotated[
+        str, typer.Argument(metavar="[EXPORT]", help="The export's id.", autocompletion=complete_export)
+    ] = "demo",
+    source: SourceOption = None,
+    on_malformed: Annotated[
+        OnMalformed,
+        typer.Option("--on-malformed", help="End at a malformed row, or leave it out and say so."),
+    ] = OnMalformed.fail,
+    elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON.')] = False,
+    jobs: JobsOption = None,
+    output: OutputOption = None,
+    format: FormatOption = Format.json,
+    progress: ProgressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all."""
+    from mockexport.counts import count
+
+    run = begin(
+        source=source, jobs=jobs, output=output, format=format, progress=progress, quiet=quiet, verbose=verbose
+    )  # fmt: skip
+    started = time.monotonic()
+    with closing(run.source), run.terminal.progress(export) as on_progress:
+        counts = count(
+            run.source, export,
+            skip_malformed=on_malformed is OnMalformed.skip, tally=run.kernels.tally,
+            start_workers=run.start_workers, on_progress=on_progress,
+        )  # fmt: skip
+    seconds = time.monotonic() - started
+    run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
+    if counts.left_out:
+        run.terminal.note(left_out_text(counts))
+
+    def table() -> Table:
+        from mockexport.cli.tables import counts_table
+
+        return counts_table(export, counts)
+
+    def csv() -> str:
+        rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
+        return csv_text(["patient_id", "event_type", "records"], rows)
+
+    run.answer(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
+
+
+def left_out_text(counts: Counts) -> str:
+    """Say how many malformed rows were left out, by reason."""
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
+    return f"left out {sum(counts.left_out.values()):,} malformed rows: {reasons}"

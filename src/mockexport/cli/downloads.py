@@ -1,0 +1,115 @@
+"""The commands `mockexport downloads list` and `fetch`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mockexport.catalog import Download
+from mockexport.cli.options import (
+    ExportArgument,
+    Format,
+    FormatOption,
+    JobsOption,
+    OutputOption,
+    ProgressOption,
+    QuietOption,
+    SourceOption,
+    VerboseOption,
+    begin,
+)
+from mockexport.output import csv_text, download_document
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The downloads of an export: list them, keep them.", no_args_is_help=True, rich_markup_mode=None)
+
+LIST_EXAMPLES = """\b
+Examples:
+  mockexport downloads list demo
+  mockexport downloads list large --format table
+"""
+FETCH_EXAMPLES = """\b
+Examples:
+  mockexport downloads fetch demo --dir exports
+  mockexport count demo --source exports          count what was fetched
+"""
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(
+    export: ExportArgument,
+    source: SourceOption = None,
+    output: OutputOption = None,
+    format: FormatOption = Format.json,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """List an export's downloads, as the source declares them; what it doesn't declare is null."""
+    run = begin(source=source, output=output, format=format, quiet=quiet, verbose=verbose)
+    with closing(run.source):
+        documents = [download_document(download) for download in run.source.downloads(export)]
+
+    def table() -> Table:
+        from mockexport.cli.tables import listing_table
+
+        return listing_table(documents)
+
+    def csv() -> str:
+        columns = list(download_document(Download("", "")))
+        return csv_text(columns, ([document[column] for column in columns] for document in documents))
+
+    run.answer(documents, table=table, csv=csv)
+
+
+@app.command("fetch", epilog=FETCH_EXAMPLES)
+def fetch_command(
+    export: ExportArgument,
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "--dir", metavar="DIR", help="The folder that takes EXPORT/; made if need be.", show_default=False
+        ),
+    ],
+    source: SourceOption = None,
+    jobs: JobsOption = None,
+    output: OutputOption = None,
+    format: FormatOption = Format.json,
+    progress: ProgressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Keep an export's CSV files, with a manifest, in DIR/EXPORT; DIR is then a source of its own.
+
+    A file gets its name once it is whole. Run again, it checks what is there and fetches what is missing.
+    """
+    from mockexport.fetching import fetch
+
+    run = begin(
+        source=source, jobs=jobs, output=output, format=format, progress=progress, quiet=quiet, verbose=verbose
+    )  # fmt: skip
+    with closing(run.source), run.terminal.progress(export) as on_progress:
+        fetched = fetch(
+            run.source, export, directory,
+            tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
+        )  # fmt: skip
+    documents = [asdict(download) for download in fetched]
+    columns = ["id", "file", "rows", "bytes", "sha256"]
+
+    def table() -> Table:
+        from mockexport.cli.tables import listing_table
+
+        return listing_table(documents)
+
+    run.answer(
+        {"export": export, "dir": str(directory / export), "downloads": documents},
+        table=table,
+        csv=lambda: csv_text(columns, ([document[column] for column in columns] for document in documents)),
+    )

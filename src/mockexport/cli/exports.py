@@ -1,0 +1,63 @@
+"""The command `mockexport exports list`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import typer
+
+from mockexport.catalog import summarise
+from mockexport.cli.options import (
+    Format,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    SourceOption,
+    VerboseOption,
+    begin,
+)
+from mockexport.output import csv_text, export_document
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(help="What there is to count.", no_args_is_help=True, rich_markup_mode=None)
+
+EXAMPLES = """\b
+Examples:
+  mockexport exports list
+  mockexport exports list --format table
+  mockexport exports list --source http://127.0.0.1:8000
+"""
+
+
+@app.command("list", epilog=EXAMPLES)
+def list_command(
+    source: SourceOption = None,
+    output: OutputOption = None,
+    format: FormatOption = Format.json,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """List the exports of a source, each summed up over its downloads.
+
+    What the source doesn't declare is null.
+    """
+    run = begin(source=source, output=output, format=format, quiet=quiet, verbose=verbose)
+    with closing(run.source):
+        exports = [summarise(export, run.source.downloads(export)) for export in run.source.exports()]
+    documents = [export_document(export) for export in exports]
+
+    def table() -> Table:
+        from mockexport.cli.tables import listing_table
+
+        return listing_table(documents)
+
+    def csv() -> str:
+        columns = list(export_document(summarise("", [])))
+        return csv_text(columns, ([document[column] for column in columns] for document in documents))
+
+    run.answer(documents, table=table, csv=csv)

@@ -1,0 +1,139 @@
+"""The options that several commands share, and what becomes of them: a Run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mockexport.cli.terminal import Terminal
+from mockexport.kernels import Kernels, choose_kernels
+from mockexport.opening import open_source
+from mockexport.output import check_writable, json_bytes, write_answer
+from mockexport.settings import Settings
+from mockexport.workers import workers_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+    from mockexport.source import Source
+    from mockexport.workers import StartWorkers
+
+__all__ = ["ExportArgument", "Format", "Run", "begin", "complete_export"]
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    json = "json"
+    table = "table"
+    csv = "csv"
+
+
+def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the ids of the exports of the source that the command line names; in silence when it has none."""
+    try:
+        source = open_source(ctx.params.get("source") or Settings.from_environment().source, timeout=2)
+        return [export for export in source.exports() if export.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - a shell in the middle of a line has no use for an error
+        return []
+
+
+ExportArgument = Annotated[
+    str,
+    typer.Argument(metavar="EXPORT", help="The export's id.", autocompletion=complete_export, show_default=False),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source", "-s", metavar="SOURCE", show_default=False,
+        help="mock (made up here), a folder of exports, or the URL of a server.  "
+        "[env: MOCKEXPORT_SOURCE; default: mock]",
+    ),
+]  # fmt: skip
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", min=1, max=1024, metavar="N", show_default=False,
+        help="How many downloads at a time.  [default: one a processor]",
+    ),
+]  # fmt: skip
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", show_default=False,
+        help="Write the answer there, whole or not at all; - is stdout.",
+    ),
+]  # fmt: skip
+FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
+ProgressOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress", show_default=False,
+        help="Progress on stderr, or none.  [default: on a terminal, after a second]",
+    ),
+]  # fmt: skip
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="More on stderr; with an error, where it came from.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a command: where the data comes from, what works on it, and where the answer goes."""
+
+    source: Source
+    kernels: Kernels
+    start_workers: StartWorkers
+    terminal: Terminal
+    output: Path | None
+    format: Format
+
+    def answer(
+        self,
+        document: Any,
+        *,
+        table: Callable[[], RenderableType],
+        csv: Callable[[], str],
+    ) -> None:
+        """Write the answer in the form that was asked for; the other forms are never made."""
+        if self.format is Format.json:
+            data = json_bytes(document)
+        elif self.format is Format.csv:
+            data = csv().encode()
+        else:
+            data = self.terminal.render(table(), to_file=self.output is not None and str(self.output) != "-")
+        write_answer(data, self.output)
+
+
+def begin(
+    *,
+    source: str | None,
+    jobs: int | None = None,
+    output: Path | None,
+    format: Format,
+    progress: bool | None = None,
+    quiet: bool,
+    verbose: bool,
+) -> Run:
+    """Turn the options into a Run; whatever can be wrong with them is found here, before any work."""
+    settings = Settings.from_environment()
+    if output is not None and str(output) != "-":
+        check_writable(output)
+    kernels = choose_kernels(settings.kernel)
+    terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
+    terminal.detail(f"{kernels.name} kernels")
+    return Run(
+        source=open_source(source or settings.source, kernel=settings.kernel),
+        kernels=kernels,
+        start_workers=workers_for(jobs, releases_gil=kernels.releases_gil),
+        terminal=terminal,
+        output=output,
+        format=format,
+    )

@@ -1,0 +1,218 @@
+"""DirectorySource: a folder of exports, each a folder of CSV files.
+
+    <root>/<export>/<download>.csv      or .csv.gz or .csv.zst
+    <root>/<export>/manifest.json       declares what the files should hold; it may be missing
+
+With a manifest, the folder is taken for what the manifest says: a file that it lists and that isn't there, one that is
+there and not listed, and one whose SHA-256 differs are all errors.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from mockexport.catalog import Download
+from mockexport.errors import NotFoundError, UnreachableError, UntrustedDataError, no_such
+from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
+from mockexport.zstd import zstd_module
+
+if TYPE_CHECKING:
+    from mockexport.source import Chunks
+
+__all__ = ["DirectorySource"]
+
+CHUNK_BYTES = 1 << 18  # fits a core's own cache, so that the tally finds it there
+SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
+
+
+class DirectorySource:
+    """The exports below a folder. Raises NotFoundError when there is no such folder."""
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+        if not self._root.is_dir():
+            raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
+
+    @property
+    def name(self) -> str:
+        """The folder, as the user wrote it."""
+        return str(self._root)
+
+    def exports(self) -> list[str]:
+        """Return the names of the folders that hold CSV files or a manifest."""
+        return sorted(folder.name for folder in self._entries(self._root) if self._is_export(folder))
+
+    def downloads(self, export: str) -> list[Download]:
+        """Return an export's downloads: in the manifest's order, or else by name."""
+        folder = self._folder(export)
+        files = self._files(folder)
+        entries = read_manifest(folder / MANIFEST, export)
+        if entries is None:
+            return [self._download(export, name, file) for name, file in sorted(files.items())]
+        listed = {entry.file for entry in entries}
+        for entry in entries:
+            if not (folder / entry.file).is_file():
+                raise UntrustedDataError(
+                    f"{folder / MANIFEST} lists {entry.file}, which is not there; "
+                    "`mockexport downloads fetch` completes it"
+                )
+        for file in files.values():
+            if file.name not in listed:
+                raise UntrustedDataError(
+                    f"{file} is not listed in its folder's {MANIFEST}; move the file away, or list it there"
+                )
+        return [
+            replace(entry.download, **_of_file(folder / entry.file))  # type: ignore[arg-type]
+            for entry in entries
+        ]
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked."""
+        folder = self._folder(download.export)
+        entries = read_manifest(folder / MANIFEST, download.export)
+        if entries is None:
+            files = self._files(folder)
+            if download.id not in files:
+                raise no_such("download", download.id, str(folder), list(files))
+            return _chunks(files[download.id], None, offset)
+        for entry in entries:
+            if entry.download.id == download.id:
+                return _chunks(folder / entry.file, entry, offset)
+        raise no_such("download", download.id, str(folder), [entry.download.id for entry in entries])
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    def _folder(self, export: str) -> Path:
+        known = self.exports()
+        if export in known:
+            return self._root / export
+        if not known and any(file.name.endswith(SUFFIXES) for file in self._entries(self._root)):
+            raise NotFoundError(
+                f"{self.name} holds CSV files itself: an export is a folder in the source; "
+                f"try --source {str(self._root.absolute().parent)!r} and export {self._root.absolute().name!r}"
+            )
+        raise no_such("export", export, self.name, known)
+
+    def _is_export(self, folder: Path) -> bool:
+        return (
+            folder.is_dir()
+            and not folder.name.startswith(".")
+            and any(file.name == MANIFEST or file.name.endswith(SUFFIXES) for file in self._entries(folder))
+        )
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """Return the CSV files of an export by the download that they hold."""
+        files: dict[str, Path] = {}
+        for file in sorted(self._entries(folder)):
+            suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), None)
+            if suffix is None or file.name.startswith(".") or not file.is_file():
+                continue
+            download = file.name.removesuffix(suffix)
+            if download in files:
+                raise UntrustedDataError(f"{file} and {files[download].name} hold the same download; move one away")
+            files[download] = file
+        return files
+
+    @staticmethod
+    def _entries(folder: Path) -> list[Path]:
+        try:
+            return list(folder.iterdir())
+        except OSError as error:
+            raise UnreachableError(f"cannot read {folder}: {error.strerror}") from error
+
+    @staticmethod
+    def _download(export: str, name: str, file: Path) -> Download:
+        return Download(export=export, id=name, **_of_file(file))  # type: ignore[arg-type]
+
+
+def _of_file(file: Path) -> dict[str, int | str | None]:
+    """What the file system tells: the size of the CSV, where it isn't packed, and a name for this very content."""
+    status = file.stat()
+    size = status.st_size if file.suffix == ".csv" else None
+    return {"size": size, "etag": f"{status.st_mtime_ns:x}-{status.st_size:x}"}
+
+
+def _chunks(file: Path, entry: ManifestEntry | None, offset: int) -> Chunks:
+    try:
+        with file.open("rb", buffering=0) as raw:
+            reader = _HashingReader(raw, entry)
+            opened = _unpacked(file, reader)
+            if file.suffix == ".csv" and offset:
+                raw.seek(offset)
+                reader.forget()
+                offset = 0
+            while chunk := opened.read(CHUNK_BYTES):
+                if offset < len(chunk):
+                    yield chunk[offset:] if offset else chunk
+                offset = max(0, offset - len(chunk))
+            reader.check(file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UntrustedDataError(f"{file} can't be unpacked: {error}") from error
+    except OSError as error:
+        raise UnreachableError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def _unpacked(file: Path, reader: _HashingReader) -> BinaryIO:
+    if file.suffix == ".gz":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", reader)))
+    if file.suffix == ".zst":
+        return cast("BinaryIO", _ZstdReader(file, reader))
+    return cast("BinaryIO", reader)
+
+
+class _ZstdReader:
+    """A zstd file as the CSV in it; the module's own error becomes ours."""
+
+    def __init__(self, file: Path, reader: _HashingReader) -> None:
+        zstd = zstd_module()
+        self._file = file
+        self._error = zstd.ZstdError
+        self._opened = zstd.ZstdFile(io.BufferedReader(cast("io.RawIOBase", reader)))
+
+    def read(self, size: int) -> bytes:
+        try:
+            return cast("bytes", self._opened.read(size))
+        except self._error as error:
+            raise UntrustedDataError(f"{self._file} can't be unpacked: {error}") from error
+
+
+class _HashingReader(io.RawIOBase):
+    """A file that takes the SHA-256 of all that is read from it, when its manifest declares one."""
+
+    def __init__(self, raw: io.FileIO, entry: ManifestEntry | None) -> None:
+        self._raw = raw
+        self._wanted = entry.sha256 if entry else None
+        self._hash = hashlib.sha256() if self._wanted else None
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size) or b""
+        if self._hash:
+            self._hash.update(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def forget(self) -> None:
+        """Give up the check: the file is not read from its start."""
+        self._hash = None
+
+    def check(self, file: Path) -> None:
+        """At the end of the file: raise UntrustedDataError when it isn't what the manifest declares."""
+        if self._hash and self._hash.hexdigest() != self._wanted:
+            raise UntrustedDataError(
+                f"{file} has SHA-256 {self._hash.hexdigest()[:12]}…, "
+                f"but its manifest declares {str(self._wanted)[:12]}…; fetch it anew"
+            )

@@ -1,0 +1,38 @@
+"""From what a user calls a source to the Source itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockexport.errors import UsageError
+from mockexport.kernels import choose_kernels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mockexport.source import Source
+
+__all__ = ["open_source"]
+
+
+def open_source(name: str | Path = "mock", *, kernel: str = "auto", timeout: float = 30.0) -> Source:
+    """Return the Source that `name` means: `mock`, an http(s) URL, or a folder (a folder called mock is `./mock`).
+
+    `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
+    `timeout`, in seconds, bounds each wait for a server. Raises UsageError for another kind of URL, and NotFoundError
+    when there is no such folder. Close it when done, or use `contextlib.closing`.
+    """
+    if name == "mock":
+        from mockexport.mock import MockSource
+
+        return MockSource(choose_kernels(kernel).generator)
+    scheme, separator, _ = str(name).partition("://")
+    if not separator:
+        from mockexport.directory import DirectorySource
+
+        return DirectorySource(name)
+    if scheme.lower() not in ("http", "https"):
+        raise UsageError(f"source {name!s} is neither http nor https; a source is mock, a folder or an http(s) URL")
+    from mockexport.client import HttpSource
+
+    return HttpSource(str(name), timeout=timeout)

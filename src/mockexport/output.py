@@ -1,0 +1,169 @@
+"""The answers as JSON, table and CSV; written to stdout or, whole or not at all, to a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mockexport.catalog import time_text
+from mockexport.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from mockexport.catalog import Download, Export
+    from mockexport.counts import Counts
+    from mockexport.verify import Difference
+
+__all__ = [
+    "check_writable",
+    "counts_document",
+    "csv_text",
+    "download_document",
+    "export_document",
+    "json_bytes",
+    "sync_folder",
+    "verdict_document",
+    "write_answer",
+    "write_atomically",
+]
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return JSON with two-space indent and a newline at the end; keys stay in the order given."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
+    """Return the answer of `count`, all keys sorted (docs/cli.md, "Counts")."""
+    document: dict[str, Any] = {} if elapsed_seconds is None else {"elapsed_seconds": round(elapsed_seconds, 3)}
+    document["patients"] = {patient: _sorted(types) for patient, types in sorted(counts.patients.items())}
+    document["totals"] = _sorted(counts.totals)
+    return document
+
+
+def _sorted(numbers: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(numbers.items()))
+
+
+def export_document(export: Export) -> dict[str, Any]:
+    """Return one entry of the answer of `exports list`."""
+    return {
+        **asdict(export),
+        "start_time": _time(export.start_time),
+        "end_time": _time(export.end_time),
+    }
+
+
+def download_document(download: Download) -> dict[str, Any]:
+    """Return one entry of the answer of `downloads list`."""
+    return {
+        "id": download.id,
+        "rows": download.rows,
+        "event_types": download.event_types,
+        "patients": download.patients,
+        "start_time": _time(download.start_time),
+        "end_time": _time(download.end_time),
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time_text(time)
+
+
+def verdict_document(file: str, export: str, differences: Sequence[Difference], error: str | None) -> dict[str, Any]:
+    """Return one entry of the answer of `verify`; `error` tells why there is no verdict."""
+    document: dict[str, Any] = {
+        "file": file,
+        "export": export,
+        "status": "error" if error else "differs" if differences else "match",
+        "differences": [asdict(difference) for difference in differences],
+    }
+    if error:
+        document["error"] = error
+    return document
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV with a header; a list within a field is joined by spaces, what is not declared is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([" ".join(field) if isinstance(field, tuple | list) else field for field in row])
+    return out.getvalue()
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError when a file can't be written there; called before the work whose answer it is to hold."""
+    if path.is_dir():
+        raise UsageError(f"--output {path} is a folder; name a file in it")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UsageError(f"--output {path} can't be written; choose a place that you may write to")
+
+
+def write_answer(data: bytes, path: Path | None) -> None:
+    """Write an answer to a file, or to stdout where there is none or it is called `-`.
+
+    A reader of stdout that has gone away is no error: it has had what it wanted.
+    """
+    if path is not None and str(path) != "-":
+        write_atomically(path, data)
+        return
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is still in the buffer must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    A link is followed; a device or a pipe is written to as it is. Raises UsageError when the file can't be written.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            target.write_bytes(data)
+            return
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,158 @@
+"""What runs tasks side by side: threads and processes, each a `concurrent.futures.Executor`, and their Board.
+
+Threads do where the work lets go of the GIL, as the native parts do; the pure ones need processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from array import array
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, MutableSequence
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+
+__all__ = [
+    "Board",
+    "Cancelled",
+    "StartWorkers",
+    "default_jobs",
+    "process_workers",
+    "thread_workers",
+    "workers_for",
+]
+
+WAITING, RUNNING, ENDED = range(3)
+FIELDS = 3  # a task's state, rows and bytes
+
+
+class Cancelled(Exception):  # noqa: N818 - no error: the caller has stopped, and nobody hears this
+    """Raised in a task whose caller has stopped."""
+
+
+class Board:
+    """Numbers that tasks write and their caller reads: how far each task is; and one that the caller writes: stop.
+
+    Each number has one writer, and is 64 bits wide, so nothing needs a lock.
+    """
+
+    def __init__(self, numbers: MutableSequence[int]) -> None:
+        self._numbers = numbers
+
+    @staticmethod
+    def size(tasks: int) -> int:
+        """How many numbers a board for so many tasks has."""
+        return 1 + FIELDS * tasks
+
+    def stop(self) -> None:
+        """Tell all tasks to end."""
+        self._numbers[0] = 1
+
+    def advance(self, task: int, rows: int, size: int) -> None:
+        """Say that a task has now seen `rows` rows, and `size` more bytes. Raises Cancelled after `stop`."""
+        if self._numbers[0]:
+            raise Cancelled
+        at = 1 + FIELDS * task
+        self._numbers[at] = RUNNING
+        self._numbers[at + 1] = rows
+        self._numbers[at + 2] += size
+
+    def restart(self, task: int) -> None:
+        """Say that a task has begun anew: its numbers so far count for nothing."""
+        at = 1 + FIELDS * task
+        self._numbers[at + 1] = self._numbers[at + 2] = 0
+
+    def end(self, task: int, rows: int) -> None:
+        """Say that a task has ended well."""
+        at = 1 + FIELDS * task
+        self._numbers[at] = ENDED
+        self._numbers[at + 1] = rows
+
+    def running(self) -> list[int]:
+        """The tasks that have begun and not ended."""
+        return [task for task, state in enumerate(self._numbers[1::FIELDS]) if state == RUNNING]
+
+    def ended(self) -> int:
+        """How many tasks have ended well."""
+        return sum(state == ENDED for state in self._numbers[1::FIELDS])
+
+    def rows(self, task: int | None = None) -> int:
+        """Rows that one task, or all together, have seen."""
+        return sum(self._numbers[2::FIELDS]) if task is None else self._numbers[2 + FIELDS * task]
+
+    def bytes(self, task: int | None = None) -> int:
+        """Bytes that one task, or all together, have seen."""
+        return sum(self._numbers[3::FIELDS]) if task is None else self._numbers[3 + FIELDS * task]
+
+    def __reduce__(self) -> tuple[Callable[[], Board], tuple[()]]:
+        """Travel to a worker process as a reference to the board that the process shares with its caller."""
+        return _board_of_this_process, ()
+
+
+StartWorkers: TypeAlias = "Callable[[int], AbstractContextManager[tuple[Executor, Board]]]"
+"""Starts workers for so many tasks, with a board for them."""
+
+
+def default_jobs() -> int:
+    """As many as there are processors for us."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def thread_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]:
+    """Run tasks on threads of this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    board = Board(array("Q", bytes(8 * Board.size(tasks))))
+    with ThreadPoolExecutor(max(1, min(tasks, jobs or default_jobs()))) as executor:
+        yield executor, board
+
+
+@contextmanager
+def process_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]:
+    """Run tasks on processes of their own; what is submitted must be picklable."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    numbers: Any = context.RawArray("Q", Board.size(tasks))
+    workers = max(1, min(tasks, jobs or default_jobs()))
+    with ProcessPoolExecutor(workers, context, _start_process, (numbers,)) as executor:
+        yield executor, Board(numbers)
+
+
+_process_boards: list[Board] = []  # in a worker process: the one board, set before its first task
+
+
+def _start_process(numbers: MutableSequence[int]) -> None:
+    _process_boards.append(Board(numbers))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which tells us through the board
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _board_of_this_process() -> Board:
+    return _process_boards[0]
+
+
+def workers_for(jobs: int | None, *, releases_gil: bool) -> StartWorkers:
+    """Threads where the work lets go of the GIL, processes where it doesn't and there is more than one processor."""
+    wanted = jobs or default_jobs()
+    return partial(thread_workers if releases_gil or wanted == 1 else process_workers, jobs=wanted)
