@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 __all__ = ["main"]
@@ -9,11 +10,15 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
-    if sys.argv[1:] == ["--version"]:  # answered without loading the command line
+    if sys.argv[1:] == ["--version"]:  # answered without loading the whole command line
+        from mockexport.cli.terminal import flush_stdout
         from mockexport.cli.version import version_text
+        from mockexport.errors import MockExportError
 
-        print(version_text())  # noqa: T201
-        return
+        with contextlib.suppress(MockExportError):  # which the whole command line tells as it tells all errors
+            print(version_text())  # noqa: T201
+            flush_stdout()
+            return
     from mockexport.cli.app import run
 
     run(sys.argv[1:])

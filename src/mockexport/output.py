@@ -109,7 +109,7 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--output {path} is a folder; name a file in it")
     folder = path.resolve().parent
     if not folder.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {folder}; make it first")
+        raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise UsageError(f"--output {path} can't be written; choose a place that you may write to")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from array import array
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 WAITING, RUNNING, ENDED = range(3)
+GRACE_SECONDS = 2.0  # for processes to end by themselves
 FIELDS = 3  # a task's state, rows and bytes
 
 
@@ -113,8 +115,13 @@ def thread_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Ex
     from concurrent.futures import ThreadPoolExecutor
 
     board = Board(array("Q", bytes(8 * Board.size(tasks))))
-    with ThreadPoolExecutor(max(1, min(tasks, jobs or default_jobs()))) as executor:
+    executor = ThreadPoolExecutor(max(1, min(tasks, jobs or default_jobs())))
+    try:
         yield executor, board
+    except BaseException:  # the threads end by themselves, at their next look at the board
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 @contextmanager
@@ -126,8 +133,17 @@ def process_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[E
     context = multiprocessing.get_context("spawn")
     numbers: Any = context.RawArray("Q", Board.size(tasks))
     workers = max(1, min(tasks, jobs or default_jobs()))
+    before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _start_process, (numbers,)) as executor:
-        yield executor, Board(numbers)
+        try:
+            yield executor, Board(numbers)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            deadline = time.monotonic() + GRACE_SECONDS
+            for process in set(multiprocessing.active_children()) - before:
+                process.join(max(0.0, deadline - time.monotonic()))
+                process.terminate()
+            raise
 
 
 _process_boards: list[Board] = []  # in a worker process: the one board, set before its first task

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from typing import Annotated, NoReturn
 
 import typer
 
 from mockexport.cli import count, downloads, exports, serve, verify
-from mockexport.cli.terminal import print_error
+from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
 
 __all__ = ["app", "run"]
 
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+GRACE_SECONDS = 1.0
 
 app = typer.Typer(
     name="mockexport",
@@ -27,9 +30,10 @@ app = typer.Typer(
     "  mockexport count small -o small.json       count an export, keep the answer\n"
     "  mockexport verify outputs/                 count again, compare with what was kept\n"
     "  mockexport count demo -s http://host:8000  the same from a server\n"
-    "\b\nEnvironment: MOCKEXPORT_SOURCE (mock, a folder or a URL), MOCKEXPORT_KERNEL (auto, native, pure), NO_COLOR.\n"
-    "\b\nExit codes: 0 done, 1 differences found, 2 usage, 3 not found, 4 not authorised, 5 not reached, "
-    "6 data not to be trusted.",
+    "\n\b\nEnvironment: MOCKEXPORT_SOURCE (mock, a folder or a URL),\n"
+    "  MOCKEXPORT_KERNEL (auto, native or pure), NO_COLOR.\n"
+    "\n\b\nExit codes: 0 done, 1 differences found, 2 usage, 3 not found, 4 not authorised,\n"
+    "  5 not reached, 6 data not to be trusted.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,9 +41,11 @@ app = typer.Typer(
 )
 app.add_typer(exports.app, name="exports")
 app.add_typer(downloads.app, name="downloads")
-app.command("count", epilog=count.EXAMPLES)(count.count_command)
+app.command("count", short_help="Count an export by patient and event type.", epilog=count.EXAMPLES)(
+    count.count_command
+)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify_command)
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve_command)
+app.command("serve", short_help="Serve exports over HTTP [server].", epilog=serve.EXAMPLES)(serve.serve_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,6 +85,8 @@ def run(arguments: list[str]) -> NoReturn:
         print_error(str(error))
         code = error.exit_code
         _trace(verbose)
+    except SystemExit:  # the parser's own way to end when the reader of its help has gone away
+        code = 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Terminated:
@@ -89,8 +97,10 @@ def run(arguments: list[str]) -> NoReturn:
         _trace(verbose)
     if code in (INTERRUPTED, TERMINATED):
         print_error("interrupted" if code == INTERRUPTED else "terminated")
-        _end_now(code)
-    _flush()
+    flush_stdout()
+    if code and _threads_are_stuck():
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -115,16 +125,10 @@ def _raise_terminated(_signal: int, _frame: object) -> NoReturn:
     raise Terminated
 
 
-def _flush() -> None:
-    """Flush stdout while a reader that has gone away can still be passed over in silence."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _end_now(code: int) -> NoReturn:
-    """End without waiting for worker threads: what they held was closed when the exception passed through."""
-    _flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _threads_are_stuck() -> bool:
+    """Tell whether a worker still waits for something, a server's answer say, that nobody wants any more."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return any(thread.is_alive() for thread in others)

@@ -32,11 +32,11 @@ __all__ = ["EXAMPLES", "OnMalformed", "count_command", "left_out_text"]
 
 EXAMPLES = """\b
 Examples:
-  mockexport count                                    the export demo, made up here
-  mockexport count small -o small.json                keep the answer in a file
-  mockexport count large --format table               patients by types, in colour
-  mockexport count large --source http://host:8000    from a server
-  mockexport count trial --source exports             from exports/trial/*.csv
+  mockexport count                              the export demo, made up here
+  mockexport count small -o small.json          keep the answer in a file
+  mockexport count large --format table         patients by types, in colour
+  mockexport count large -s http://host:8000    from a server
+  mockexport count trial -s exports             from exports/trial/*.csv
 """
 
 
@@ -49,7 +49,7 @@ class OnMalformed(StrEnum):
 
 def count_command(
     export: Annotated[
-        str, typer.Argument(metavar="[EXPORT]", help="The export's id.", autocompletion=complete_export)
+        str, typer.Argument(metavar="EXPORT", help="The export's id.", autocompletion=complete_export)
     ] = "demo",
     source: SourceOption = None,
     on_malformed: Annotated[

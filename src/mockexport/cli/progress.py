@@ -21,6 +21,7 @@ __all__ = ["Progress"]
 SHOW_AFTER_SECONDS = 1.0
 PLAIN_LINE_SECONDS = 5.0
 NAME_WIDTH = 18
+TEXT_WIDTH = 66  # of all that stands beside a bar, and room for the ^C that a terminal echoes: it must not wrap
 
 
 class Progress:
@@ -124,15 +125,15 @@ def _new_bars() -> RichProgress:
             elapsed = time.monotonic() - task.fields["since"]
             return Text(speed_text(task.fields["seen"] / elapsed) if elapsed else "", style="cyan", justify="right")
 
+    console = Console(stderr=True)
     return RichProgress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=max(5, min(40, console.width - TEXT_WIDTH))),
         TaskProgressColumn(),
         TextColumn("{task.fields[seen]:>13,} rows", markup=False),
         SpeedColumn(),
         TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
+        console=console,
         auto_refresh=False,
         transient=True,
-        expand=True,
     )

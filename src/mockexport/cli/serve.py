@@ -16,10 +16,10 @@ __all__ = ["EXAMPLES", "serve_command"]
 
 EXAMPLES = """\b
 Examples:
-  mockexport serve                                  the mock exports on http://127.0.0.1:8000
-  mockexport serve --port 0                         on a free port, told on stderr
-  mockexport serve --source exports                 a folder of CSV files as an export API
-  mockexport count demo -s http://127.0.0.1:8000    count from it
+  mockexport serve                        mock, on http://127.0.0.1:8000
+  mockexport serve --port 0               on a free port, told on stderr
+  mockexport serve --source exports       a folder of CSV files as an API
+  mockexport count demo -s http://127.0.0.1:8000
 """
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mockexport.counts import OnProgress
 
-__all__ = ["Terminal", "print_error", "printable"]
+__all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
 
 UNBOUNDED_WIDTH = 1000  # for tables that go to a file or a pipe, where nothing needs to wrap
 
@@ -69,6 +69,14 @@ class Terminal:
             console.print(table)
         lines = capture.get().splitlines()
         return "".join(f"{line.rstrip() if plain else line}\n" for line in lines).encode()
+
+
+def flush_stdout() -> None:
+    """Flush stdout, while a reader that has gone away can still be passed over in silence."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_error(message: str) -> None:

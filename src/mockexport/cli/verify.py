@@ -32,8 +32,8 @@ __all__ = ["EXAMPLES", "verify_command"]
 
 EXAMPLES = """\b
 Examples:
-  mockexport verify                                 all of outputs/, against the mock exports
-  mockexport verify small.json --source exports     one file, against a folder
+  mockexport verify                           all of outputs/, against mock
+  mockexport verify small.json -s exports     one file, against a folder
   mockexport verify outputs/ --format table
 """
 DIFFERENCES_FOUND = 1
@@ -43,7 +43,7 @@ def verify_command(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             show_default=False,
             help="Files or folders of committed results; NAME.json is checked against export NAME.  "
             "[default: outputs/]",

@@ -1,0 +1,130 @@
+"""What the commands answer, in each form, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.conftest import write_export
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+    from tests.cli.conftest import RunCommand
+
+HEADER = "patient_id,event_time,event_type,value\n"
+ROWS = "A,2025-01-01T00:00:00Z,heart_rate,60\nB,2025-01-01T00:01:00Z,spo2,97\nA,2025-01-01T00:02:00Z,heart_rate,61\n"
+
+
+@pytest.mark.parametrize("form", ["json", "table", "csv"])
+@pytest.mark.parametrize(
+    "line", ["exports list", "downloads list demo", "count demo", "verify demo.json", "verify wrong.json"]
+)
+def test_answers_are_what_people_and_programs_read(
+    line: str, form: str, command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    command("count", "demo", "-o", "demo.json")
+    document = json.loads((workplace / "demo.json").read_bytes())
+    document["patients"]["P001"]["bp_sys"] += 1
+    del document["patients"]["P004"]
+    (workplace / "wrong.json").write_text(json.dumps(document))
+    (workplace / "wrong.json").rename(workplace / "demo.json") if "wrong" in line else None
+    answer = command(*line.replace("wrong", "demo").split(), "--format", form)
+    assert answer.code == (1 if "wrong" in line else 0)
+    assert answer.stderr == ""
+    assert answer.stdout == snapshot
+
+
+def test_fetch_answers_with_files_and_checksums(
+    command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    for form in ("json", "table", "csv"):
+        answer = command("downloads", "fetch", "demo", "--dir", "kept", "--format", form)
+        assert answer.code == 0
+        assert answer.stdout == snapshot(name=form)
+    assert sorted(path.name for path in (workplace / "kept" / "demo").iterdir()) == snapshot(name="files")
+
+
+def test_a_plain_folder_declares_nothing_and_is_counted_all_the_same(
+    command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    write_export(workplace / "root", "trial", day1=HEADER + ROWS, day2=HEADER + ROWS)
+    for line in ("exports list", "downloads list trial", "count trial"):
+        answer = command(*line.split(), "--source", "root")
+        assert answer.code == 0
+        assert answer.stdout == snapshot(name=line)
+
+
+def test_the_answer_in_a_file_is_the_answer_on_stdout(command: RunCommand, workplace: Path) -> None:
+    shown = command("count", "demo")
+    written = command("count", "demo", "--output", "demo.json")
+    dash = command("count", "demo", "-o", "-")
+    assert (shown.code, written.code, dash.code) == (0, 0, 0)
+    assert written.stdout == ""
+    assert (workplace / "demo.json").read_text() == shown.stdout == dash.stdout
+    assert sorted(path.name for path in workplace.iterdir()) == ["demo.json"]
+
+
+def test_demo_is_counted_when_no_export_is_named(command: RunCommand) -> None:
+    assert command("count") == command("count", "demo")
+
+
+def test_time_adds_the_seconds_and_changes_nothing_else(command: RunCommand) -> None:
+    timed = json.loads(command("count", "--time").stdout)
+    assert isinstance(timed.pop("elapsed_seconds"), float)
+    assert timed == json.loads(command("count").stdout)
+
+
+def test_verbose_says_on_stderr_what_runs_and_how_fast(command: RunCommand) -> None:
+    shown = command("count", "--verbose")
+    assert "kernels" in shown.stderr
+    assert "18,784 rows" in shown.stderr
+    assert shown.stdout == command("count").stdout
+
+
+def test_skip_leaves_malformed_rows_out_and_says_how_many_of_each_kind(
+    command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    bad = 'A,2025-01-01T00:00:00Z,heart_rate\nA,2025-01-01T00:00:00Z,"heart_rate"x,1\n,2025-01-01T00:00:00Z,spo2,97\n'
+    write_export(workplace / "root", "trial", day=HEADER + ROWS + bad + ROWS)
+    answer = command("count", "trial", "-s", "root", "--on-malformed", "skip")
+    assert answer.code == 0
+    assert answer.stderr == snapshot(name="stderr")
+    assert answer.stdout == snapshot(name="stdout")
+    quiet = command("count", "trial", "-s", "root", "--on-malformed", "skip", "--quiet")
+    assert quiet.stderr == ""
+
+
+def test_the_environment_names_the_source_and_an_option_wins_over_it(command: RunCommand, workplace: Path) -> None:
+    write_export(workplace / "root", "trial", day=HEADER + ROWS)
+    assert command("count", "trial", MOCKEXPORT_SOURCE="root").code == 0
+    assert command("count", "demo", "--source", "mock", MOCKEXPORT_SOURCE="root").code == 0
+    assert command("count", "demo", MOCKEXPORT_SOURCE="root").code == 3
+
+
+def test_an_answer_replaces_a_file_and_keeps_its_permissions(command: RunCommand, workplace: Path) -> None:
+    path = workplace / "demo.json"
+    path.write_text("before")
+    path.chmod(0o640)
+    assert command("count", "-o", path).code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert json.loads(path.read_bytes())["totals"] == {"bp_dia": 9372, "bp_sys": 9412}
+
+
+def test_the_kernels_are_chosen_by_the_environment(command: RunCommand) -> None:
+    assert command("--version", MOCKEXPORT_KERNEL="pure").stdout.rstrip().endswith("pure kernels")
+    assert command("count", MOCKEXPORT_KERNEL="pure").stdout == command("count").stdout
+
+
+def test_export_ids_are_completed(command: RunCommand, workplace: Path) -> None:
+    write_export(workplace / "root", "trial", day=HEADER)
+    complete = {"_MOCKEXPORT_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    assert command(COMP_WORDS="mockexport count ", **complete).stdout.split() == ["demo", "small", "large"]
+    assert command(COMP_WORDS="mockexport count s", **complete).stdout.split() == ["small"]
+    there = command(COMP_WORDS="mockexport count ", MOCKEXPORT_SOURCE="root", **complete)
+    assert there.stdout.split() == ["trial"]
+    nowhere = command(COMP_WORDS="mockexport count ", MOCKEXPORT_SOURCE="nowhere", **complete)
+    assert (nowhere.stdout.split(), nowhere.stderr) == ([], "")

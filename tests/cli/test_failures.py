@@ -1,0 +1,150 @@
+"""What goes wrong is one line on stderr and the right exit code; nothing on stdout, nothing half-written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.conftest import write_export
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+    from tests.cli.conftest import RunCommand
+
+HEADER = "patient_id,event_time,event_type,value\n"
+ROW = "A,2025-01-01T00:00:00Z,heart_rate,60\n"
+
+USAGE = {
+    "unknown command": "cuont",
+    "unknown subcommand": "exports lst",
+    "unknown option": "count --fromat csv",
+    "unknown form": "count --format xml",
+    "no export": "downloads list",
+    "no folder to fetch to": "downloads fetch demo",
+    "no number of jobs": "count --jobs 0",
+    "word for a number": "count --jobs many",
+    "one argument too many": "count demo small",
+    "another kind of URL": "count -s ftp://example.org",
+    "URL without a host": "count -s http://",
+    "password in a URL": "count -s http://user:secret@127.0.0.1:1",
+    "output in no folder": "count -o nowhere/demo.json",
+    "output is a folder": "count -o .",
+}
+NOT_FOUND = {
+    "unknown export": "count demmo",
+    "unknown export of a listing": "downloads list nothing",
+    "no folder": "count -s nowhere",
+    "nothing committed": "verify",
+    "no such file": "verify nothing.json",
+    "no such export in a folder": "count demo -s root",
+}
+BAD: dict[str, str | bytes] = {
+    "too few fields": HEADER + ROW + "A,2025-01-01T00:00:00Z,heart_rate\n",
+    "too many fields": HEADER + ROW + "A,2025-01-01T00:00:00Z,heart_rate,60,1\n",
+    "bad quote": HEADER + ROW + '"A"x,2025-01-01T00:00:00Z,heart_rate,60\n',
+    "open quote": HEADER + ROW + '"A,2025-01-01T00:00:00Z,heart_rate,60\n' + ROW,
+    "empty patient": HEADER + ROW + ",2025-01-01T00:00:00Z,heart_rate,60\n",
+    "empty type": HEADER + ROW + "A,2025-01-01T00:00:00Z,,60\n",
+    "not UTF-8": (HEADER + ROW).encode() + b"\xff,2025-01-01T00:00:00Z,heart_rate,60\n",
+    "missing column": "patient_id,event_time,value\n",
+    "doubled column": "patient_id,event_time,event_type,value,value\n",
+    "empty body": "",
+    "only empty lines": "\r\n\n",
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_a_request_that_makes_no_sense_ends_with_2(case: str, command: RunCommand, snapshot: SnapshotAssertion) -> None:
+    ended = command(*USAGE[case].split())
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+    assert ended.stderr == snapshot
+
+
+@pytest.mark.parametrize("case", NOT_FOUND)
+def test_what_is_not_there_ends_with_3(
+    case: str, command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    write_export(workplace / "root", "trial", day=HEADER + ROW)
+    ended = command(*NOT_FOUND[case].split())
+    assert (ended.code, ended.stdout) == (3, "")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr == snapshot
+
+
+def test_a_server_that_is_not_there_ends_with_5(command: RunCommand) -> None:
+    ended = command("count", "-s", "http://127.0.0.1:9")
+    assert (ended.code, ended.stdout) == (5, "")
+    assert ended.stderr.count("\n") == 1
+    assert "http://127.0.0.1:9" in ended.stderr
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data_ends_with_6_naming_download_and_line(
+    case: str, command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    write_export(workplace / "root", "trial", good=HEADER + ROW, bad=BAD[case])
+    ended = command("count", "trial", "-s", "root", "-o", "answer.json")
+    assert (ended.code, ended.stdout) == (6, "")
+    assert ended.stderr.count("\n") == 1
+    assert "'bad'" in ended.stderr
+    assert "line " in ended.stderr
+    assert ended.stderr == snapshot
+    assert [path.name for path in workplace.iterdir()] == ["root"]
+
+
+@pytest.mark.parametrize("case", ["missing column", "doubled column", "empty body", "only empty lines"])
+def test_a_body_without_a_sound_header_ends_with_6_even_when_rows_are_skipped(
+    case: str, command: RunCommand, workplace: Path
+) -> None:
+    write_export(workplace / "root", "trial", bad=BAD[case])
+    assert command("count", "trial", "-s", "root", "--on-malformed", "skip").code == 6
+
+
+def test_other_rows_than_declared_end_with_6_and_both_figures(command: RunCommand, workplace: Path) -> None:
+    assert command("downloads", "fetch", "demo", "--dir", "root").code == 0
+    manifest = workplace / "root" / "demo" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("9014", "9015"))
+    ended = command("count", "demo", "-s", "root")
+    assert (ended.code, ended.stdout) == (6, "")
+    assert "9,015" in ended.stderr
+    assert "9,014" in ended.stderr
+
+
+def test_verify_tells_of_every_file_and_ends_with_the_first_error(
+    command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
+) -> None:
+    (workplace / "outputs").mkdir()
+    assert command("count", "-o", "outputs/demo.json").code == 0
+    (workplace / "outputs" / "broken.json").write_text("{")
+    (workplace / "outputs" / "demmo.json").write_text('{"patients":{},"totals":{}}')
+    (workplace / "outputs" / "list.json").write_text("[]")
+    ended = command("verify")
+    assert ended.code == 6
+    assert ended.stdout == snapshot(name="stdout")
+    assert ended.stderr == snapshot(name="stderr")
+
+
+def test_a_wanted_kernel_that_is_none_ends_with_2(command: RunCommand) -> None:
+    ended = command("count", MOCKEXPORT_KERNEL="fast")
+    assert (ended.code, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    version = command("--version", MOCKEXPORT_KERNEL="fast")
+    assert (version.code, version.stdout, version.stderr) == (2, "", ended.stderr)
+
+
+def test_verbose_adds_the_traceback_and_keeps_the_line(command: RunCommand) -> None:
+    short, long = command("count", "demmo"), command("count", "demmo", "--verbose")
+    assert "Traceback" not in short.stderr
+    assert "Traceback" in long.stderr
+    assert short.stderr in long.stderr
+
+
+def test_names_from_elsewhere_cannot_steer_the_terminal(command: RunCommand, workplace: Path) -> None:
+    write_export(workplace / "root", "tri\x1b[31mal", day=HEADER)
+    ended = command("count", "nothing", "-s", "root")
+    assert ended.code == 3
+    assert "\x1b" not in ended.stderr

@@ -1,0 +1,72 @@
+"""Every command explains itself, and docs/cli.md tells the same."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.documents import HELP_PATHS, help_section
+
+from mockexport.cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+    from tests.cli.conftest import RunCommand
+
+GROUPS = {"", "exports", "downloads"}
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    names = {info.name for info in app.registered_commands}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        names |= {f"{group.name} {info.name}" for info in group.typer_instance.registered_commands} | {group.name}
+    assert set(HELP_PATHS) == names | {""}
+
+
+@pytest.mark.parametrize("path", HELP_PATHS)
+def test_help_is_what_people_read(path: str, command: RunCommand, snapshot: SnapshotAssertion) -> None:
+    shown = command(*path.split(), "--help")
+    assert shown.code == 0
+    assert shown.stdout == snapshot
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("path", HELP_PATHS)
+def test_the_short_form_shows_the_same(path: str, command: RunCommand) -> None:
+    assert command(*path.split(), "-h") == command(*path.split(), "--help")
+
+
+@pytest.mark.parametrize("path", sorted(set(HELP_PATHS) - {"exports", "downloads"}))
+def test_help_gives_examples_that_name_the_command(path: str, command: RunCommand) -> None:
+    assert f"mockexport {path}".strip() in command(*path.split(), "--help").stdout.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("path", sorted(GROUPS))
+def test_a_bare_group_shows_its_help_and_ends_with_2(path: str, command: RunCommand) -> None:
+    bare = command(*path.split())
+    assert bare.code == 2
+    assert bare.stderr == command(*path.split(), "--help").stdout
+    assert bare.stdout == ""
+
+
+@pytest.mark.parametrize("path", HELP_PATHS)
+def test_no_line_of_help_is_wider_than_a_terminal(path: str, command: RunCommand) -> None:
+    shown = command(*path.split(), "--help", COLUMNS="80").stdout
+    assert [line for line in shown.splitlines() if len(line) > 88] == []
+
+
+def test_docs_tell_the_help_of_every_command(pytestconfig: pytest.Config) -> None:
+    docs: Path = pytestconfig.rootpath / "docs" / "cli.md"
+    assert help_section() in docs.read_text(encoding="utf-8"), "run: uv run python -m tests.documents"
+
+
+def test_docs_name_every_option(command: RunCommand, pytestconfig: pytest.Config) -> None:
+    told = (pytestconfig.rootpath / "docs" / "cli.md").read_text(encoding="utf-8").partition("<!-- help -->")[0]
+    options = {
+        option for path in HELP_PATHS for option in re.findall(r"--[a-z][a-z-]+", command(*path.split(), "-h").stdout)
+    }
+    assert {option for option in options if option not in told} == set()

@@ -1,0 +1,132 @@
+"""How the command behaves among others: pipes, signals, terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.cli.conftest import COMMAND, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLOW = {"MOCKEXPORT_KERNEL": "pure"}
+
+
+def wait_for_line(stream: Any, text: str) -> str:
+    """Read lines until one holds the text."""
+    for line in stream:
+        if text in line:
+            return str(line)
+    raise AssertionError(f"the stream ended without {text!r}")
+
+
+@pytest.mark.parametrize("line", ["count demo", "exports list", "count demo --format table", "--help", "--version"])
+def test_a_closed_pipe_ends_quietly(line: str, start: Any) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*line.split(), stdout=write)
+    os.close(write)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_a_reader_that_stops_after_a_line_is_no_error(workplace: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {COMMAND} downloads list large | head -1"],
+        cwd=workplace, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_signal_leaves_one_line_and_no_file(
+    number: signal.Signals, code: int, word: str, jobs: str, start: Any, workplace: Path
+) -> None:
+    process = start("count", "small", "--progress", "-j", jobs, "-o", "small.json", env=SLOW)
+    wait_for_line(process.stderr, "rows/s")  # the count is under way
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (code, "")
+    assert [line for line in stderr.splitlines() if "rows/s" not in line] == [f"mockexport: error: {word}"]
+    assert list(workplace.iterdir()) == []
+
+
+def test_an_interrupted_fetch_leaves_no_file_that_could_be_taken_for_whole(start: Any, workplace: Path) -> None:
+    process = start("downloads", "fetch", "small", "--dir", "kept", "--progress", env=SLOW)
+    wait_for_line(process.stderr, "rows/s")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    counted = subprocess.run(
+        [COMMAND, "count", "small", "-s", "kept"], cwd=workplace, env=environment(), capture_output=True, check=False
+    )
+    assert counted.returncode == 6
+
+
+def test_without_a_terminal_there_is_no_progress_and_no_colour(start: Any) -> None:
+    stdout, stderr = start("count", "demo", "--format", "table").communicate(timeout=60)
+    assert "\x1b" not in stdout + stderr
+    assert stderr == ""
+
+
+def on_a_terminal(workplace: Path, *arguments: str, **changes: str) -> tuple[int, str]:
+    """Run the command on a terminal of its own; return its exit code and all that it showed."""
+    ours, theirs = pty.openpty()
+    env = {**environment(**changes), "TERM": changes.get("TERM", "xterm-256color")}
+    process = subprocess.Popen(
+        [COMMAND, *arguments], cwd=workplace, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown, deadline = b"", time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([ours], [], [], 1)[0]:
+            continue
+        try:
+            data = os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        shown += data
+    os.close(ours)
+    return process.wait(timeout=10), shown.decode()
+
+
+def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_away(workplace: Path) -> None:
+    code, shown = on_a_terminal(workplace, "count", "small", "--format", "table", **SLOW)
+    assert code == 0
+    assert "rows/s" in shown
+    assert "\x1b[2K" in shown  # lines of progress are wiped
+    assert "\x1b[1;31m" in shown or "\x1b[33m" in shown or "\x1b[36m" in shown
+
+
+@pytest.mark.parametrize("change", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workplace: Path) -> None:
+    code, shown = on_a_terminal(workplace, "count", "demo", "--format", "table", **change)
+    assert code == 0
+    assert "\x1b[3" not in shown
+    assert "\x1b[1;3" not in shown
+
+
+@pytest.mark.parametrize("option", ["--no-progress", "--quiet"])
+def test_progress_can_be_had_without(option: str, workplace: Path) -> None:
+    code, shown = on_a_terminal(workplace, "count", "small", option, **SLOW)
+    assert code == 0
+    assert "rows/s" not in shown
+    assert "\x1b" not in shown
+
+
+def test_short_work_shows_no_progress(workplace: Path) -> None:
+    code, shown = on_a_terminal(workplace, "count", "demo")
+    assert code == 0
+    assert "rows/s" not in shown

@@ -1,0 +1,79 @@
+"""Makes the parts of the docs that a program can make: `uv run python -m tests.documents` writes them anew.
+
+The help of every command goes to docs/cli.md, the picture of a terminal to docs/terminal.svg. A test compares the first
+with what stands there.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent.parent / "docs"
+HELP_PATHS = (
+    "",
+    "exports",
+    "exports list",
+    "downloads",
+    "downloads list",
+    "downloads fetch",
+    "count",
+    "verify",
+    "serve",
+)
+HELP_MARK = "<!-- help -->\n"
+WIDTH = 100
+
+
+def help_section() -> str:
+    """The help of every command, as docs/cli.md shows it."""
+    parts = []
+    for path in HELP_PATHS:
+        run = subprocess.run(
+            [sys.executable, "-m", "mockexport", *path.split(), "--help"],
+            env={"COLUMNS": str(WIDTH), "LANG": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text = run.stdout.replace("python -m mockexport", "mockexport").rstrip()
+        parts.append(f"### `mockexport {path}".rstrip() + f"`\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def terminal_picture() -> str:
+    """A terminal in which the main job is done, as SVG; the commands are run, their answers are real."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mockexport import count, open_source
+    from mockexport.cli.tables import counts_table
+
+    console = Console(
+        record=True, width=78, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
+    )
+    console.print(Text("$ mockexport --version", "bold"))
+    console.print(
+        subprocess.run(
+            [sys.executable, "-m", "mockexport", "--version"], capture_output=True, text=True, check=True
+        ).stdout.rstrip()
+    )
+    console.print(Text("$ mockexport count large --format table", "bold"))
+    console.print(counts_table("large", count(open_source(), "large")))
+    svg = console.export_svg(title="mockexport", unique_id="terminal")
+    return re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL)  # a picture that fetches nothing
+
+
+def main() -> None:
+    """Write the documents anew."""
+    page = DOCS / "cli.md"
+    text, mark, _ = page.read_text(encoding="utf-8").partition(HELP_MARK)
+    page.write_text(text + (mark or HELP_MARK) + "\n" + help_section(), encoding="utf-8")
+    (DOCS / "terminal.svg").write_text(terminal_picture(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

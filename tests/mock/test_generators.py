@@ -1,0 +1,340 @@
+"""What both generators promise, and that they give the same bytes for any plan."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mockexport.mock import ReferenceGenerator
+from mockexport.mock.specs import EventType, Plan
+
+HEADER = b"patient_id,event_time,event_type,value\n"
+DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+PULSE = EventType("pulse", mean=75, deviation=15, low=30, high=200)
+PLAN = Plan(
+    id="", seed=bytes(16), rows=3000, start=datetime(2025, 8, 26, tzinfo=UTC), step=timedelta(seconds=7),
+    patients=("P001", "P002", "P003"), event_types=(PULSE,),
+)  # fmt: skip
+
+
+def read_all(generator: Any, *sizes: int) -> bytes:
+    chunks: list[bytes] = []
+    while chunk := generator.read(sizes[len(chunks) % len(sizes)] if sizes else 1 << 18):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def rows_of(generator: Any) -> list[list[str]]:
+    return [line.split(",") for line in read_all(generator).decode().splitlines()[1:]]
+
+
+# ---- The contract ----
+
+
+def test_the_header_comes_first(new_generator: Any) -> None:
+    assert new_generator(PLAN).read(1).startswith(HEADER)
+
+
+def test_a_download_without_rows_is_a_header(new_generator: Any) -> None:
+    assert read_all(new_generator(replace(PLAN, rows=0))) == HEADER
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1, 39, 100, 1000, 1 << 18])
+def test_every_read_gives_whole_rows_until_there_are_none(new_generator: Any, size: int) -> None:
+    generator = new_generator(PLAN)
+    chunks = list(iter(lambda: generator.read(size), b""))
+    assert all(chunk.endswith(b"\n") for chunk in chunks)
+    assert all(len(chunk) < max(size, 0) + 256 for chunk in chunks)
+    assert b"".join(chunks) == read_all(new_generator(PLAN))
+    assert generator.read(size) == generator.read(1 << 18) == b""
+
+
+@pytest.mark.parametrize("rows", [1, 2, 511, 512, 513, 1023, 1024, 1025])
+def test_there_are_as_many_rows_as_planned(new_generator: Any, rows: int) -> None:
+    data = read_all(new_generator(replace(PLAN, rows=rows)))
+    assert data.count(b"\n") == rows + 1
+    assert read_all(new_generator(PLAN)).startswith(data)
+
+
+def test_rows_name_the_planned_patients_and_types(new_generator: Any) -> None:
+    types = tuple(replace(PULSE, name=name) for name in ("a", "b"))
+    rows = rows_of(new_generator(replace(PLAN, event_types=types)))
+    assert {row[0] for row in rows} == {"P001", "P002", "P003"}
+    assert {row[2] for row in rows} == {"a", "b"}
+
+
+def test_every_time_lies_within_the_step_of_its_row(new_generator: Any) -> None:
+    for number, row in enumerate(rows_of(new_generator(PLAN))):
+        begin = PLAN.start + number * PLAN.step
+        assert begin <= datetime.fromisoformat(row[1]) <= begin + PLAN.step
+
+
+def test_times_are_written_in_iso_form_without_an_empty_fraction(new_generator: Any) -> None:
+    plan = replace(PLAN, rows=2000, step=timedelta(microseconds=500_000))
+    times = [row[1] for row in rows_of(new_generator(plan))]
+    for time in times:
+        assert time == datetime.fromisoformat(time).replace(tzinfo=None).isoformat() + "Z"
+    plan = replace(PLAN, step=timedelta(0))
+    assert {row[1] for row in rows_of(new_generator(plan))} == {"2025-08-26T00:00:00Z"}
+
+
+@pytest.mark.parametrize("year", [1970, 1972, 1999, 2000, 2024, 2025, 2100, 2399, 2400, 9998])
+def test_every_day_of_a_year_has_its_date(new_generator: Any, year: int) -> None:
+    start = datetime(year, 1, 1, tzinfo=UTC)
+    days = (datetime(year + 1, 1, 2, tzinfo=UTC) - start).days
+    rows = rows_of(new_generator(replace(PLAN, rows=days, start=start, step=DAY)))
+    assert [row[1][:10] for row in rows] == [(start + n * DAY).date().isoformat() for n in range(days)]
+
+
+def test_values_are_clamped(new_generator: Any) -> None:
+    plan = replace(PLAN, event_types=(replace(PULSE, low=70, high=80),))
+    assert {int(row[3]) for row in rows_of(new_generator(plan))} == set(range(70, 81))
+
+
+def test_a_deviation_of_0_gives_the_mean(new_generator: Any) -> None:
+    plan = replace(PLAN, event_types=(replace(PULSE, deviation=0),))
+    assert {row[3] for row in rows_of(new_generator(plan))} == {"75"}
+
+
+def test_values_are_cut_towards_0(new_generator: Any) -> None:
+    plan = replace(PLAN, event_types=(replace(PULSE, mean=0, deviation=1, low=0, high=999),))
+    zeros = sum(row[3] == "0" for row in rows_of(new_generator(plan)))
+    assert zeros / plan.rows == pytest.approx(0.84, abs=0.03)  # below 1: all the negative ones, and those from 0 to 1
+
+
+def test_the_seed_alone_makes_the_difference(new_generator: Any) -> None:
+    first = read_all(new_generator(PLAN))
+    assert read_all(new_generator(replace(PLAN, id="other"))) == first
+    assert read_all(new_generator(replace(PLAN, seed=b"other"))) != first
+
+
+@pytest.mark.parametrize("size", ["1", None])
+def test_the_size_of_a_read_must_be_a_number(new_generator: Any, size: object) -> None:
+    with pytest.raises(TypeError):
+        new_generator(PLAN).read(size)
+
+
+# ---- The twins ----
+
+NAMES = st.one_of(
+    st.sampled_from(["P001", "", "x" * 29, "é" * 14, "😀" * 7, "a\0b"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=29),
+).filter(lambda name: len(name.encode()) <= 29)
+EVENT_TYPES = st.builds(
+    lambda name, mean, deviation, bounds: EventType(name, mean, deviation, min(bounds), max(bounds)),
+    NAMES,
+    st.one_of(st.integers(0, 200), st.integers(-1000, 2000), st.sampled_from([-1_000_000, 1_000_000])),
+    st.one_of(st.just(0), st.integers(1, 30), st.integers(0, 1000), st.just(-7)),
+    st.one_of(st.just((0, 999)), st.tuples(st.integers(0, 999), st.integers(0, 999))),
+)
+STEPS = st.one_of(
+    st.sampled_from([timedelta(0), MICROSECOND, 3 * MICROSECOND, timedelta(seconds=7), DAY - MICROSECOND, DAY]),
+    st.integers(0, 3_000_000).map(lambda n: n * MICROSECOND),
+    st.timedeltas(timedelta(0), DAY),
+)
+BORDERS = [
+    "1970-01-01", "1972-02-28", "1972-02-29", "1999-12-31", "2000-02-28", "2000-02-29", "2023-02-28", "2024-02-28",
+    "2024-12-31", "2100-02-28", "2399-12-31", "2400-02-28", "2400-02-29", "9000-12-31",
+]  # fmt: skip
+STARTS = st.one_of(
+    st.datetimes(datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("9990-01-01")),
+    st.builds(
+        lambda day, back: datetime.fromisoformat(day) + DAY - back,
+        st.sampled_from(BORDERS),
+        st.one_of(st.timedeltas(timedelta(0), DAY), st.integers(0, 3000).map(lambda n: n * MICROSECOND)),
+    ),
+).map(lambda time: time.replace(tzinfo=UTC))
+PLANS = st.builds(
+    Plan,
+    id=st.just(""),
+    seed=st.binary(max_size=20),
+    rows=st.one_of(st.integers(0, 40), st.integers(0, 2000), st.sampled_from([511, 512, 513, 1024, 1025])),
+    start=STARTS,
+    step=STEPS,
+    patients=st.lists(NAMES, min_size=1, max_size=20).map(tuple),
+    event_types=st.lists(EVENT_TYPES, min_size=1, max_size=5).map(tuple),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(plan=PLANS, sizes=st.lists(st.integers(-1, 5000), min_size=1, max_size=5))
+@example(plan=PLAN, sizes=[256])
+@example(plan=replace(PLAN, rows=2000, start=LAST - 2000 * DAY, step=DAY), sizes=[1 << 18])
+def test_both_generators_give_the_same_bytes(native_generator: Any, plan: Plan, sizes: list[int]) -> None:
+    assert read_all(native_generator(plan), *sizes) == read_all(ReferenceGenerator(plan), 1 << 18)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 1023, 1024, 1025, 4096])
+def test_both_choose_alike_among_any_number_of_names(native_generator: Any, count: int) -> None:
+    plan = replace(
+        PLAN,
+        patients=tuple(f"P{n}" for n in range(count)),
+        event_types=tuple(replace(PULSE, name=f"t{n}") for n in range(count)),
+    )
+    assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
+
+
+def test_both_agree_within_a_hair_of_a_whole_number(native_generator: Any) -> None:
+    """The native generator approximates, and must notice when that could fall on the wrong side."""
+    for seed in (bytes([n]) for n in range(200)):
+        draw = random.Random(seed)
+        draw.choice("p"), draw.uniform(0, 7), draw.choice("t")
+        normal = draw.gauss(0, 1)
+        for deviation, hair in itertools.product((1, 15, 1000), (-1e-7, -1e-13, 0, 1e-13, 1e-7)):
+            mean: Any = 500 - normal * deviation + hair
+            kind = EventType("t", mean, deviation, low=0, high=999)
+            plan = replace(PLAN, seed=seed, rows=2, patients=("p",), event_types=(kind,))
+            assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
+
+
+def test_both_cut_a_step_to_microseconds_alike(native_generator: Any) -> None:
+    for microseconds in (*range(1, 60), 999_999, 1_000_001, 1_999_999, 86_399_999_999):
+        plan = replace(PLAN, rows=200, step=microseconds * MICROSECOND)
+        assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
+
+
+# ---- The native generator's limits ----
+
+LIMITS = {
+    "no patients": ({"patients": ()}, "patients must be 1 to 4096"),
+    "too many patients": ({"patients": ("p",) * 4097}, "patients must be 1 to 4096"),
+    "no event types": ({"event_types": ()}, "event_types must be 1 to 4096"),
+    "too many event types": ({"event_types": (PULSE,) * 4097}, "event_types must be 1 to 4096"),
+    "a patient's name of 32 bytes": ({"patients": ("p" * 32,)}, "the name 'p+' is too long"),
+    "a patient's name of 33 bytes, fewer characters": ({"patients": ("é" * 16 + "p",)}, "is too long"),
+    "a patient's name of a mebibyte": ({"patients": ("p" * (1 << 20),)}, "is too long"),
+    "a type's name of 30 bytes": ({"event_types": (replace(PULSE, name="t" * 30),)}, "the name 't+' is too long"),
+    "a lone surrogate": ({"patients": ("\ud800",)}, "surrogates not allowed"),
+    "fewer than no rows": ({"rows": -1}, "must not be negative"),
+    "a start before 1970": ({"start": datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)}, "since 1970"),
+    "a negative step": ({"step": -MICROSECOND}, "must not be negative"),
+    "a step of more than a day": ({"step": DAY + MICROSECOND}, "up to a day"),
+    "an end in the year 10000": ({"start": LAST, "rows": 1, "step": MICROSECOND}, "before the year 10000"),
+    "an end far behind the year 10000": ({"rows": 2**62, "step": DAY}, "before the year 10000"),
+    "a value below 0": ({"event_types": (replace(PULSE, low=-1),)}, "values from 0 to 999"),
+    "a value above 999": ({"event_types": (replace(PULSE, high=1000),)}, "values from 0 to 999"),
+    "a low above the high": ({"event_types": (replace(PULSE, low=201),)}, "values from 0 to 999"),
+    "a mean of more than a million": ({"event_types": (replace(PULSE, mean=1_000_001),)}, "a mean must be at most"),
+    "a mean of less than a million below 0": ({"event_types": (replace(PULSE, mean=-1_000_001),)}, "a mean must be"),
+    "a deviation of more than a thousand": ({"event_types": (replace(PULSE, deviation=1001),)}, "a deviation at most"),
+    "a mean that is no number": ({"event_types": (replace(PULSE, mean=math.nan),)}, "a mean must be at most"),  # type: ignore[arg-type]
+    "a deviation without end": ({"event_types": (replace(PULSE, deviation=math.inf),)}, "a deviation at most"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), LIMITS.values(), ids=LIMITS.keys())
+def test_a_plan_beyond_the_limits_is_refused(native_generator: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native_generator(replace(PLAN, **changes))
+
+
+def test_names_of_29_bytes_and_times_up_to_the_last_are_within_the_limits(native_generator: Any) -> None:
+    plan = replace(
+        PLAN, rows=1, start=LAST - DAY, step=DAY, patients=("p" * 31,), event_types=(replace(PULSE, name="t" * 29),)
+    )
+    assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": "3"},
+        {"rows": 2**70},
+        {"rows": 1.5},
+        {"patients": None},
+        {"patients": {"p"}},
+        {"patients": (1,)},
+        {"patients": (b"p",)},
+        {"patients": (None,)},
+        {"event_types": 5},
+        {"event_types": ("pulse",)},
+        {"event_types": (replace(PULSE, name=b"t"),)},  # type: ignore[arg-type]
+        {"event_types": (replace(PULSE, mean="75"),)},  # type: ignore[arg-type]
+        {"event_types": (replace(PULSE, deviation=None),)},  # type: ignore[arg-type]
+        {"event_types": (replace(PULSE, low=0.5),)},  # type: ignore[arg-type]
+        {"event_types": (replace(PULSE, high=2**80),)},
+        {"seed": []},
+        {"start": None},
+        {"step": 7},
+    ],
+    ids=repr,
+)
+def test_a_plan_of_other_types_is_refused(native_generator: Any, changes: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, OverflowError, AttributeError)):
+        native_generator(replace(PLAN, **changes))
+
+
+PLAN_ATTRIBUTES = (
+    "rows", "start_microseconds", "step_microseconds", "step_seconds", "patients", "event_types", "seed",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", PLAN_ATTRIBUTES)
+def test_a_plan_without_one_of_its_attributes_is_refused(native_generator: Any, missing: str) -> None:
+    attributes = {name: getattr(PLAN, name) for name in PLAN_ATTRIBUTES}
+    assert read_all(native_generator(SimpleNamespace(**attributes))) == read_all(ReferenceGenerator(PLAN))
+    del attributes[missing]
+    with pytest.raises(AttributeError, match=missing):
+        native_generator(SimpleNamespace(**attributes))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e300, math.inf, math.nan, 7.1])
+def test_a_plan_whose_steps_contradict_each_other_is_refused(native_generator: Any, seconds: float) -> None:
+    attributes = {name: getattr(PLAN, name) for name in PLAN_ATTRIBUTES} | {"step_seconds": seconds}
+    with pytest.raises(ValueError, match="must say the same"):
+        native_generator(SimpleNamespace(**attributes))
+
+
+def test_one_plan_is_wanted_and_nothing_else(native_generator: Any) -> None:
+    for arguments in ((), (PLAN, PLAN), (None,), (object(),)):
+        with pytest.raises((TypeError, AttributeError)):
+            native_generator(*arguments)
+
+
+def test_a_size_beyond_memory_is_refused_and_changes_nothing(native_generator: Any) -> None:
+    generator = native_generator(PLAN)
+    with pytest.raises(MemoryError):
+        generator.read(sys.maxsize)
+    with pytest.raises(OverflowError):
+        generator.read(sys.maxsize + 1)
+    assert read_all(generator) == read_all(ReferenceGenerator(PLAN))
+
+
+def test_two_threads_in_one_generator_at_a_time_are_refused(native_generator: Any) -> None:
+    plan = replace(PLAN, rows=2_000_000)
+    generator = native_generator(plan)
+    refusals: list[str] = []
+    read: list[int] = []
+
+    def work() -> None:
+        for _ in range(100):
+            if refusals:
+                break
+            try:
+                chunk = generator.read(1 << 22)
+            except RuntimeError as error:
+                refusals.append(str(error))
+            else:
+                read.append(chunk.count(b"\n"))
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert set(refusals) == {"this generator is in use by another thread"}
+    assert sum(read) + read_all(generator).count(b"\n") == plan.rows + 1

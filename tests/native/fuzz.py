@@ -1,0 +1,157 @@
+"""Run a native module, built with sanitizers, against its pure twin on seeded random input.
+
+    python fuzz.py tally|mock MODULE SEED ROUNDS
+
+The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from typing import Any
+
+from mockexport.mock.reference import ReferenceGenerator
+from mockexport.mock.specs import EventType, Plan
+from mockexport.tally import Malformed, ReferenceTally
+
+COLUMNS = [b"patient_id", b"event_time", b"event_type", b"value"]
+PATIENTS = [b"S001", b"S002", b"P1234567", b"a-name-of-16-byt", b"a-name-of-17-byte", b"n" * 80, "Zoë".encode(), b"\0"]
+TYPES = [b"bp_sys", b"spo2", b"heart_rate", b"x" * 16, b"x" * 17, b"\r"]
+TIMES = [b"2025-08-26T00:00:04.906404Z", b"2025-08-26T00:00:04Z", b"", b"t" * 30, b"t" * 60, b"t" * 130]
+ODDITIES = [
+    b"", b"\n", b"\r", b"\r\n", b"\r\r\n", b'"', b'""', b",", b",,", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf0\x9f",
+    b"\xef\xbb\xbf", b"S001,t,x\n", b"S001,t,x,1,\n", b",t,x,1\n", b"S001,t,,1\n", b"S001,t,\xff,1\n",
+    b'"S001","t,\n",x,1\n', b'S001,"t""",x,"1"\r\n', b'"S001"\r,t,x,1\n',
+    b"p" * 90, b"," * 70, b"\n" * 70, b'"\n",' * 30,
+]  # fmt: skip
+
+
+def exactly(chunk: bytes) -> Any:
+    """Copy a chunk to memory of just its size, so that reading a byte too far is seen."""
+    return memoryview((ctypes.c_char * len(chunk)).from_buffer_copy(chunk)) if chunk else chunk
+
+
+# ---- The tally ----
+
+
+def make_body(draw: random.Random) -> bytes:
+    columns = draw.sample(COLUMNS, 4) + [b"extra"] * draw.choice([0, 0, 1, 70])
+    draw.shuffle(columns)
+    line_end = draw.choice([b"\n", b"\n", b"\r\n"])
+    body = draw.choice([b"", b"", b"\xef\xbb\xbf", b"\n"]) + b",".join(columns) + line_end
+    for _ in range(draw.randrange(8)):
+        rows = b""
+        for _ in range(draw.randrange(1, 70)):
+            fields = {
+                b"patient_id": draw.choice(PATIENTS),
+                b"event_time": draw.choice(TIMES),
+                b"event_type": draw.choice(TYPES),
+                b"value": b"7",
+            }
+            rows += b",".join(fields.get(column, b"") for column in columns) + line_end
+        for _ in range(draw.choice([0, 0, 1, 3])):
+            at = draw.randrange(len(rows) + 1)
+            rows = rows[:at] + draw.choice(ODDITIES) + rows[at + draw.randrange(3) :]
+        body += rows
+    if draw.random() < 0.1:  # enough different ones for the table to grow
+        body += b"".join(b"%d,%d,%d,%d\n" % ((draw.randrange(1 << 30),) * 4) for _ in range(500))
+    return body[: len(body) - draw.randrange(4)]
+
+
+def cut(draw: random.Random, body: bytes) -> list[bytes]:
+    sizes = draw.choice([(len(body),), (1,), (1, 2, 3), (60, 70, 80), (500, 0, 900)])
+    chunks, at = [], 0
+    while at < len(body):
+        size = draw.choice(sizes)
+        chunks.append(body[at : at + size])
+        at += size
+    return chunks
+
+
+def tally_with(new_tally: Any, chunks: list[Any], **options: Any) -> list[Any]:
+    tally = new_tally(**options)
+    told: list[Any] = []
+    try:
+        for chunk in chunks:
+            tally.feed(chunk)
+            told.append(tally.rows)
+        told += tally.finish()
+    except Malformed as error:
+        told.append(str(error))
+    for call in (tally.finish, lambda: tally.feed(b"more")):
+        try:
+            call()
+        except ValueError:
+            continue
+        raise AssertionError("a tally went on after its end")
+    return [*told, tally.rows]
+
+
+def fuzz_tally(native: Any, draw: random.Random) -> None:
+    chunks = cut(draw, make_body(draw))
+    options = {
+        "skip": draw.random() < 0.7,
+        "max_row_bytes": draw.choice([1 << 20, 1 << 20, 1 << 20, 300, 128, 64, 63]),
+    }
+    expected = tally_with(ReferenceTally, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert native.INSTRUCTION_SETS
+    for instructions in native.INSTRUCTION_SETS:
+        found = tally_with(native.NativeTally, exact, instructions=instructions, **options)
+        assert found == expected, (instructions, options, chunks, found, expected)
+
+
+# ---- The generator ----
+
+
+def make_plan(draw: random.Random) -> Plan:
+    def name() -> str:
+        return draw.choice(["", "P001", "x" * 29, "é" * 14, "n" * draw.randrange(30)])
+
+    bounds = draw.choice([(0, 999), (30, 200), (500, 500), (0, 0)])
+    return Plan(
+        id="",
+        seed=draw.randbytes(16),
+        rows=draw.choice([0, 1, 2, 511, 512, 513, draw.randrange(1500)]),
+        start=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=draw.randrange(200 * 366 * 86400 * 10**6)),
+        step=timedelta(microseconds=draw.choice([0, 1, 300_000, 7_000_000, draw.randrange(86_400_000_001)])),
+        patients=tuple(name() for _ in range(draw.randrange(1, 30))),
+        event_types=tuple(
+            EventType(name(), draw.choice([0, 75, -(10**6), 10**6]), draw.choice([0, 15, 1000]), *bounds)
+            for _ in range(draw.randrange(1, 6))
+        ),
+    )
+
+
+def read_all(generator: Any, sizes: list[int]) -> bytes:
+    chunks: list[bytes] = []
+    while chunk := generator.read(sizes[len(chunks) % len(sizes)]):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def fuzz_mock(native: Any, draw: random.Random) -> None:
+    plan = make_plan(draw)
+    sizes = [draw.choice([0, 1, 256, 300, 5000, 1 << 18]) for _ in range(3)]
+    found, expected = read_all(native.NativeGenerator(plan), sizes), read_all(ReferenceGenerator(plan), [1 << 18])
+    assert found == expected, (plan, sizes)
+
+
+def main() -> None:
+    part, path, seed, rounds = sys.argv[1:]
+    spec = spec_from_file_location(f"mockexport.{part}._native", path)
+    assert spec is not None
+    assert spec.loader is not None
+    native = module_from_spec(spec)
+    spec.loader.exec_module(native)
+    fuzz = {"tally": fuzz_tally, "mock": fuzz_mock}[part]
+    for number in range(int(rounds)):
+        fuzz(native, random.Random(f"{seed}-{number}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The C code compiles without warnings, and does nothing wrong that AddressSanitizer or UBSan could see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import mockexport
+
+SOURCES = Path(mockexport.__file__).parent
+PARTS = ["tally", "mock"]
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
+SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+
+
+def compile_part(part: str, *options: str) -> None:
+    """Compile as pyproject.toml says, and with further options."""
+    compiler = shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no gcc here")
+    include = sysconfig.get_path("include")
+    if not Path(include, "Python.h").exists():
+        pytest.skip("the headers of Python are not installed")
+    source = str(SOURCES / part / "_native.c")
+    command = [compiler, "-std=c11", "-fPIC", "-ffp-contract=off", *options, "-isystem", include, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def address_sanitizer() -> str:
+    """Find the library that a program must have loaded before a module built with -fsanitize=address."""
+    compiler = shutil.which("gcc")
+    if not compiler:
+        pytest.skip("no gcc here")
+    found = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    library = found.stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip("gcc has no libasan here")
+    return library
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+def test_the_c_code_compiles_without_warnings(part: str, level: str) -> None:
+    compile_part(part, level, *WARNINGS, "-c", "-o", os.devnull)
+
+
+def test_the_tally_compiles_where_there_is_no_fast_path(tmp_path: Path) -> None:
+    module = str(tmp_path / "_native.so")
+    compile_part("tally", "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
+    fuzz("tally", module, rounds=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libasan is preloaded in the way of Linux")
+@pytest.mark.parametrize(("part", "rounds"), [("tally", 250), ("mock", 2000)])
+def test_random_input_makes_the_sanitizers_see_nothing(tmp_path: Path, part: str, rounds: int) -> None:
+    library = address_sanitizer()
+    module = str(tmp_path / "_native.so")
+    compile_part(part, "-O1", "-g", *WARNINGS, *SANITIZERS, "-shared", "-o", module, "-lm")
+    fuzz(part, module, rounds=rounds, LD_PRELOAD=library, ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
+
+
+def fuzz(part: str, module: str, *, rounds: int, **environment: str) -> None:
+    script = str(Path(__file__).with_name("fuzz.py"))
+    done = subprocess.run(
+        [sys.executable, script, part, module, "1", str(rounds)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
