@@ -167,9 +167,9 @@ def test_no_file_of_ours_imports_pandas_or_numpy() -> None:
             assert not {name.split(".")[0] for name in names} & NEVER_INSTALLED, path
 
 
-def test_the_core_depends_on_four_packages_and_no_other() -> None:
+def test_the_core_depends_on_five_packages_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {name.split(">")[0] for name in project["dependencies"]} == {"typer", "rich", "httpx", "orjson"}
+    assert {name.split(">")[0] for name in project["dependencies"]} == {"typer", "rich", "httpx", "orjson", "tenacity"}
 
 
 def test_the_version_stands_in_one_place_and_the_changelog_tells_of_it() -> None:

@@ -73,7 +73,10 @@ def _union(parts: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
 def parse_time(text: str) -> datetime:
     """Read an ISO 8601 time; one without an offset means UTC (docs/wire.md). Raises ValueError."""
     time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:  # the first or the last day that there is, in another time zone
+        raise ValueError(f"{text!r} is out of range") from error
 
 
 def time_text(time: datetime) -> str:

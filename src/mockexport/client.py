@@ -7,12 +7,15 @@ was sent, whole; a body that ends before its time is an error and never an end.
 from __future__ import annotations
 
 import contextlib
-import socket
+import ssl
 import threading
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import orjson
 
 from mockexport._version import __version__
@@ -25,6 +28,9 @@ from mockexport.errors import (
     UsageError,
     no_such,
 )
+from mockexport.http_body import HttpBody, unpacked, validator
+from mockexport.retry import Again, Retries, parse_retry_after, schedule
+from mockexport.transport import Transport, httpx
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
@@ -37,31 +43,57 @@ __all__ = ["HttpSource"]
 
 T = TypeVar("T")
 
-CONNECTIONS = 64
 METADATA_AT_ONCE = 8
+REDIRECTS = 20
 JSON_LIMIT = 64 << 20  # bytes; the ids of a million downloads fit
+URL_SHOWN = 200
+
+OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE, UNSATISFIABLE, UNPROCESSABLE = (
+    200, 206, 401, 403, 404, 410, 416, 422,
+)  # fmt: skip
+SERVER_ERROR = 500  # and above
+TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class HttpSource:
-    """The exports of a server; `url` is its root, the part before `/api/export`. `timeout` is in seconds.
+    """The exports of a server; `url` is its root, the part before `/api/export`.
 
-    Raises UsageError for a URL that is none.
+    `timeout`, in seconds, bounds each wait for the server, `retries` how much trouble it may be. `token` is sent as a
+    bearer token, to this origin alone. `ca_bundle` is a file of certificates to trust in place of the usual ones.
+    Raises UsageError for a URL that is none, and for a bundle that can't be read.
     """
 
-    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        token: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
+        self._retries = retries or Retries()
+        self._token = token
+        self._ca_bundle = ca_bundle
         try:
             parsed = httpx.URL(self._url)
-        except httpx.InvalidURL as error:
+            host = parsed.host
+            parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise UsageError(f"source {url!r} is no URL: {error}") from error
-        if not parsed.host:
+        if not host:
             raise UsageError(f"source {url!r} names no host; it looks like http://127.0.0.1:8000")
         if parsed.userinfo:
             raise UsageError("a source's URL must not hold a password: it would be seen by everyone on the machine")
-        self._live = _LiveStreams()
+        if parsed.query or parsed.fragment:
+            raise UsageError(f"source {url!r} goes on behind its path; it ends where /api/export would begin")
+        self._closed = threading.Event()  # ends the waits between tries; each `close` sets it and makes another
+        self._answers_head = True
         self._client_made = threading.Lock()
         self._client: httpx.Client | None = None
+        self._transport: Transport | None = None
 
     @property
     def name(self) -> str:
@@ -74,145 +106,199 @@ class HttpSource:
 
     def downloads(self, export: str) -> list[Download]:
         """Ask for an export's downloads, several at a time."""
+        if not export:  # its path would be that of the list of exports
+            raise no_such("export", export, self.name, self.exports())
         try:
             ids = self._ask(export_path(export), read_export)
         except NotFoundError:
             raise no_such("export", export, self.name, self.exports()) from None
 
-        def ask(download: str) -> Download:
-            return self._ask(download_path(export, download), lambda answer: read_download(export, download, answer))
+        def ask(name: str) -> Download:
+            path = download_path(export, name)
+            download = self._ask(path, lambda answer: read_download(export, name, answer))
+            return replace(download, etag=self._ask_etag(f"{self._url}{path}/data"))
 
-        with ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids)))) as executor:
+        executor = ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids))))
+        try:
             return list(executor.map(ask, ids))
+        finally:  # after an error, or Ctrl-C, nobody waits for the others
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Stream a download's bytes from byte `offset` on; those before it are passed over if the server sends them."""
+        """Stream a download's bytes from byte `offset` on, across as many connections as it takes.
+
+        `download.etag` is what is known of the bytes before `offset`. Bytes that arrive give new tries: what the
+        retries bound is trouble without progress, and the time that all trouble takes.
+        """
         url = f"{self._url}{download_path(download.export, download.id)}/data"
-        headers = {"Accept": "text/csv", "Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        with self._failures(url), self._http().stream("GET", url, headers=headers) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-                return
-            self._check_status(response, url)
-            skip = offset
-            if response.status_code == httpx.codes.PARTIAL_CONTENT:
-                wanted = f"bytes {offset}-"
-                if not response.headers.get("Content-Range", "").startswith(wanted):
-                    raise UntrustedDataError(f"{url} sent another range than the one asked for")
-                skip = 0
-            with self._live.following(response):
-                for chunk in response.iter_bytes():
-                    if skip < len(chunk):
-                        yield chunk[skip:] if skip else chunk
-                    skip = max(0, skip - len(chunk))
+        closed, trouble = self._closed, 0.0
+        with contextlib.closing(HttpBody(partial(self._request, url), offset, download.etag)) as body:
+            while not body.ended:
+                try:
+                    chunk = body.read()
+                except Again as failure:
+                    yield b""  # the way was lost
+                    started = time.monotonic()
+                    chunk = self._read_again(body, failure, closed, self._retries.budget - trouble)
+                    trouble += time.monotonic() - started
+                if chunk:
+                    yield chunk
+
+    def _read_again(self, body: HttpBody, failure: Again, closed: threading.Event, budget: float) -> bytes:
+        try:
+            return schedule(self._retries, closed, budget)(_again_after(failure, body.read))
+        except Again as last:
+            raise last.error from last
 
     def close(self) -> None:
-        """Break off all running streams, and let go of all connections."""
-        self._live.break_off()
+        """Break off all running requests, and let go of all connections."""
         with self._client_made:
+            self._closed.set()
+            self._closed = threading.Event()
             client, self._client = self._client, None
+            transport, self._transport = self._transport, None
+        if transport:
+            transport.break_off()
         if client:
             client.close()
 
     def _http(self) -> httpx.Client:
         with self._client_made:
             if self._client is None:
+                headers = {"User-Agent": f"mockexport/{__version__}", "Accept-Encoding": "identity"}
+                if self._token:
+                    headers["Authorization"] = f"Bearer {self._token}"
+                tls = self._tls()
+                self._transport = Transport(tls)
                 self._client = httpx.Client(
+                    mounts={"all://": self._transport},  # proxies that the environment names go before it
+                    verify=tls,
                     timeout=self._timeout,
-                    limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-                    headers={"User-Agent": f"mockexport/{__version__}"},
-                    follow_redirects=True,
+                    headers=headers,
                 )
             return self._client
 
+    def _tls(self) -> ssl.SSLContext:
+        if self._ca_bundle is None:
+            return httpx.create_ssl_context()
+        try:
+            return ssl.create_default_context(cafile=self._ca_bundle)
+        except OSError as error:  # ssl.SSLError is one
+            raise UsageError(f"--ca-bundle {self._ca_bundle} can't be read: {error.strerror or error}") from error
+
     def _ask(self, path: str, read: Callable[[object], T]) -> T:
-        """Send a request for JSON, and read the answer."""
+        """Send a request for JSON until it is answered, and read the answer."""
         url = self._url + path
-        body = bytearray()
-        with (
-            self._failures(url),
-            self._http().stream("GET", url, headers={"Accept": "application/json"}) as response,
-        ):
-            self._check_status(response, url)
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > JSON_LIMIT:
-                    raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")
+        try:
+            body = schedule(self._retries, self._closed)(self._ask_once, url)
+        except Again as failure:
+            raise failure.error from failure
         try:
             return read(orjson.loads(body))
         except orjson.JSONDecodeError as error:
             raise UntrustedDataError(f"{url} sent no JSON: {error}; is it an export server?") from error
         except UntrustedDataError as error:
-            raise UntrustedDataError(f"{url}: {error}") from error
+            raise UntrustedDataError(f"{url[:URL_SHOWN]}: {error}") from error
 
-    @staticmethod
-    def _check_status(response: httpx.Response, url: str) -> None:
-        status = response.status_code
-        if status in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
-            return
-        told = f"{url} answered {status} {response.reason_phrase}".rstrip()
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise NotAuthorisedError(told)
-        if status in (httpx.codes.NOT_FOUND, httpx.codes.GONE, httpx.codes.UNPROCESSABLE_ENTITY):
-            raise NotFoundError(told)
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status in (408, 425, 429):
-            raise UnreachableError(f"{told}; try again later")
-        raise UntrustedDataError(f"{told}; is it an export server?")
+    def _ask_etag(self, url: str) -> str | None:
+        """Ask what names a download's bytes; many servers don't say, and one that refuses is not asked again."""
+        if self._answers_head:
+            try:
+                with self._request(url, {"Accept": "text/csv"}, method="HEAD") as response:
+                    return validator(response)
+            except (Again, UnreachableError, NotFoundError):
+                pass
+            except MockExportError:
+                self._answers_head = False
+        return None
+
+    def _ask_once(self, url: str) -> bytes:
+        body = bytearray()
+        with self._request(url, {"Accept": "application/json"}) as response:
+            encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            for chunk in response.iter_raw() if encoding == "identity" else unpacked(response, encoding):
+                body += chunk
+                if len(body) > JSON_LIMIT:
+                    raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")
+        return bytes(body)
+
+    @contextlib.contextmanager
+    def _request(
+        self, url: str, headers: dict[str, str], *, method: str = "GET"
+    ) -> Generator[httpx.Response, None, None]:
+        """Send a request and follow redirects; yield the answer, its body not yet read.
+
+        Raises `Again` for whatever another try may mend, our own errors for the rest.
+        """
+        with self._failures(url):
+            client = self._http()
+            request = client.build_request(method, url, headers=headers)
+            for _ in range(1 + REDIRECTS):
+                with contextlib.closing(client.send(request, stream=True)) as response:
+                    if response.next_request is None:
+                        check_status(response, url)
+                        yield response
+                        return
+                    request = response.next_request  # httpx leaves the token out when it goes to another origin
+            raise UntrustedDataError(f"{url} redirects without end")
 
     @contextlib.contextmanager
     def _failures(self, url: str) -> Generator[None, None, None]:
         """Turn what can go wrong on the way into our own errors."""
         try:
             yield
-        except MockExportError:
+        except (Again, MockExportError):
             raise
+        except (httpx.InvalidURL, UnicodeError) as error:  # an id too long for a URL, a redirect to what is no host
+            raise UntrustedDataError(f"{url[:URL_SHOWN]} can't be asked for: {error}") from error
         except httpx.TimeoutException as error:
-            raise UnreachableError(f"{url} did not answer within {self._timeout:g} s; is the server there?") from error
+            problem = f"{url} did not answer within {self._timeout:g} s; is the server there?"
+            raise Again(UnreachableError(problem)) from error
         except httpx.RemoteProtocolError as error:
-            raise UntrustedDataError(f"{url} was cut short: {error}") from error
-        except httpx.DecodingError as error:
+            raise Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}")) from error
+        except zlib.error as error:
             raise UntrustedDataError(f"{url} can't be unpacked: {error}") from error
         except httpx.UnsupportedProtocol as error:
             raise UntrustedDataError(f"{url} redirects to what is neither http nor https") from error
-        except httpx.TooManyRedirects as error:
-            raise UntrustedDataError(f"{url} redirects without end") from error
         except (httpx.TransportError, httpx.StreamError, RuntimeError) as error:
-            raise UnreachableError(f"{url} can't be reached: {error or type(error).__name__}") from error
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}") from error
+            raise Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}")) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as the URL alone."""
-        return _again, (self._url, self._timeout)
+        """Travel to another process as what it was made of."""
+        return _made_again, (self._url, self._timeout, self._retries, self._token, self._ca_bundle)
 
 
-def _again(url: str, timeout: float) -> HttpSource:
-    return HttpSource(url, timeout=timeout)
+def _made_again(url: str, timeout: float, retries: Retries, token: str | None, ca_bundle: str | None) -> HttpSource:
+    return HttpSource(url, timeout=timeout, retries=retries, token=token, ca_bundle=ca_bundle)
 
 
-class _LiveStreams:
-    """The sockets that are being read, so that another thread can wake their readers."""
+def _again_after(failure: Again, work: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return work whose first try has failed already."""
+    failures = [failure]
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
+    def next_try() -> bytes:
+        if failures:
+            raise failures.pop()
+        return work()
 
-    @contextlib.contextmanager
-    def following(self, response: httpx.Response) -> Generator[None, None, None]:
-        stream = response.extensions.get("network_stream")
-        live = stream.get_extra_info("socket") if stream else None
-        if not isinstance(live, socket.socket):
-            yield
-            return
-        with self._lock:
-            self._sockets.add(live)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._sockets.discard(live)
+    return next_try
 
-    def break_off(self) -> None:
-        with self._lock:
-            for live in self._sockets:
-                with contextlib.suppress(OSError):
-                    live.shutdown(socket.SHUT_RDWR)
+
+def check_status(response: httpx.Response, url: str) -> None:
+    """Raise the error that a status means, as `Again` where another try may mend it; a range may have no bytes."""
+    status = response.status_code
+    if status in (OK, PARTIAL) or (status == UNSATISFIABLE and "Range" in response.request.headers):
+        return
+    told = f"{url} answered {status} {response.reason_phrase}".rstrip()
+    if status in TRANSIENT:
+        wait = parse_retry_after(response.headers.get("Retry-After"))
+        raise Again(UnreachableError(f"{told}; try again later"), wait)
+    if status in (UNAUTHORIZED, FORBIDDEN):
+        raise NotAuthorisedError(f"{told}; --token-file names a file with a token")
+    if status in (NOT_FOUND, GONE, UNPROCESSABLE):
+        raise NotFoundError(told)
+    if status >= SERVER_ERROR:
+        raise UnreachableError(told)
+    raise UntrustedDataError(f"{told}; is it an export server?")

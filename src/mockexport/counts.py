@@ -7,14 +7,15 @@ download through a tally, and the counts of all tasks add up.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 from collections import Counter
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
+from mockexport.errors import MockExportError, NotFoundError, StartAnewError, UntrustedDataError
 from mockexport.kernels import choose_kernels
 from mockexport.tally import REASONS, Malformed
 from mockexport.workers import thread_workers
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mockexport.catalog import Download
+    from mockexport.checkpoint import Checkpoint
     from mockexport.source import Source
     from mockexport.tally import Tallied, Tally
     from mockexport.workers import Board, StartWorkers
 
-__all__ = ["Counts", "OnProgress", "count", "run_tasks", "tally_download"]
+__all__ = ["Counts", "OnProgress", "Sink", "count", "run_tasks", "tally_download"]
 
 OnProgress: TypeAlias = "Callable[[Sequence[Download], Board], None]"
 """Called in the caller's own thread, ten times a second, with how far the workers are."""
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+RESTARTS = 5  # of one body, where its source can't go on with it
 LOOK_SECONDS = 0.1  # how often progress is reported while nothing ends
 
 
@@ -85,12 +89,14 @@ def count(
     tally: type[Tally] | None = None,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Counts:
     """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all.
 
     `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. `tally` is
     the twin that counts (the native one when there is one), `start_workers` what runs the downloads side by side.
-    `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are.
+    `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are. `checkpoint`
+    keeps what is finished, and spares what it has kept.
 
     Raises NotFoundError for an unknown export, UnreachableError and NotAuthorisedError for what the source can't get,
     and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), or holds other than the
@@ -100,25 +106,43 @@ def count(
     downloads = source.downloads(export)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    tasks = [partial(count_download, source, download, tally, skip_malformed) for download in downloads]
-    return Counts.sum(part for _, part in run_tasks(source, downloads, tasks, start_workers, on_progress))
+    parts = {}
+    if checkpoint:
+        found = {number: checkpoint.find(download) for number, download in enumerate(downloads)}
+        parts = {number: counts for number, counts in found.items() if counts is not None}
+    tasks = {
+        number: partial(count_download, source, download, tally, skip_malformed)
+        for number, download in enumerate(downloads)
+        if number not in parts
+    }
+    done = {number: part.rows + sum(part.left_out.values()) for number, part in parts.items()}
+    with contextlib.closing(run_tasks(source, downloads, tasks, start_workers, on_progress, done)) as results:
+        for number, part in results:
+            parts[number] = part
+            if checkpoint:
+                checkpoint.keep(downloads[number], part)
+    return Counts.sum(parts.values())
 
 
 def run_tasks(
     source: Source,
     downloads: Sequence[Download],
-    tasks: Sequence[Callable[[Board, int], T]],
+    tasks: Mapping[int, Callable[[Board, int], T]],
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
+    done: Mapping[int, int] | None = None,
 ) -> Generator[tuple[int, T], None, None]:
-    """Run a task for each download side by side; yield each one's number and result as it ends.
+    """Run a task for each download, by its number, side by side; yield each one's number and result as it ends.
 
-    The first error, or the caller's going away, stops all the others.
+    `done` tells the rows of downloads that need no task, for whoever watches the progress. The first error, or the
+    caller's going away, stops all the others.
     """
     # The largest first, so that the workers end at about the same time.
-    order = sorted(range(len(downloads)), key=lambda i: -(downloads[i].rows or downloads[i].size or 0))
+    order = sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0))
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     with start_workers(len(downloads)) as (executor, board):
+        for number, rows in (done or {}).items():
+            board.end(number, rows)
         try:
             numbers = {}
             for i in order:
@@ -144,35 +168,91 @@ def count_download(
     source: Source, download: Download, tally: type[Tally], skip_malformed: bool, board: Board, number: int
 ) -> Counts:
     """Count one download; the task of one worker. Small in, small out, and all errors can travel."""
-    tallied = tally_download(source, download, tally(skip=skip_malformed), board, number)
+    tallied, _ = tally_download(source, download, partial(tally, skip=skip_malformed), board, number)
     return Counts(tallied.patients, tallied.left_out)
+
+
+class Sink(Protocol):
+    """Where a download's bytes are kept."""
+
+    def begin(self, tally: Tally, *, anew: bool) -> int:
+        """Feed what is there already to the tally, and return how many bytes that is; none, if it is to begin anew."""
+
+    def write(self, chunk: bytes, /) -> None:
+        """Keep the next bytes."""
+
+
+class _MismatchError(UntrustedDataError):
+    """A body that came to an end, but not to the one declared; another reading may do better."""
 
 
 def tally_download(
     source: Source,
     download: Download,
+    new_tally: Callable[[], Tally],
+    board: Board,
+    number: int,
+    sink: Sink | None = None,
+) -> tuple[Tallied, int]:
+    """Stream a download through a tally; return what it counted and how many rows it saw, as many as declared.
+
+    A source may say that its body must be read from its start, and a body that ended wrongly gets a second reading;
+    each has a tally of its own. `sink` is where the bytes are kept.
+    """
+    restarts, mismatches = 0, 0
+    while True:
+        board.restart(number)
+        try:
+            tally = new_tally()
+            offset = sink.begin(tally, anew=restarts + mismatches > 0) if sink else 0
+            tallied, rows = _tally_once(source, download, offset, tally, board, number, sink)
+        except StartAnewError as problem:
+            restarts += 1
+            if restarts > RESTARTS:
+                raise
+            log.info("%s; from the start", problem)
+        except _MismatchError as problem:
+            mismatches += 1
+            if mismatches > 1:
+                raise UntrustedDataError(str(problem)) from None
+            log.info("%s; once more, from the start", problem)
+        else:
+            board.end(number, rows)
+            return tallied, rows
+        board.try_again(number)
+
+
+def _tally_once(
+    source: Source,
+    download: Download,
+    offset: int,
     tally: Tally,
     board: Board,
     number: int,
-    keep: Callable[[bytes], object] | None = None,
-) -> Tallied:
-    """Stream a download through a tally, and through `keep` too; check that it holds as many rows as declared."""
+    sink: Sink | None,
+) -> tuple[Tallied, int]:
     where = f"download {download.id!r} of export {download.export!r}"
+    declared = download.rows
+    ended = False
     try:
-        with contextlib.closing(source.open(download)) as chunks:
+        with contextlib.closing(source.open(download, offset)) as chunks:
             for chunk in chunks:
+                if not chunk:
+                    board.try_again(number)
                 tally.feed(chunk)
-                if keep:
-                    keep(chunk)
+                if sink:
+                    sink.write(chunk)
                 board.advance(number, tally.rows, len(chunk))
+                if declared is not None and tally.rows > declared:
+                    raise _MismatchError(f"{where} declares {declared:,} rows but holds {tally.rows:,} or more")
+        ended = True
         tallied = tally.finish()
     except Malformed as problem:
         hint = "; --on-malformed skip counts the rest" if problem.reason in REASONS else ""
-        raise UntrustedDataError(f"{where} is malformed at {problem}{hint}") from None
-    if download.rows is not None and download.rows != tally.rows:
-        what = "it ended early" if tally.rows < download.rows else "it has grown"
-        raise UntrustedDataError(
-            f"{where} declares {download.rows:,} rows but holds {tally.rows:,}; {what}, or was declared wrongly"
+        text = f"{where} is malformed at {problem}{hint}"
+        raise (_MismatchError(text) if ended else UntrustedDataError(text)) from None
+    if declared is not None and declared != tally.rows:
+        raise _MismatchError(
+            f"{where} declares {declared:,} rows but holds {tally.rows:,}; it ended early, or was declared wrongly"
         )
-    board.end(number, tally.rows)
-    return tallied
+    return tallied, tally.rows

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -23,6 +24,8 @@ from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mockexport.source import Chunks
 
 __all__ = ["DirectorySource"]
@@ -31,9 +34,19 @@ CHUNK_BYTES = 1 << 18  # fits a core's own cache, so that the tally finds it the
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 
 
+@contextmanager
+def _reading() -> Generator[None, None, None]:
+    """Turn what the file system refuses into our own error."""
+    try:
+        yield
+    except OSError as error:
+        raise UnreachableError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
 class DirectorySource:
     """The exports below a folder. Raises NotFoundError when there is no such folder."""
 
+    @_reading()
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
         if not self._root.is_dir():
@@ -44,10 +57,12 @@ class DirectorySource:
         """The folder, as the user wrote it."""
         return str(self._root)
 
+    @_reading()
     def exports(self) -> list[str]:
         """Return the names of the folders that hold CSV files or a manifest."""
-        return sorted(folder.name for folder in self._entries(self._root) if self._is_export(folder))
+        return sorted(folder.name for folder in self._root.iterdir() if self._is_export(folder))
 
+    @_reading()
     def downloads(self, export: str) -> list[Download]:
         """Return an export's downloads: in the manifest's order, or else by name."""
         folder = self._folder(export)
@@ -72,6 +87,7 @@ class DirectorySource:
             for entry in entries
         ]
 
+    @_reading()
     def open(self, download: Download, offset: int = 0) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked."""
         folder = self._folder(download.export)
@@ -93,7 +109,7 @@ class DirectorySource:
         known = self.exports()
         if export in known:
             return self._root / export
-        if not known and any(file.name.endswith(SUFFIXES) for file in self._entries(self._root)):
+        if not known and any(_download_in(file) for file in self._root.iterdir()):
             raise NotFoundError(
                 f"{self.name} holds CSV files itself: an export is a folder in the source; "
                 f"try --source {str(self._root.absolute().parent)!r} and export {self._root.absolute().name!r}"
@@ -104,32 +120,30 @@ class DirectorySource:
         return (
             folder.is_dir()
             and not folder.name.startswith(".")
-            and any(file.name == MANIFEST or file.name.endswith(SUFFIXES) for file in self._entries(folder))
+            and any(file.name == MANIFEST or _download_in(file) for file in folder.iterdir())
         )
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the CSV files of an export by the download that they hold."""
         files: dict[str, Path] = {}
-        for file in sorted(self._entries(folder)):
-            suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), None)
-            if suffix is None or file.name.startswith(".") or not file.is_file():
+        for file in sorted(folder.iterdir()):
+            download = _download_in(file)
+            if not download or file.is_dir():  # a link that leads nowhere stays, to be missed later on
                 continue
-            download = file.name.removesuffix(suffix)
             if download in files:
                 raise UntrustedDataError(f"{file} and {files[download].name} hold the same download; move one away")
             files[download] = file
         return files
 
     @staticmethod
-    def _entries(folder: Path) -> list[Path]:
-        try:
-            return list(folder.iterdir())
-        except OSError as error:
-            raise UnreachableError(f"cannot read {folder}: {error.strerror}") from error
-
-    @staticmethod
     def _download(export: str, name: str, file: Path) -> Download:
         return Download(export=export, id=name, **_of_file(file))  # type: ignore[arg-type]
+
+
+def _download_in(file: Path) -> str | None:
+    """Return the id of the download that a file holds, by its name; None for other files and hidden ones."""
+    suffix = next((suffix for suffix in SUFFIXES if file.name.endswith(suffix)), None)
+    return file.name.removesuffix(suffix) if suffix and not file.name.startswith(".") else None
 
 
 def _of_file(file: Path) -> dict[str, int | str | None]:

@@ -4,7 +4,8 @@
     ├── UsageError          2  the request itself makes no sense
     ├── NotFoundError       3  no such export, download or file
     ├── NotAuthorisedError  4  the source wants a token, or refused ours
-    ├── UnreachableError    5  the source could not be reached
+    ├── UnreachableError    5  the source could not be reached, after retries
+    │   └── StartAnewError     a body can't be gone on with; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
 
 A message is one line that names what, where and what to do next. Errors carry plain values only, so that they
@@ -23,6 +24,7 @@ __all__ = [
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
+    "StartAnewError",
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
@@ -61,6 +63,10 @@ class UnreachableError(MockExportError):
     """The source could not be reached, or stopped answering."""
 
     exit_code = 5
+
+
+class StartAnewError(UnreachableError):
+    """A body broke off and can't be gone on with: what was read of it is void, and reading it from its start may do."""
 
 
 class UntrustedDataError(MockExportError):

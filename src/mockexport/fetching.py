@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,8 @@ from mockexport.counts import run_tasks, tally_download
 from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
 from mockexport.kernels import choose_kernels
 from mockexport.manifest import MANIFEST, ManifestEntry, manifest_document, read_manifest
-from mockexport.output import json_bytes, sync_folder, write_atomically
+from mockexport.output import json_bytes, write_atomically
+from mockexport.partial_file import PartialFile
 from mockexport.tally import Malformed
 from mockexport.wire import is_plain_id
 from mockexport.workers import thread_workers
@@ -56,7 +56,8 @@ def fetch(
     """Keep an export's downloads as `<root>/<export>/<download>.csv`, with a manifest beside them.
 
     A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared.
-    What an earlier run finished is checked against its SHA-256 and kept. Malformed rows are kept as they are.
+    What an earlier run finished is checked against its SHA-256 and kept, what it had begun is gone on with where the
+    source has a name for the very bytes (an ETag). Malformed rows are kept as they are.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written or holds another export's manifest.
@@ -75,7 +76,7 @@ def fetch(
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
     entries = _entries(folder, export, downloads)
     _write_manifest(folder, export, entries)
-    tasks = [partial(fetch_download, source, entry, folder, tally) for entry in entries]
+    tasks = {number: partial(fetch_download, source, entry, folder, tally) for number, entry in enumerate(entries)}
     fetched: dict[int, Fetched] = {}
     with closing(run_tasks(source, downloads, tasks, start_workers, on_progress)) as results:
         for number, result in results:
@@ -104,38 +105,25 @@ def fetch_download(
     source: Source, entry: ManifestEntry, folder: Path, tally: type[Tally], board: Board, number: int
 ) -> Fetched:
     """Fetch one download, unless it is there already; the task of one worker."""
-    counter = tally(skip=True)
     path = folder / entry.file
-    kept = _finished(path, entry.sha256, counter, board, number)
-    if kept:
-        return Fetched(entry.download.id, entry.file, counter.rows, *kept)
-    counter = tally(skip=True)
-    digest = hashlib.sha256()
-    part = folder / f".{entry.file}.part"
+    part = PartialFile(path, entry.download)
     try:
-        with part.open("wb") as file:
-
-            def keep(chunk: bytes) -> None:
-                file.write(chunk)
-                digest.update(chunk)
-
-            board.restart(number)
-            tally_download(source, entry.download, counter, board, number, keep)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        part.replace(path)
-        sync_folder(folder)
+        kept = _finished(path, entry, tally(skip=True), board, number)
+        if kept:
+            return kept
+        with part:
+            _, rows = tally_download(source, entry.download, partial(tally, skip=True), board, number, part)
+            size, sha256 = part.finish()
     except OSError as error:
         raise UsageError(
-            f"cannot write {part}: {error.strerror}; free some space, or fetch into another --dir"
+            f"cannot write {path}: {error.strerror}; free some space, or fetch into another --dir"
         ) from error
-    return Fetched(entry.download.id, entry.file, counter.rows, size, digest.hexdigest())
+    return Fetched(entry.download.id, entry.file, rows, size, sha256)
 
 
-def _finished(path: Path, sha256: str | None, counter: Tally, board: Board, number: int) -> tuple[int, str] | None:
-    """Return the size and SHA-256 of a file that an earlier run finished, if it is still what it was then."""
-    if sha256 is None or not path.is_file():
+def _finished(path: Path, entry: ManifestEntry, counter: Tally, board: Board, number: int) -> Fetched | None:
+    """Return a file that an earlier run finished, if it is still what it was then."""
+    if entry.sha256 is None or not path.is_file():
         return None
     digest = hashlib.sha256()
     size = 0
@@ -149,7 +137,7 @@ def _finished(path: Path, sha256: str | None, counter: Tally, board: Board, numb
         counter.finish()
     except Malformed:
         return None
-    if digest.hexdigest() != sha256:
+    if digest.hexdigest() != entry.sha256:
         return None
     board.end(number, counter.rows)
-    return size, sha256
+    return Fetched(entry.download.id, entry.file, counter.rows, size, entry.sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MANIFEST", "ManifestEntry", "manifest_document", "read_manifest"]
 
 MANIFEST = "manifest.json"
-SHA256_LENGTH = 64
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,6 @@ def _entry(export: str, fields: dict[str, Any]) -> ManifestEntry:
         raise UntrustedDataError("a download has no id")
     if not isinstance(file, str) or not is_plain_id(file):
         raise UntrustedDataError(f"download {name!r} has no file name that stays in the folder")
-    if sha256 is not None and not (isinstance(sha256, str) and len(sha256) == SHA256_LENGTH):
+    if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
         raise UntrustedDataError(f"download {name!r} has a sha256 that is none")
     return ManifestEntry(read_download(export, name, {"data": fields}), file, sha256)

@@ -15,12 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["open_source"]
 
 
-def open_source(name: str | Path = "mock", *, kernel: str = "auto", timeout: float = 30.0) -> Source:
+def open_source(
+    name: str | Path = "mock",
+    *,
+    kernel: str = "auto",
+    timeout: float = 30.0,
+    retries: int = 5,
+    retry_budget: float = 300.0,
+    token: str | None = None,
+    ca_bundle: str | Path | None = None,
+) -> Source:
     """Return the Source that `name` means: `mock`, an http(s) URL, or a folder (a folder called mock is `./mock`).
 
     `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
-    `timeout`, in seconds, bounds each wait for a server. Raises UsageError for another kind of URL, and NotFoundError
-    when there is no such folder. Close it when done, or use `contextlib.closing`.
+    The rest is for servers: `timeout`, in seconds, bounds each wait for one; `retries` is how often a request is tried
+    again without progress, `retry_budget` the seconds that the tries for one download may take in all; `token` is sent
+    as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones.
+
+    Raises UsageError for another kind of URL, and NotFoundError when there is no such folder. Close the source when
+    done, or use `contextlib.closing`.
     """
     if name == "mock":
         from mockexport.mock import MockSource
@@ -34,5 +47,12 @@ def open_source(name: str | Path = "mock", *, kernel: str = "auto", timeout: flo
     if scheme.lower() not in ("http", "https"):
         raise UsageError(f"source {name!s} is neither http nor https; a source is mock, a folder or an http(s) URL")
     from mockexport.client import HttpSource
+    from mockexport.retry import Retries
 
-    return HttpSource(str(name), timeout=timeout)
+    return HttpSource(
+        str(name),
+        timeout=timeout,
+        retries=Retries(retries, retry_budget),
+        token=token,
+        ca_bundle=None if ca_bundle is None else str(ca_bundle),
+    )

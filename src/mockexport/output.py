@@ -105,13 +105,27 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def check_writable(path: Path) -> None:
     """Raise UsageError when a file can't be written there; called before the work whose answer it is to hold."""
-    if path.is_dir():
+    mode = _mode(path)
+    if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"--output {path} is a folder; name a file in it")
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    written = [] if mode is None else [path]
+    if mode is None or stat.S_ISREG(mode):  # it is replaced as a whole, so its folder changes too
+        folder = path.resolve().parent
+        if not folder.is_dir():
+            raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
+        written.append(folder)
+    if not all(os.access(place, os.W_OK) for place in written):
         raise UsageError(f"--output {path} can't be written; choose a place that you may write to")
+
+
+def _mode(path: Path) -> int | None:
+    """Return what kind of file `path` leads to, and its permissions; None when there is nothing yet."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write_answer(data: bytes, path: Path | None) -> None:
@@ -126,9 +140,11 @@ def write_answer(data: bytes, path: Path | None) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # What is still in the buffer must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -137,18 +153,19 @@ def write_atomically(path: Path, data: bytes) -> None:
     A link is followed; a device or a pipe is written to as it is. Raises UsageError when the file can't be written.
     """
     try:
-        target = path.resolve()
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            target.write_bytes(data)
+        mode = _mode(path)
+        if mode is not None and not stat.S_ISREG(mode):  # opened as it is called: what /dev/stdout leads to has no path
+            path.write_bytes(data)
             return
+        target = path.resolve()
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            if mode is not None:
+                temporary.chmod(stat.S_IMODE(mode))
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)

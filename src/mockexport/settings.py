@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ class Settings:
 
     source: str
     kernel: str
+    token_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read `MOCKEXPORT_SOURCE` and `MOCKEXPORT_KERNEL`; an empty value counts as unset."""
+        """Read `MOCKEXPORT_SOURCE`, `MOCKEXPORT_KERNEL` and `MOCKEXPORT_TOKEN_FILE`; an empty value counts as unset."""
         return cls(
             source=environ.get("MOCKEXPORT_SOURCE") or "mock",
             kernel=environ.get("MOCKEXPORT_KERNEL") or "auto",
+            token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
         )

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 __all__ = ["Chunks", "Source"]
 
 Chunks: TypeAlias = Generator[bytes, None, None]
-"""The bytes of a CSV, cut anywhere. Close it to let go of what is behind it."""
+"""The bytes of a CSV, cut anywhere. Close it to let go of what is behind it.
+
+An empty chunk says that the way to the bytes was lost, and is being made again. `StartAnewError` says that what came so
+far is void, and that the same download may be opened anew.
+"""
 
 
 class Source(Protocol):

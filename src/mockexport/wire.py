@@ -6,8 +6,8 @@ on the wire are naive ISO 8601 and mean UTC.
 
 from __future__ import annotations
 
+import reprlib
 import string
-import textwrap
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -36,18 +36,25 @@ CSV_TYPE = "text/csv; charset=utf-8"
 
 PLAIN_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 PLAIN_ID_LENGTH = 128
+SHOWN = 60  # characters of what makes no sense
+DOTS = {".": "%2E", "..": "%2E%2E"}
 
 T = TypeVar("T")
 
 
 def export_path(export: str) -> str:
     """Return the path of an export, relative to the server's root."""
-    return f"{API}/{quote(export, safe='')}"
+    return f"{API}/{_segment(export)}"
 
 
 def download_path(export: str, download: str) -> str:
     """Return the path of a download's metadata; its bytes are at `/data` below."""
-    return f"{export_path(export)}/{quote(download, safe='')}"
+    return f"{export_path(export)}/{_segment(download)}"
+
+
+def _segment(text: str) -> str:
+    """Quote an id so that it is one segment of a path, and stays one: a bare `..` would be taken for the one above."""
+    return DOTS.get(text) or quote(text, safe="", errors="surrogateescape")
 
 
 def is_plain_id(text: str) -> bool:
@@ -153,4 +160,5 @@ def _optional_time(data: dict[str, Any], key: str) -> datetime | None:
 
 
 def _short(value: object) -> str:
-    return textwrap.shorten(repr(value), width=60, placeholder=" …")
+    text = reprlib.repr(value)  # of a few values of it: an answer may be of any size
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -5,6 +5,7 @@ Threads do where the work lets go of the GIL, as the native parts do; the pure o
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, MutableSequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
+    from multiprocessing.process import BaseProcess
 
 __all__ = [
     "Board",
@@ -31,7 +33,7 @@ __all__ = [
 
 WAITING, RUNNING, ENDED = range(3)
 GRACE_SECONDS = 2.0  # for processes to end by themselves
-FIELDS = 3  # a task's state, rows and bytes
+FIELDS = 4  # a task's state, rows, bytes and tries
 
 
 class Cancelled(Exception):  # noqa: N818 - no error: the caller has stopped, and nobody hears this
@@ -66,9 +68,15 @@ class Board:
         self._numbers[at + 2] += size
 
     def restart(self, task: int) -> None:
-        """Say that a task has begun anew: its numbers so far count for nothing."""
+        """Say that a task begins, or begins anew: its rows and bytes so far count for nothing."""
         at = 1 + FIELDS * task
         self._numbers[at + 1] = self._numbers[at + 2] = 0
+
+    def try_again(self, task: int) -> None:
+        """Say that something of a task had to be tried again. Raises Cancelled after `stop`."""
+        if self._numbers[0]:
+            raise Cancelled
+        self._numbers[1 + FIELDS * task + 3] += 1
 
     def end(self, task: int, rows: int) -> None:
         """Say that a task has ended well."""
@@ -91,6 +99,10 @@ class Board:
     def bytes(self, task: int | None = None) -> int:
         """Bytes that one task, or all together, have seen."""
         return sum(self._numbers[3::FIELDS]) if task is None else self._numbers[3 + FIELDS * task]
+
+    def tries(self, task: int | None = None) -> int:
+        """How often something of one task, or of all together, had to be tried again."""
+        return sum(self._numbers[4::FIELDS]) if task is None else self._numbers[4 + FIELDS * task]
 
     def __reduce__(self) -> tuple[Callable[[], Board], tuple[()]]:
         """Travel to a worker process as a reference to the board that the process shares with its caller."""
@@ -133,24 +145,34 @@ def process_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[E
     context = multiprocessing.get_context("spawn")
     numbers: Any = context.RawArray("Q", Board.size(tasks))
     workers = max(1, min(tasks, jobs or default_jobs()))
-    before = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, context, _start_process, (numbers,)) as executor:
+    level = logging.getLogger("mockexport").getEffectiveLevel()
+    with ProcessPoolExecutor(workers, context, _start_process, (numbers, level)) as executor:
+        processes = getattr(executor, "_processes", {})  # public only from Python 3.14 on, by terminate_workers()
         try:
             yield executor, Board(numbers)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
-            deadline = time.monotonic() + GRACE_SECONDS
-            for process in set(multiprocessing.active_children()) - before:
-                process.join(max(0.0, deadline - time.monotonic()))
-                process.terminate()
+            _end(list(processes.values()))
             raise
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """Give processes some time to end by themselves; end those that don't, and wait until they have."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        process.terminate()
+    for process in processes:
+        process.join(GRACE_SECONDS)
 
 
 _process_boards: list[Board] = []  # in a worker process: the one board, set before its first task
 
 
-def _start_process(numbers: MutableSequence[int]) -> None:
+def _start_process(numbers: MutableSequence[int], level: int) -> None:
     _process_boards.append(Board(numbers))
+    logging.basicConfig(format="mockexport: %(message)s")
+    logging.getLogger("mockexport").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which tells us through the board
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

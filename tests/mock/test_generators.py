@@ -92,6 +92,25 @@ def test_times_are_written_in_iso_form_without_an_empty_fraction(new_generator: 
     assert {row[1] for row in rows_of(new_generator(plan))} == {"2025-08-26T00:00:00Z"}
 
 
+@pytest.mark.parametrize(
+    ("microseconds", "seed", "time"),
+    [(11_292_239, 13, "00:00:08.645762"), (102_109_828, 174, "00:00:39.417760"), (33_876_717, 13, "00:00:25.937288")],
+)
+def test_half_microseconds_are_rounded_to_even(new_generator: Any, microseconds: int, seed: int, time: str) -> None:
+    plan = replace(PLAN, seed=bytes([seed]), rows=1, step=microseconds * MICROSECOND, patients=("p",))
+    assert rows_of(new_generator(plan))[0][1] == f"2025-08-26T{time}Z"
+
+
+def test_midnight_belongs_to_the_next_day(new_generator: Any) -> None:
+    midnight = datetime(2025, 8, 26, tzinfo=UTC)
+    times: list[str] = []
+    for before in range(10, 20):
+        plan = replace(PLAN, start=midnight - before * MICROSECOND, rows=30, step=MICROSECOND)
+        times += [row[1] for row in rows_of(new_generator(plan))]
+    assert "2025-08-26T00:00:00Z" in times
+    assert {time[:14] for time in times} == {"2025-08-25T23:", "2025-08-26T00:"}
+
+
 @pytest.mark.parametrize("year", [1970, 1972, 1999, 2000, 2024, 2025, 2100, 2399, 2400, 9998])
 def test_every_day_of_a_year_has_its_date(new_generator: Any, year: int) -> None:
     start = datetime(year, 1, 1, tzinfo=UTC)
@@ -205,6 +224,14 @@ def test_both_cut_a_step_to_microseconds_alike(native_generator: Any) -> None:
     for microseconds in (*range(1, 60), 999_999, 1_000_001, 1_999_999, 86_399_999_999):
         plan = replace(PLAN, rows=200, step=microseconds * MICROSECOND)
         assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "seed"), [(86_399_000_729, 114), (86_399_001_655, 208), (86_399_002_432, 98), (86_399_006_881, 9)]
+)
+def test_both_take_the_whole_seconds_off_before_they_round(native_generator: Any, microseconds: int, seed: int) -> None:
+    plan = replace(PLAN, seed=bytes([seed]), rows=1, step=microseconds * MICROSECOND, patients=("p",))
+    assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
 
 
 # ---- The native generator's limits ----

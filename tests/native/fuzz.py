@@ -105,6 +105,18 @@ def fuzz_tally(native: Any, draw: random.Random) -> None:
         assert found == expected, (instructions, options, chunks, found, expected)
 
 
+def edge_of_memory(native: Any) -> None:
+    """End the chunk, and the memory, in all places around the 64 and 16 bytes that the fast path loads."""
+    header = b"value,event_time,event_type,patient_id\n"
+    for instructions in native.INSTRUCTION_SETS:
+        for length in range(40, 70):
+            row = b"7,%b,type,%b\n" % (b"t" * (length - 10), b"p" * (1 + length % 3))
+            for size in range(60, 100):
+                native_tally = native.NativeTally(instructions=instructions)
+                native_tally.feed(header)
+                native_tally.feed(exactly((row * 3)[:size]))
+
+
 # ---- The generator ----
 
 
@@ -149,6 +161,8 @@ def main() -> None:
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
     fuzz = {"tally": fuzz_tally, "mock": fuzz_mock}[part]
+    if part == "tally":
+        edge_of_memory(native)
     for number in range(int(rounds)):
         fuzz(native, random.Random(f"{seed}-{number}"))
 

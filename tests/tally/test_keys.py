@@ -51,6 +51,21 @@ def test_bytes_that_are_not_utf8_are_malformed(tally: Any, among: Any, wrong: by
         assert tally(among(b"Q,t," + key + b",1"), skip=True).left_out == {"event_type is not UTF-8": 1}
 
 
+@pytest.mark.parametrize("cut_off", ["é", "€", "😀"])
+@pytest.mark.parametrize("length", [4, 8, 16, 17, 40])
+def test_a_character_cut_off_is_not_completed_by_what_stands_behind_the_key(
+    tally: Any, among: Any, length: int, cut_off: str
+) -> None:
+    character = cut_off.encode()
+    for kept in range(1, len(character)):
+        key = b"p" * (length - kept) + character[:kept]
+        whole = b"p" * (length - kept) + character + b",t,x,1\n"
+        assert tally(among(whole + key + b",t," + character[kept:] + b",1"), skip=True).left_out == {
+            "patient_id is not UTF-8": 1
+        }
+        assert tally(among(whole + b"Q,t," + key + b",1"), skip=True).left_out == {"event_type is not UTF-8": 1}
+
+
 def test_every_two_bytes_are_judged_as_python_decodes_them(new_tally: Any) -> None:
     special = b',"\n\r'
     keys = [bytes(pair) for pair in itertools.product(range(256), repeat=2) if not special.translate(None, special)]
@@ -100,6 +115,21 @@ def test_other_fields_may_hold_any_bytes(tally: Any, among: Any) -> None:
         assert tally(among(b"Q," + wrong + b",x," + wrong)).patients["Q"] == {"x": 1}
 
 
+def test_all_bytes_but_separators_are_data(tally: Any) -> None:
+    others = [bytes([n]) for n in range(256) if n not in b',"\n']
+    body = HEADER + b"".join(b"Q,%b,x,%b%b1\n" % (each * 3, each, each) for each in others)
+    assert tally(body).patients == {"Q": {"x": len(others)}}
+    ascii_keys = [each.decode() for each in others if each < b"\x80"]
+    body = HEADER + "".join(f"{each},,{each},{each}\n" for each in ascii_keys).encode()
+    assert tally(body).patients == {each: {each: 1} for each in ascii_keys}
+
+
+def test_no_byte_beside_a_separator_is_taken_for_one(tally: Any) -> None:
+    others = [bytes([n]) for n in range(256) if n not in b',"\n\r']
+    body = HEADER + b"".join(b"Q,%bt,x\n" % each for each in others) + SOUND * 10
+    assert tally(body, skip=True) == ({"P001": {"bp_sys": 10}}, {"too few fields": 252}, 262, None)
+
+
 def test_nul_bytes_are_data(tally: Any) -> None:
     rows = b"a,t,x,1\na\0,t,x,1\n\0a,t,x,1\n\0,t,x,1\na,t,x\0,1\na,\0,x,\0\n"
     expected = {"a": {"x": 20, "x\0": 10}, "a\0": {"x": 10}, "\0a": {"x": 10}, "\0": {"x": 10}}
@@ -123,6 +153,19 @@ def test_keys_that_differ_in_one_byte_are_told_apart(tally: Any) -> None:
         patients = ["p" * at + "q" + "p" * (length - at - 1) for at in range(length)]
         body = HEADER + "".join(f"{patient},,{kind},1\n" for kind in patients for patient in patients).encode()
         assert tally(body).patients == {patient: dict.fromkeys(patients, 1) for patient in patients}
+
+
+def test_many_keys_that_share_a_half_are_told_apart(tally: Any) -> None:
+    half, numbers = "P-000000", [f"{n:08}" for n in range(400)]
+    keys = [half + number for number in numbers] + [number + half for number in numbers]
+    body = HEADER + "".join(f"{key},,{half},1\n{half},,{key},1\n" for key in keys * 2).encode()
+    assert tally(body).patients == {key: {half: 2} for key in keys} | {half: dict.fromkeys(keys, 2)}
+
+
+def test_keys_of_nul_bytes_differ_by_their_lengths(tally: Any) -> None:
+    keys = ["\0" * length for length in range(1, 20)]
+    body = HEADER + "".join(f"{patient},,{kind},1\n" for patient in keys for kind in keys * 2).encode()
+    assert tally(body).patients == {patient: dict.fromkeys(keys, 2) for patient in keys}
 
 
 def test_where_the_patient_ends_and_the_type_begins_matters(tally: Any) -> None:

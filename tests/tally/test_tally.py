@@ -166,6 +166,18 @@ def test_a_last_key_of_a_carriage_return_alone_is_empty(tally: Any, padding: int
     assert tally(body + b"1,%b,x,\r\n" % (b"t" * padding) + b"1,,x,Q\n" * 40).problem == "line 22: empty patient_id"
 
 
+@pytest.mark.parametrize("last", [b"Q", b'"Q"', b"Q\r", b'"Q"\r'])
+def test_a_carriage_return_before_a_comma_leaves_the_next_field_alone(tally: Any, last: bytes) -> None:
+    body = b"value,event_time,event_type,patient_id\n" + b"1,t,x\r,%b\n" % last * 40
+    assert tally(body) == ({"Q": {"x\r": 40}}, {}, 40, None)
+
+
+def test_an_empty_key_behind_a_carriage_return_is_empty(tally: Any) -> None:
+    for line_end in (b"\n", b"\r\n", b""):
+        body = b"value,event_time,event_type,patient_id\n1,t,x\r," + line_end
+        assert tally(body).problem == "line 2: empty patient_id"
+
+
 # ---- Quotes ----
 
 

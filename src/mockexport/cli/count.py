@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mockexport.cli.options import (
+    BudgetOption,
+    BundleOption,
     Format,
     FormatOption,
     JobsOption,
     OutputOption,
     ProgressOption,
     QuietOption,
+    RetriesOption,
+    Run,
     SourceOption,
+    TimeoutOption,
+    TokenOption,
     VerboseOption,
     begin,
     complete_export,
@@ -24,8 +31,11 @@ from mockexport.cli.options import (
 from mockexport.output import counts_document, csv_text
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from rich.table import Table
 
+    from mockexport.checkpoint import Checkpoint
     from mockexport.counts import Counts
 
 __all__ = ["EXAMPLES", "OnMalformed", "count_command", "left_out_text"]
@@ -57,7 +67,21 @@ def count_command(
         typer.Option("--on-malformed", help="End at a malformed row, or leave it out and say so."),
     ] = OnMalformed.fail,
     elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON.')] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            show_default=False,
+            help="Keep finished downloads there; run again, go on from there.",
+        ),
+    ] = None,
     jobs: JobsOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     progress: ProgressOption = None,
@@ -68,14 +92,20 @@ def count_command(
     from mockexport.counts import count
 
     run = begin(
-        source=source, jobs=jobs, output=output, format=format, progress=progress, quiet=quiet, verbose=verbose
+        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
+        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
+        progress=progress, quiet=quiet, verbose=verbose,
     )  # fmt: skip
     started = time.monotonic()
-    with closing(run.source), run.terminal.progress(export) as on_progress:
+    skip_malformed = on_malformed is OnMalformed.skip
+    with (
+        closing(run.source),
+        keeping(checkpoint, run, export, skip_malformed=skip_malformed) as kept,
+        run.terminal.progress(export) as on_progress,
+    ):
         counts = count(
-            run.source, export,
-            skip_malformed=on_malformed is OnMalformed.skip, tally=run.kernels.tally,
-            start_workers=run.start_workers, on_progress=on_progress,
+            run.source, export, skip_malformed=skip_malformed, tally=run.kernels.tally,
+            start_workers=run.start_workers, on_progress=on_progress, checkpoint=kept,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
@@ -92,6 +122,24 @@ def count_command(
         return csv_text(["patient_id", "event_type", "records"], rows)
 
     run.answer(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
+
+
+@contextmanager
+def keeping(
+    path: Path | None, run: Run, export: str, *, skip_malformed: bool
+) -> Generator[Checkpoint | None, None, None]:
+    """Open a checkpoint, if one is wanted; when the count doesn't end well, say how to go on."""
+    if path is None:
+        yield None
+        return
+    from mockexport.checkpoint import Checkpoint, Subject
+
+    with Checkpoint(path, Subject(run.source.name, export, skip_malformed)) as checkpoint:
+        try:
+            yield checkpoint
+        except BaseException:
+            run.terminal.note(f"{checkpoint.count} downloads are kept in {path}; the same command goes on from there")
+            raise
 
 
 def left_out_text(counts: Counts) -> str:

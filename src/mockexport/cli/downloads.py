@@ -11,6 +11,8 @@ import typer
 
 from mockexport.catalog import Download
 from mockexport.cli.options import (
+    BudgetOption,
+    BundleOption,
     ExportArgument,
     Format,
     FormatOption,
@@ -18,7 +20,10 @@ from mockexport.cli.options import (
     OutputOption,
     ProgressOption,
     QuietOption,
+    RetriesOption,
     SourceOption,
+    TimeoutOption,
+    TokenOption,
     VerboseOption,
     begin,
 )
@@ -47,13 +52,21 @@ Examples:
 def list_command(
     export: ExportArgument,
     source: SourceOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """List an export's downloads, as the source declares them; what it doesn't declare is null."""
-    run = begin(source=source, output=output, format=format, quiet=quiet, verbose=verbose)
+    run = begin(
+        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
+        token_file=token_file, ca_bundle=ca_bundle, output=output, format=format, quiet=quiet, verbose=verbose,
+    )  # fmt: skip
     with closing(run.source):
         documents = [download_document(download) for download in run.source.downloads(export)]
 
@@ -80,6 +93,11 @@ def fetch_command(
     ],
     source: SourceOption = None,
     jobs: JobsOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     progress: ProgressOption = None,
@@ -93,7 +111,9 @@ def fetch_command(
     from mockexport.fetching import fetch
 
     run = begin(
-        source=source, jobs=jobs, output=output, format=format, progress=progress, quiet=quiet, verbose=verbose
+        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
+        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
+        progress=progress, quiet=quiet, verbose=verbose,
     )  # fmt: skip
     with closing(run.source), run.terminal.progress(export) as on_progress:
         fetched = fetch(

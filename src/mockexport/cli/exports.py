@@ -9,11 +9,16 @@ import typer
 
 from mockexport.catalog import summarise
 from mockexport.cli.options import (
+    BudgetOption,
+    BundleOption,
     Format,
     FormatOption,
     OutputOption,
     QuietOption,
+    RetriesOption,
     SourceOption,
+    TimeoutOption,
+    TokenOption,
     VerboseOption,
     begin,
 )
@@ -37,6 +42,11 @@ Examples:
 @app.command("list", epilog=EXAMPLES)
 def list_command(
     source: SourceOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     quiet: QuietOption = False,
@@ -46,7 +56,10 @@ def list_command(
 
     What the source doesn't declare is null.
     """
-    run = begin(source=source, output=output, format=format, quiet=quiet, verbose=verbose)
+    run = begin(
+        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
+        token_file=token_file, ca_bundle=ca_bundle, output=output, format=format, quiet=quiet, verbose=verbose,
+    )  # fmt: skip
     with closing(run.source):
         exports = [summarise(export, run.source.downloads(export)) for export in run.source.exports()]
     documents = [export_document(export) for export in exports]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mockexport.cli.terminal import Terminal
+from mockexport.errors import UsageError
 from mockexport.kernels import Kernels, choose_kernels
 from mockexport.opening import open_source
 from mockexport.output import check_writable, json_bytes, write_answer
@@ -84,6 +85,38 @@ VerboseOption = Annotated[
 ]
 
 
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", min=0.001, metavar="SECONDS", help="The longest wait for a server's next sign of life."),
+]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        "--retries", min=0, max=1000, metavar="N", help="How often a request is tried again without progress."
+    ),
+]
+BudgetOption = Annotated[
+    float,
+    typer.Option(
+        "--retry-budget", min=0, metavar="SECONDS", help="How long the tries for one download may take in all."
+    ),
+]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", metavar="FILE", show_default=False,
+        help="A file whose first line is sent to the server as a bearer token.  [env: MOCKEXPORT_TOKEN_FILE]",
+    ),
+]  # fmt: skip
+BundleOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-bundle", metavar="FILE", show_default=False,
+        help="Certificates to trust in place of the usual ones.",
+    ),
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command: where the data comes from, what works on it, and where the answer goes."""
@@ -112,9 +145,28 @@ class Run:
         write_answer(data, self.output)
 
 
+def read_token(path: Path | None) -> str | None:
+    """Read a bearer token, the first line of a file. Raises UsageError; never tells what is in the file."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="ascii").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no plain text"
+        raise UsageError(f"--token-file {path} can't be read: {reason}") from None
+    if not token or not token.isprintable() or " " in token:
+        raise UsageError(f"--token-file {path} holds no token in its first line")
+    return token
+
+
 def begin(
     *,
     source: str | None,
+    timeout: float,
+    retries: int,
+    retry_budget: float,
+    token_file: Path | None,
+    ca_bundle: Path | None,
     jobs: int | None = None,
     output: Path | None,
     format: Format,
@@ -128,9 +180,19 @@ def begin(
         check_writable(output)
     kernels = choose_kernels(settings.kernel)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
+    if verbose:
+        terminal.show_log()
     terminal.detail(f"{kernels.name} kernels")
     return Run(
-        source=open_source(source or settings.source, kernel=settings.kernel),
+        source=open_source(
+            source or settings.source,
+            kernel=settings.kernel,
+            timeout=timeout,
+            retries=retries,
+            retry_budget=retry_budget,
+            token=read_token(token_file or settings.token_file),
+            ca_bundle=ca_bundle,
+        ),
         kernels=kernels,
         start_workers=workers_for(jobs, releases_gil=kernels.releases_gil),
         terminal=terminal,

@@ -39,6 +39,20 @@ class Terminal:
         if self._verbose:
             self.note(text)
 
+    def show_log(self) -> None:
+        """Show what the library logs, such as each try after a failure, a line each."""
+        import logging
+
+        terminal = self
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                terminal.note(record.getMessage())
+
+        log = logging.getLogger("mockexport")
+        log.addHandler(Handler())
+        log.setLevel(logging.INFO)
+
     @contextmanager
     def progress(self, title: str) -> Generator[OnProgress | None, None, None]:
         """Give a function that shows how far the work is, once it has taken a second."""

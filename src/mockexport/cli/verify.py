@@ -10,14 +10,19 @@ import orjson
 import typer
 
 from mockexport.cli.options import (
+    BudgetOption,
+    BundleOption,
     Format,
     FormatOption,
     JobsOption,
     OutputOption,
     ProgressOption,
     QuietOption,
+    RetriesOption,
     Run,
     SourceOption,
+    TimeoutOption,
+    TokenOption,
     VerboseOption,
     begin,
 )
@@ -51,6 +56,11 @@ def verify_command(
     ] = None,
     source: SourceOption = None,
     jobs: JobsOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     progress: ProgressOption = None,
@@ -63,7 +73,9 @@ def verify_command(
     and the exit code of that error.
     """
     run = begin(
-        source=source, jobs=jobs, output=output, format=format, progress=progress, quiet=quiet, verbose=verbose
+        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
+        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
+        progress=progress, quiet=quiet, verbose=verbose,
     )  # fmt: skip
     files = committed_files(paths or [Path("outputs")])
     results, code = [], 0

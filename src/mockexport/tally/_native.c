@@ -9,8 +9,6 @@
 
 #include "tally.h"
 
-static PyObject *contract; /* the module mockexport.tally.contract */
-
 typedef struct {
     PyObject_HEAD
     PyThread_type_lock lock; /* held while the tally is in use; taken or refused, never waited for */
@@ -18,7 +16,13 @@ typedef struct {
     Tally tally;
 } NativeTally;
 
-static PyObject *problem_text(const Tally *t)
+/* Looked up where it is needed, once a body, and never kept: each interpreter has one of its own. */
+static PyObject *import_contract(void)
+{
+    return PyImport_ImportModule("mockexport.tally.contract");
+}
+
+static PyObject *problem_text(PyObject *contract, const Tally *t)
 {
     if (t->problem < REASON_COUNT) {
         PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
@@ -53,10 +57,12 @@ static PyObject *raise_problem(const Tally *t)
 {
     if (t->problem == NO_MEMORY)
         return PyErr_NoMemory();
-    PyObject *text = problem_text(t);
+    PyObject *contract = import_contract();
+    PyObject *text = contract ? problem_text(contract, t) : NULL;
     PyObject *error = text ? PyObject_CallMethod(contract, "Malformed", "KO", (unsigned long long)t->problem_line, text)
                            : NULL;
     Py_XDECREF(text);
+    Py_XDECREF(contract);
     if (error) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -127,7 +133,7 @@ static PyObject *patients_dict(const Tally *t)
     return patients;
 }
 
-static PyObject *left_out_dict(const Tally *t)
+static PyObject *left_out_dict(PyObject *contract, const Tally *t)
 {
     PyObject *left_out = PyDict_New();
     PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
@@ -158,10 +164,12 @@ static PyObject *native_finish(PyObject *object, PyObject *unused)
     if (take_end(&self->tally)) {
         raise_problem(&self->tally);
     } else {
-        PyObject *patients = patients_dict(&self->tally);
-        PyObject *left_out = patients ? left_out_dict(&self->tally) : NULL;
+        PyObject *contract = import_contract();
+        PyObject *patients = contract ? patients_dict(&self->tally) : NULL;
+        PyObject *left_out = patients ? left_out_dict(contract, &self->tally) : NULL;
         if (left_out)
             result = PyObject_CallMethod(contract, "Tallied", "OO", patients, left_out);
+        Py_XDECREF(contract);
         Py_XDECREF(patients);
         Py_XDECREF(left_out);
     }
@@ -246,9 +254,6 @@ static PyType_Spec native_spec = {
 
 static int module_exec(PyObject *module)
 {
-    contract = PyImport_ImportModule("mockexport.tally.contract");
-    if (!contract)
-        return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &native_spec, NULL);
     if (!type || PyModule_AddObjectRef(module, "NativeTally", type)) {
         Py_XDECREF(type);

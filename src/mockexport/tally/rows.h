@@ -37,7 +37,7 @@ TARGET static const uint8_t *NAME(long_row)(const Tally *t, Batch *batch, const 
         if (commas != t->columns || (uint64_t)(line_feed - row) > t->max_row_bytes)
             return NULL;
         for (int f = 0; f < 2; f++)
-            if (stops[f] == line_feed && stops[f] > starts[f] && stops[f][-1] == '\r')
+            if (stops[f] == line_feed && line_feed[-1] == '\r')
                 stops[f]--;
         if (starts[0] == stops[0] || starts[1] == stops[1])
             return NULL;
@@ -70,9 +70,9 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
             uint64_t patient = LOWEST(SELECT(begins, patient_column)), patient_end = LOWEST(SELECT(cuts, patient_column));
             uint64_t type = LOWEST(SELECT(begins, type_column)), type_end = LOWEST(SELECT(cuts, type_column));
             uint64_t length = LOWEST(row_end);
-            if (key_is_last && length && p[length - 1] == '\r') {
-                patient_end -= patient_end == length && patient_end > patient;
-                type_end -= type_end == length && type_end > type;
+            if (key_is_last && p[length - 1] == '\r') {
+                patient_end -= patient_end == length;
+                type_end -= type_end == length;
             }
             uint64_t patient_length = patient_end - patient, type_length = type_end - type;
             if (((patient_length - 1) | (type_length - 1)) < SHORT_FIELD) {

@@ -1,0 +1,186 @@
+"""What was counted so far, kept in a file, so that finished work is never done twice.
+
+The file is a journal of lines, each with a checksum in front: first what is being counted, then a line a finished
+download, on disk before the next one is waited for. A line that was being written when the power went is dropped;
+anything else that isn't as it was written makes the whole file refused.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import orjson
+
+from mockexport.counts import Counts
+from mockexport.errors import UntrustedDataError, UsageError
+from mockexport.output import sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from mockexport.catalog import Download
+
+__all__ = ["Checkpoint", "Subject"]
+
+FORMAT = 1
+CHECKSUM_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is being counted, and how; a checkpoint of another subject is of no use."""
+
+    source: str
+    export: str
+    skip_malformed: bool
+
+
+class Checkpoint:
+    """The counts of finished downloads, in a file. Use it in a `with`.
+
+    Raises UsageError for a file that belongs to another subject or can't be written, and UntrustedDataError for one
+    that is damaged; both name it, and leave it as it is.
+    """
+
+    def __init__(self, path: Path, subject: Subject) -> None:
+        self._path = path
+        self._subject = subject
+        self._kept: dict[tuple[Any, ...], Counts] = {}
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            whole = self._read()
+            self._file = self._path.open("r+b" if whole else "wb")
+            self._lock()
+            self._file.truncate(whole)
+            self._file.seek(whole)
+            if not whole:
+                self._write(self._head())
+                sync_folder(self._path.absolute().parent)
+        except OSError as error:
+            self.close()
+            raise UsageError(f"cannot write the checkpoint {self._path}: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    @property
+    def count(self) -> int:
+        """How many downloads are kept."""
+        return len(self._kept)
+
+    def find(self, download: Download) -> Counts | None:
+        """Return what was counted in a download, if it is still the same one."""
+        return self._kept.get(key(download))
+
+    def keep(self, download: Download, counts: Counts) -> None:
+        """Put a finished download's counts on disk."""
+        fields = dict(zip(("id", "rows", "etag"), key(download), strict=True))
+        self._write({**fields, "patients": counts.patients, "left_out": counts.left_out})
+        self._kept[key(download)] = counts
+
+    def _head(self) -> dict[str, Any]:
+        subject = self._subject
+        return {
+            "mockexport_checkpoint": FORMAT,
+            "source": subject.source,
+            "export": subject.export,
+            "skip_malformed": subject.skip_malformed,
+        }
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        file = self._opened()
+        data = orjson.dumps(entry)
+        try:
+            file.write(b"%08x %s\n" % (zlib.crc32(data), data))
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise UsageError(f"cannot write the checkpoint {self._path}: {error.strerror}") from error
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            raise ValueError("the checkpoint is not open")
+        return self._file
+
+    def _lock(self) -> None:
+        """Keep a second run from writing to the same file, where the system can."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        try:
+            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"the checkpoint {self._path} is in use by another run; wait for it") from error
+
+    def _read(self) -> int:
+        """Read what is there; return how many bytes of it are whole lines."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        whole = data.rfind(b"\n") + 1
+        lines = data[:whole].split(b"\n")[:-1]
+        entries = [self._entry(number, line) for number, line in enumerate(lines, start=1)]
+        if not entries:
+            if data and not self._looks_begun(data):
+                raise self._damaged(1)
+            return 0
+        if entries[0] != self._head():
+            raise self._other(entries[0])
+        for number, entry in enumerate(entries[1:], start=2):
+            try:
+                name = (entry["id"], entry["rows"], entry["etag"])
+                self._kept[name] = Counts(entry["patients"], entry["left_out"])
+            except KeyError:
+                raise self._damaged(number) from None
+        return whole
+
+    def _looks_begun(self, data: bytes) -> bool:
+        """Tell whether this is the beginning of our own first line, cut off."""
+        head = orjson.dumps(self._head())
+        return (b"%08x %s\n" % (zlib.crc32(head), head)).startswith(data)
+
+    def _entry(self, number: int, line: bytes) -> dict[str, Any]:
+        checksum, space, data = (
+            line[:CHECKSUM_DIGITS],
+            line[CHECKSUM_DIGITS : CHECKSUM_DIGITS + 1],
+            line[CHECKSUM_DIGITS + 1 :],
+        )
+        if space != b" " or checksum != b"%08x" % zlib.crc32(data):
+            raise self._damaged(number)
+        entry = orjson.loads(data)
+        if not isinstance(entry, dict):
+            raise self._damaged(number)
+        return entry
+
+    def _damaged(self, number: int) -> UntrustedDataError:
+        return UntrustedDataError(f"the checkpoint {self._path} is damaged in line {number}; remove it to begin anew")
+
+    def _other(self, head: dict[str, Any]) -> UsageError:
+        if head.get("mockexport_checkpoint") != FORMAT:
+            return UsageError(f"{self._path} is no checkpoint of this version; choose another file")
+        what = f"export {head.get('export')!r} from {head.get('source')}"
+        if head.get("skip_malformed"):
+            what += ", malformed rows left out"
+        return UsageError(f"the checkpoint {self._path} belongs to {what}; choose another file, or remove it")
+
+
+def key(download: Download) -> tuple[str, int | None, str | None]:
+    """Return what a download must still be for its counts to stand."""
+    return download.id, download.rows, download.etag

@@ -1,0 +1,136 @@
+"""A download on its way to disk, which a later run can go on with.
+
+    .<download>.csv.part         its bytes so far
+    .<download>.csv.part.json    how many of them are on disk for certain, and the ETag that names them
+
+The name that is not hidden belongs to whole files alone. Bytes beyond those that are on disk for certain are dropped:
+after a power cut there may be anything in their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import IO, TYPE_CHECKING, Self
+
+import orjson
+
+from mockexport.errors import UsageError
+from mockexport.output import json_bytes, sync_folder, write_atomically
+from mockexport.tally import Malformed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from mockexport.catalog import Download
+    from mockexport.tally import Tally
+
+__all__ = ["PartialFile"]
+
+SYNC_BYTES = 64 << 20  # this much is fetched again at the most
+READ_BYTES = 1 << 20
+
+
+class PartialFile:
+    """The file that `path` will be; a Sink for its bytes, to be used in a `with`. Raises OSError as files do."""
+
+    def __init__(self, path: Path, download: Download) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.part")
+        self._note = path.with_name(f".{path.name}.part.json")
+        self._download = download
+        self._opened: IO[bytes] | None = None
+        self._digest = hashlib.sha256()
+        self._size = self._synced = 0
+
+    def __enter__(self) -> Self:
+        self._opened = self._part.open("r+b" if self._part.exists() else "w+b")
+        self._lock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened:
+            if not self._synced:  # of no use to a later run
+                self._part.unlink(missing_ok=True)
+            self._opened.close()
+            self._opened = None
+
+    def begin(self, tally: Tally, *, anew: bool) -> int:
+        """Feed what is there and trusted to the tally, and return how many bytes that is."""
+        file = self._file
+        self._digest = hashlib.sha256()
+        self._size = self._synced = 0
+        wanted = 0 if anew else self._trusted()
+        file.seek(0)
+        try:
+            while self._size < wanted and (chunk := file.read(min(READ_BYTES, wanted - self._size))):
+                tally.feed(chunk)
+                self._digest.update(chunk)
+                self._size += len(chunk)
+        except Malformed:  # what is there is not what it was
+            return self.begin(tally, anew=True)
+        self._synced = self._size
+        file.seek(self._size)
+        file.truncate()
+        if not self._size:
+            self._note.unlink(missing_ok=True)
+        return self._size
+
+    def write(self, chunk: bytes, /) -> None:
+        """Keep the next bytes."""
+        self._file.write(chunk)
+        self._digest.update(chunk)
+        self._size += len(chunk)
+        if self._size - self._synced >= SYNC_BYTES and self._download.etag is not None:
+            self._sync()
+            self._synced = self._size
+            document = {"etag": self._download.etag, "rows": self._download.rows, "bytes": self._size}
+            write_atomically(self._note, json_bytes(document))
+
+    def finish(self) -> tuple[int, str]:
+        """Give the file its name, all of it on disk; return its size and SHA-256."""
+        self._sync()
+        self._part.replace(self._path)
+        self._synced = self._size
+        self._note.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
+        return self._size, self._digest.hexdigest()
+
+    @property
+    def _file(self) -> IO[bytes]:
+        if self._opened is None:
+            raise ValueError("the file is not open")
+        return self._opened
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _lock(self) -> None:
+        """Keep a second run from writing to the same file, where the system can."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{self._path} is being fetched by another run; wait for it") from error
+
+    def _trusted(self) -> int:
+        """Return how many of the bytes there belong to this very download, and were on disk for certain."""
+        if self._download.etag is None:
+            return 0
+        try:
+            note = orjson.loads(self._note.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return 0
+        same = isinstance(note, dict) and (note.get("etag"), note.get("rows")) == (
+            self._download.etag,
+            self._download.rows,
+        )
+        size = note.get("bytes") if same else 0
+        return size if isinstance(size, int) and 0 <= size <= self._part.stat().st_size else 0

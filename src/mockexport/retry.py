@@ -1,0 +1,92 @@
+"""When to try again: what is worth it is said here, how long to wait is tenacity's business.
+
+Waits grow exponentially with full jitter: each is drawn from 0 to twice the bound of the one before. A server that
+names its own wait (`Retry-After`) gets it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import tenacity
+
+if TYPE_CHECKING:
+    import threading
+
+    from mockexport.errors import MockExportError
+
+__all__ = ["Again", "Retries", "parse_retry_after", "schedule"]
+
+FIRST_WAIT_SECONDS = 0.5  # the bound of the first wait
+LONGEST_WAIT_SECONDS = 30.0  # of those that we choose ourselves
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How much trouble a source may be: `attempts` tries after the first one, `budget` seconds for all of them."""
+
+    attempts: int = 5
+    budget: float = 300.0
+
+
+class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the end
+    """A failure that is worth another try; `error` is what it is when the tries are used up."""
+
+    def __init__(self, error: MockExportError, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait = wait
+
+
+def schedule(retries: Retries, closed: threading.Event, budget: float | None = None) -> tenacity.Retrying:
+    """Return what calls a function until it raises no `Again`; the last `Again` gets through.
+
+    `budget` is what is left of the budget, in seconds. `closed` ends the waits.
+    """
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Again),
+        stop=tenacity.stop_after_attempt(retries.attempts + 1)
+        | tenacity.stop_before_delay(retries.budget if budget is None else budget)
+        | tenacity.stop_when_event_set(closed),
+        wait=_wait,
+        sleep=tenacity.sleep_using_event(closed),
+        before_sleep=_tell,
+        reraise=True,
+    )
+
+
+_jittered = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    failure = state.outcome.exception() if state.outcome else None
+    if isinstance(failure, Again) and failure.wait is not None:
+        return failure.wait
+    return _jittered(state)
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    log.info("%s; try %d in %.1f s", failure, state.attempt_number + 1, state.upcoming_sleep)
+
+
+def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """Read a `Retry-After`, seconds or an HTTP date, as seconds from now; None where it makes no sense (RFC 9110)."""
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

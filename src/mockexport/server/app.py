@@ -1,0 +1,126 @@
+"""The routes: any Source as the HTTP API of docs/wire.md."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID  # noqa: TC003 - read by FastAPI
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi.responses import JSONResponse, Response
+
+from mockexport import wire
+from mockexport._version import __version__
+from mockexport.errors import MockExportError, NotFoundError
+from mockexport.server.answers import (
+    DATA_ANSWERS,
+    NO_EXPORT,
+    NOT_FOUND,
+    DownloadAnswer,
+    ExportAnswer,
+    ExportsAnswer,
+    HealthAnswer,
+)
+from mockexport.server.bodies import Bodies
+from mockexport.server.identity import wire_downloads, wire_exports
+from mockexport.server.response import DownloadResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import Request
+
+    from mockexport.catalog import Download
+    from mockexport.source import Source
+
+__all__ = ["create_app"]
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(source: Source) -> FastAPI:
+    """Make the application that serves a source; the source stays its caller's to close."""
+    app = FastAPI(
+        title="mockexport",
+        version=__version__,
+        summary="Bulk healthcare exports: what there is, and the CSV itself.",
+    )
+    app.include_router(_export_routes(source))  # what is asked of every API request comes in here, as dependencies
+    app.add_exception_handler(MockExportError, _answer_error)
+
+    async def health() -> dict[str, str]:
+        """Tell that the server is up; the source is not asked."""
+        return {"status": "healthy"}
+
+    _get(app.router, "/health", health, summary="Is the server up?", response_model=HealthAnswer, tags=["server"])
+    return app
+
+
+def _export_routes(source: Source) -> APIRouter:
+    router = APIRouter(prefix=wire.API, tags=["exports"])
+    bodies = Bodies(source)
+
+    def exports() -> dict[str, Any]:
+        """List the ids of the exports."""
+        return wire.exports_body(wire_exports(source))
+
+    def export(export_id: str) -> dict[str, Any]:
+        """List the ids of an export's downloads, in order."""
+        return wire.export_body(export_id, list(_downloads(source, export_id)))
+
+    def download(export_id: str, download_id: UUID) -> dict[str, Any]:
+        """Tell what the source declares of a download; times are in UTC, null is what isn't declared."""
+        found = _download(source, export_id, download_id)
+        return wire.download_body(replace(found, id=str(download_id)))
+
+    async def data(export_id: str, download_id: UUID) -> Response:
+        """Stream a download's CSV; rows are made as they are sent."""
+        return DownloadResponse(bodies, await run_sync(_download, source, export_id, download_id))
+
+    _get(router, "", exports, summary="All exports", response_model=ExportsAnswer)
+    _get(router, "/{export_id}", export, summary="One export", response_model=ExportAnswer, responses=NO_EXPORT)
+    _get(
+        router,
+        "/{export_id}/{download_id}",
+        download,
+        summary="One download",
+        response_model=DownloadAnswer,
+        responses=NOT_FOUND,
+    )
+    _get(
+        router,
+        "/{export_id}/{download_id}/data",
+        data,
+        summary="The CSV of a download",
+        response_class=Response,
+        responses=DATA_ANSWERS,
+    )
+    return router
+
+
+def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
+    """Route GET and HEAD, and describe GET alone: HEAD is the same without a body."""
+    router.add_api_route(path, endpoint, methods=["GET", "HEAD"], **described | {"include_in_schema": False})
+    router.add_api_route(path, endpoint, methods=["GET"], **described)
+
+
+def _downloads(source: Source, export: str) -> dict[str, Download]:
+    try:
+        return wire_downloads(source, export)
+    except NotFoundError:
+        raise HTTPException(404, "Export not found") from None
+
+
+def _download(source: Source, export: str, download: UUID) -> Download:
+    found = _downloads(source, export).get(str(download))
+    if found is None:
+        raise HTTPException(404, "Download not found")
+    return found
+
+
+async def _answer_error(_request: Request, error: Exception) -> Response:
+    """Answer what the source says when it can't be read: it is behind this server, as seen from the client."""
+    logger.warning("the source failed: %s", error)
+    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, NotFoundError) else 502)

@@ -1,0 +1,210 @@
+"""One request and its answer, with faults: how each of them is done (docs/faults.md).
+
+Most are done on the ASGI messages of the answer. To break a connection in the middle of what was promised takes its
+transport, which uvicorn keeps on the object whose method `send` is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import socket
+import struct
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mockexport.server.faults import Rule
+
+__all__ = ["FaultyExchange"]
+
+SLOW_PIECES_A_SECOND = 10
+LOOK_SECONDS = 0.1
+NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
+
+
+class _Broken(Exception):  # noqa: N818 - no error: it was asked for
+    """Ends the application's work on an answer whose connection is gone."""
+
+
+class FaultyExchange:
+    """A request that the given rules strike, each with dice of its own."""
+
+    def __init__(self, striking: list[tuple[Rule, random.Random]]) -> None:
+        self._rules = {rule.fault: rule for rule, _ in striking}
+        self._dice = {rule.fault: dice for rule, dice in striking}
+        self._sent = 0
+        self._chunked = False
+        self._start: Message | None = None
+        self._json = b""
+        self._spoil: Callable[[bytes, bool], bytes] | None = None
+        self._left: int | None = None  # bytes until a promised Content-Length is full
+
+    async def run(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer, and spoil it."""
+        self._send = send
+        self._cycle: Any = getattr(send, "__self__", None)
+        if "latency" in self._rules:
+            await asyncio.sleep(float(self._rules["latency"].amount))
+        if "status" in self._rules:
+            await self._refuse(self._rules["status"])
+            return
+        if "ignore-range" in self._rules:
+            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+        if "malformed" in self._rules:
+            self._spoil = _spoiler(float(self._rules["malformed"].amount), self._dice["malformed"])
+        try:
+            await application(scope, receive, self._pass)
+        except _Broken:
+            return
+
+    async def _refuse(self, rule: Rule) -> None:
+        headers = [(b"content-type", b"application/json")]
+        if rule.retry_after:
+            date, _, seconds = rule.retry_after.rpartition(":")
+            when = format_datetime(datetime.now(UTC) + timedelta(seconds=int(seconds)), usegmt=True)
+            headers.append((b"retry-after", when.encode() if date else seconds.encode()))
+        await self._send({"type": "http.response.start", "status": int(rule.amount), "headers": headers})
+        body = json.dumps({"detail": f"a fault, as requested: {rule.amount}"}).encode()
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _pass(self, message: Message) -> None:
+        """Hand a message of the answer on, changed as the rules say."""
+        if message["type"] == "http.response.start":
+            self._change_head(message)
+            if "rows" in self._rules:
+                self._start = message  # its Content-Length depends on the body
+            else:
+                await self._send(message)
+            return
+        if self._start:
+            await self._send_rows(message)
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if self._spoil:
+            body = self._spoil(body, more)
+        await self._send_body(body, more=more)
+
+    def _change_head(self, message: Message) -> None:
+        headers = {name.lower(): value for name, value in message["headers"]}
+        if "etag" in self._rules and b"etag" in headers:
+            headers[b"etag"] = b'"%016x"' % self._dice["etag"].getrandbits(64)
+        if "wrong-range" in self._rules and b"content-range" in headers:
+            unit, _, rest = headers[b"content-range"].partition(b" ")
+            places, _, length = rest.partition(b"/")
+            if b"-" in places:
+                first, last = (int(place) + 1 for place in places.split(b"-"))
+                headers[b"content-range"] = b"%s %d-%d/%s" % (unit, first, last, length)
+        if "length" in self._rules:
+            amount = self._rules["length"].amount
+            told = int(headers.get(b"content-length", b"0"))
+            self._left = max(0, told + int(amount) if amount[0] in "+-" else int(amount))
+            headers[b"content-length"] = b"%d" % self._left
+        self._chunked = b"content-length" not in headers
+        message["headers"] = list(headers.items())
+
+    async def _send_rows(self, message: Message) -> None:
+        """Change the declared rows; the answer is small and goes out as one."""
+        self._json += message.get("body", b"")
+        if message.get("more_body", False):
+            return
+        try:
+            document = json.loads(self._json)
+            document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
+            self._json = json.dumps(document).encode()
+        except (ValueError, KeyError, TypeError):
+            pass  # an error's answer, or nothing declared: it goes out as it is
+        assert self._start  # noqa: S101 - told to the type checker
+        headers = [header for header in self._start["headers"] if header[0] != b"content-length"]
+        await self._send({**self._start, "headers": [*headers, (b"content-length", b"%d" % len(self._json))]})
+        await self._send_body(self._json, more=False)
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        for fault in ("cut", "end", "reset", "stall"):
+            rule = self._rules.get(fault)
+            if rule and self._sent + len(body) >= int(rule.amount):
+                await self._stop(rule, body, int(rule.amount) - self._sent)
+        if self._left is not None:
+            await self._send_promised(body, more=more)
+        else:
+            await self._send_slowly(body, more=more)
+
+    async def _send_promised(self, body: bytes, *, more: bool) -> None:
+        """Keep to a Content-Length that is wrong: what is beyond it is not sent, and what is missing never comes."""
+        assert self._left is not None  # noqa: S101 - told to the type checker
+        kept = body[: self._left]
+        self._left -= len(kept)
+        await self._send_slowly(kept, more=self._left > 0)
+        if self._left == 0:
+            raise _Broken
+        if not more:
+            self._cycle.transport.close()
+            raise _Broken
+
+    async def _send_slowly(self, body: bytes, *, more: bool) -> None:
+        self._sent += len(body)
+        if "slow" in self._rules and body:
+            speed = max(1.0, float(self._rules["slow"].amount))
+            size = max(1, int(speed / SLOW_PIECES_A_SECOND))
+            for at in range(0, len(body), size):
+                await self._send({"type": "http.response.body", "body": body[at : at + size], "more_body": True})
+                await asyncio.sleep(len(body[at : at + size]) / speed)
+            body = b""
+        if body or not more:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _stop(self, rule: Rule, body: bytes, size: int) -> None:
+        """Send the first bytes of a piece, and then no more, in the way that the rule says."""
+        kept, transport = body[: max(0, size)], self._cycle.transport
+        if rule.fault == "end":
+            await self._send_slowly(kept, more=False)
+            raise _Broken
+        if rule.fault == "cut" and rule.where == "inside" and self._chunked:
+            # A chunk that is announced whole and ends before its time: no HTTP library would write that.
+            transport.write(b"%x\r\n%s" % (len(body) + 1, kept))
+        elif kept:
+            await self._send_slowly(kept, more=True)
+        if rule.fault == "stall":
+            while not transport.is_closing():  # noqa: ASYNC110 - a transport has no event for it
+                await asyncio.sleep(LOOK_SECONDS)
+        elif rule.fault == "reset":
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            transport.abort()
+        transport.close()
+        raise _Broken
+
+
+def _spoiler(rate: float, dice: random.Random) -> Callable[[bytes, bool], bytes]:
+    """Return what spoils rows, each with this probability, however the body is cut: their first comma is taken away."""
+
+    def gaps() -> Iterator[int]:
+        while rate > 0:
+            yield 1 if rate >= 1 else 1 + int(math.log(1.0 - dice.random()) / math.log(1.0 - rate))
+        while True:
+            yield 1 << 62
+
+    gap, carry = gaps(), b""
+    left = 1 + next(gap)  # rows until the next one to spoil; the header is let through
+
+    def spoil(piece: bytes, more: bool) -> bytes:
+        nonlocal carry, left
+        data = carry + piece
+        whole = len(data) if not more else data.rfind(b"\n") + 1
+        data, carry = data[:whole], data[whole:]
+        lines = data.splitlines(keepends=True)
+        at = left - 1
+        while at < len(lines):
+            lines[at] = lines[at].replace(b",", b";", 1)
+            left = 1 + at + next(gap)
+            at = left - 1
+        left -= len(lines)
+        return b"".join(lines)
+
+    return spoil

@@ -1,0 +1,66 @@
+"""Names on the wire: a UUID for every download, and an entity tag for every representation of its bytes.
+
+A download whose id is a UUID keeps it, in lower case. Any other gets one of version 5, whose name is the JSON array
+`[export, id]`, in the namespace below: the same after a restart, and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid5
+
+from mockexport.errors import UntrustedDataError
+
+if TYPE_CHECKING:
+    from mockexport.catalog import Download
+    from mockexport.source import Source
+
+__all__ = ["entity_tag", "wire_downloads", "wire_exports", "wire_id"]
+
+NAMESPACE = UUID("6f0d1c5e-0c4b-4d0e-9a5b-6d1f3b0f7a52")
+CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TAG = re.compile(r"[!#-~]+")  # what RFC 9110 allows between the quotes, of ASCII
+
+
+def wire_exports(source: Source) -> list[str]:
+    """Return the ids of the exports. Raises UntrustedDataError for one that can't be on the wire."""
+    exports = list(source.exports())
+    for export in exports:
+        try:
+            export.encode()
+        except UnicodeEncodeError:
+            raise UntrustedDataError(f"the id of export {export!r} isn't UTF-8; rename it, to have it served") from None
+    return exports
+
+
+def wire_downloads(source: Source, export: str) -> dict[str, Download]:
+    """Return an export's downloads by their ids on the wire, in order. Raises UntrustedDataError for ids that clash."""
+    found: dict[str, Download] = {}
+    for download in source.downloads(export):
+        other = found.setdefault(wire_id(download), download)
+        if other is not download:
+            raise UntrustedDataError(
+                f"downloads {other.id!r} and {download.id!r} of export {export!r} have the same UUID; rename one"
+            )
+    return found
+
+
+def wire_id(download: Download) -> str:
+    """Return a download's id on the wire."""
+    lower = download.id.lower()
+    if CANONICAL.fullmatch(lower):
+        return lower
+    return str(uuid5(NAMESPACE, json.dumps([download.export, download.id], separators=(",", ":"))))
+
+
+def entity_tag(download: Download, encoding: str | None = None) -> str | None:
+    """Return the strong ETag of a download as it is, or in an encoding; None when the source names no version of it."""
+    if download.etag is None:
+        return None
+    tag = download.etag
+    if not TAG.fullmatch(tag):
+        tag = hashlib.sha256(tag.encode(errors="surrogateescape")).hexdigest()
+    return f'"{tag}-{encoding}"' if encoding else f'"{tag}"'

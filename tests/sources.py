@@ -1,0 +1,76 @@
+"""Sources that are made for a test, and the CSV in them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mockexport import Download
+from mockexport.errors import no_such
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mockexport.source import Chunks
+
+EXPORT = "trial"
+HEADER = b"patient_id,event_time,event_type,value\n"
+ROW = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
+WAIT_SECONDS = 30  # for what should happen at once
+
+
+def csv_body(rows: int, row: bytes = ROW) -> bytes:
+    return HEADER + row * rows
+
+
+@dataclass
+class MemorySource:
+    """One export, whose downloads are given as bytes; `rows` is what they declare. It can travel to a process."""
+
+    bodies: Mapping[str, bytes]
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    chunk_bytes: int = 1000
+    name: str = "memory"
+
+    def exports(self) -> Sequence[str]:
+        return [EXPORT]
+
+    def downloads(self, export: str) -> Sequence[Download]:
+        if export != EXPORT:
+            raise no_such("export", export, self.name, self.exports())
+        return [Download(EXPORT, download, rows=self.rows.get(download)) for download in self.bodies]
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        body = self.bodies[download.id]
+        for at in range(offset, len(body), self.chunk_bytes):
+            yield body[at : at + self.chunk_bytes]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class StallingSource(MemorySource):
+    """Its download `stalls` sends nothing more after its header, until the source is closed; the others do as usual."""
+
+    def __init__(self, bodies: Mapping[str, bytes]) -> None:
+        super().__init__({"stalls": b"", **bodies})
+        self.stalled = threading.Event()
+        self.closed = threading.Event()
+        self.ended = threading.Event()  # the reader of the stalled download has let go of it
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        if download.id != "stalls":
+            assert self.stalled.wait(WAIT_SECONDS)
+            yield from super().open(download, offset)
+            return
+        try:
+            yield HEADER
+            self.stalled.set()
+            assert self.closed.wait(WAIT_SECONDS)
+            yield ROW
+        finally:
+            self.ended.set()
+
+    def close(self) -> None:
+        self.closed.set()

@@ -1,0 +1,227 @@
+"""Counts as values, and `count` over any source: exactly, or not at all."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.bodies import COUNTS_OF_SOUND, MALFORMED, SOUND
+from tests.conftest import KERNELS
+from tests.sources import HEADER, ROW, MemorySource, csv_body
+
+from mockexport import Counts, NotFoundError, UntrustedDataError, count
+from mockexport.kernels import choose_kernels
+from mockexport.mock import MockSource
+from mockexport.workers import process_workers, thread_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bodies import Malformed
+
+    from mockexport import Download
+    from mockexport.kernels import Kernels
+    from mockexport.workers import Board, StartWorkers
+
+numbers = st.dictionaries(st.sampled_from("xyz"), st.integers(1, 9), max_size=3)
+counts_strategy = st.builds(
+    Counts,
+    st.dictionaries(
+        st.sampled_from(["P1", "P2", "é"]), st.dictionaries(st.sampled_from("xyz"), st.integers(1, 9), min_size=1)
+    ),
+    numbers,
+)
+EACH_SOUND = pytest.mark.parametrize("body", SOUND.values(), ids=SOUND.keys())
+EACH_MALFORMED = pytest.mark.parametrize("wrong", MALFORMED.values(), ids=MALFORMED.keys())
+
+
+# ---- Counts add up ----
+
+
+@given(counts_strategy, counts_strategy, counts_strategy)
+def test_counts_add_up_in_any_grouping(a: Counts, b: Counts, c: Counts) -> None:
+    assert (a + b) + c == a + (b + c) == Counts.sum([a, b, c])
+
+
+@given(counts_strategy, counts_strategy)
+def test_counts_add_up_in_any_order(a: Counts, b: Counts) -> None:
+    assert a + b == b + a
+
+
+@given(counts_strategy)
+def test_nothing_added_changes_nothing(a: Counts) -> None:
+    assert a + Counts() == Counts() + a == Counts.sum([a]) == a
+    assert Counts.sum([]) == Counts()
+
+
+@given(counts_strategy, counts_strategy)
+def test_adding_up_leaves_the_parts_as_they_were(a: Counts, b: Counts) -> None:
+    before = pickle.dumps((a, b))
+    assert a + b is not a
+    assert (a, b) == pickle.loads(before)
+
+
+@given(counts_strategy, counts_strategy)
+def test_totals_and_rows_are_those_of_all_patients(a: Counts, b: Counts) -> None:
+    whole = a + b
+    assert whole.rows == a.rows + b.rows == sum(whole.totals.values())
+    for event_type, records in whole.totals.items():
+        assert records == sum(types.get(event_type, 0) for types in whole.patients.values())
+    assert sum(whole.left_out.values()) == sum(a.left_out.values()) + sum(b.left_out.values())
+
+
+@given(counts_strategy)
+def test_counts_can_travel(a: Counts) -> None:
+    assert pickle.loads(pickle.dumps(a)) == a
+
+
+def test_counts_are_equal_when_they_hold_the_same_and_only_then() -> None:
+    assert Counts({"P1": {"x": 1, "y": 2}}) == Counts({"P1": {"y": 2, "x": 1}})
+    assert Counts({"P1": {"x": 1}}) != Counts({"P1": {"x": 2}})
+    assert Counts({"P1": {"x": 1}}) != Counts({"P1": {"x": 1}}, {"bad quote": 1})
+
+
+# ---- The made-up exports ----
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 8])
+def test_demo_counted_on_threads_is_golden(kernels: Kernels, golden_demo: object, jobs: int) -> None:
+    counts = count(
+        MockSource(kernels.generator), tally=kernels.tally, start_workers=partial(thread_workers, jobs=jobs)
+    )  # fmt: skip
+    assert counts == Counts(golden_demo)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_demo_counted_in_processes_is_golden(kernels: Kernels, golden_demo: object, jobs: int) -> None:
+    counts = count(
+        MockSource(kernels.generator), "demo", tally=kernels.tally, start_workers=partial(process_workers, jobs=jobs)
+    )  # fmt: skip
+    assert counts == Counts(golden_demo)  # type: ignore[arg-type]
+
+
+def test_demo_has_the_golden_rows_and_totals(kernels: Kernels, golden: Any) -> None:
+    counts = count(MockSource(kernels.generator), tally=kernels.tally)
+    assert (counts.rows, counts.totals) == (golden["demo"]["rows"], golden["demo"]["totals"])
+
+
+@pytest.mark.skipif("native" not in KERNELS, reason="the native parts were not built, or are not wanted")
+@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+def test_small_has_the_golden_rows_and_totals(golden: Any, start_workers: StartWorkers) -> None:
+    native = choose_kernels("native")
+    counts = count(MockSource(native.generator), "small", tally=native.tally, start_workers=start_workers)
+    assert (counts.rows, counts.totals) == (golden["small"]["rows"], golden["small"]["totals"])
+
+
+def test_the_number_of_jobs_changes_nothing(kernels: Kernels) -> None:
+    bodies = {f"d{n}": csv_body(n, b"P%d,t,x,1\n" % (n % 3)) for n in range(9)}
+    source = MemorySource(bodies, rows={f"d{n}": n for n in range(9)}, chunk_bytes=7)
+    expected = Counts({"P0": {"x": 9}, "P1": {"x": 12}, "P2": {"x": 15}})
+    for start in (thread_workers, process_workers):
+        for jobs in range(1, 9) if start is thread_workers else (3,):
+            start_workers: Any = partial(start, jobs=jobs)
+            assert count(source, "trial", tally=kernels.tally, start_workers=start_workers) == expected
+
+
+# ---- Sound and malformed bodies ----
+
+
+@EACH_SOUND
+def test_every_kind_of_sound_body_is_counted_right(kernels: Kernels, body: bytes) -> None:
+    source = MemorySource({"a": body}, rows={"a": 3}, chunk_bytes=11)
+    assert count(source, "trial", tally=kernels.tally) == Counts(COUNTS_OF_SOUND)
+
+
+@EACH_MALFORMED
+def test_every_kind_of_malformed_body_fails_naming_download_line_and_reason(kernels: Kernels, wrong: Malformed) -> None:
+    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body})
+    with pytest.raises(UntrustedDataError) as failed:
+        count(source, "trial", tally=kernels.tally)
+    told = f"download 'd1' of export 'trial' is malformed at line {wrong.line}: {wrong.reason}"
+    hint = "; --on-malformed skip counts the rest" if wrong.skipping else ""
+    assert str(failed.value) == told + hint
+
+
+@EACH_MALFORMED
+def test_skip_leaves_out_malformed_rows_by_reason_and_no_malformed_file(kernels: Kernels, wrong: Malformed) -> None:
+    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body})
+    if wrong.skipping is None:
+        with pytest.raises(UntrustedDataError, match=wrong.reason):
+            count(source, "trial", tally=kernels.tally, skip_malformed=True)
+        return
+    counts = count(source, "trial", tally=kernels.tally, skip_malformed=True)
+    assert counts.left_out == {wrong.reason: 1}
+    assert counts.rows == 3 + wrong.skipping
+
+
+def test_rows_left_out_add_up_over_downloads(kernels: Kernels) -> None:
+    body = HEADER + ROW + b"P001\nP001,,,,,\n,t,x,1\n"
+    source = MemorySource({"a": body, "b": body})
+    assert count(source, "trial", tally=kernels.tally, skip_malformed=True) == Counts(
+        {"P001": {"bp_sys": 2}}, {"too few fields": 2, "too many fields": 2, "empty patient_id": 2}
+    )
+
+
+# ---- Rows as declared ----
+
+
+@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+@pytest.mark.parametrize(("declared", "held", "why"), [(1200, 1199, "it ended early"), (1200, 1201, "or more")])
+def test_other_rows_than_declared_are_an_error_with_both_figures(
+    kernels: Kernels, start_workers: StartWorkers, declared: int, held: int, why: str
+) -> None:
+    source = MemorySource({"a": csv_body(held)}, rows={"a": declared})
+    with pytest.raises(UntrustedDataError) as failed:
+        count(source, "trial", tally=kernels.tally, start_workers=start_workers)
+    assert f"'a' of export 'trial' declares {declared:,} rows but holds {held:,}" in str(failed.value)
+    assert why in str(failed.value)
+
+
+def test_malformed_rows_are_rows_that_were_declared(kernels: Kernels) -> None:
+    body = HEADER + ROW + b"P001\n" + ROW
+    tally = kernels.tally
+    counts = count(MemorySource({"a": body}, rows={"a": 3}), "trial", tally=tally, skip_malformed=True)
+    assert (counts.rows, counts.left_out) == (2, {"too few fields": 1})
+    with pytest.raises(UntrustedDataError, match="declares 2 rows but holds 3"):
+        count(MemorySource({"a": body}, rows={"a": 2}), "trial", tally=tally, skip_malformed=True)
+
+
+def test_a_download_that_declares_no_rows_may_hold_any(kernels: Kernels) -> None:
+    source = MemorySource({"a": HEADER, "b": csv_body(5)}, rows={"a": 0, "b": None})
+    assert count(source, "trial", tally=kernels.tally) == Counts({"P001": {"bp_sys": 5}})
+
+
+# ---- Unknown and empty exports ----
+
+
+def test_an_unknown_export_is_not_found_and_has_a_suggestion(kernels: Kernels) -> None:
+    with pytest.raises(NotFoundError, match=r"no export 'demmo' .*did you mean 'demo'\?"):
+        count(MockSource(kernels.generator), "demmo", tally=kernels.tally)
+
+
+def test_an_export_without_downloads_is_no_count_of_zero() -> None:
+    with pytest.raises(NotFoundError, match="has no downloads"):
+        count(MemorySource({}), "trial")
+
+
+# ---- Progress ----
+
+
+@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+def test_progress_is_told_in_the_callers_thread_and_ends_exact(kernels: Kernels, start_workers: StartWorkers) -> None:
+    source = MemorySource({"a": csv_body(500), "b": csv_body(7)}, rows={"a": 500})
+    told: list[tuple[int, int, int, list[int]]] = []
+
+    def on_progress(downloads: Sequence[Download], board: Board) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        assert [download.id for download in downloads] == ["a", "b"]
+        told.append((board.rows(), board.bytes(), board.ended(), [board.rows(0), board.rows(1)]))
+
+    count(source, "trial", tally=kernels.tally, start_workers=start_workers, on_progress=on_progress)
+    assert told[-1] == (507, sum(map(len, source.bodies.values())), 2, [500, 7])
+    assert [rows for rows, *_ in told] == sorted(rows for rows, *_ in told)

@@ -1,0 +1,162 @@
+"""DirectorySource over plain folders: what is an export there, what a download, and what can't be read."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.bodies import PLAIN
+from tests.files import PACK, read, source_of
+
+from mockexport import Download, MockExportError, NotFoundError, UnreachableError, UntrustedDataError, count
+from mockexport.directory import DirectorySource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# ---- What is an export, and what a download ----
+
+
+def test_exports_are_the_folders_with_csv_files_and_downloads_these_files_by_name(tmp_path: Path) -> None:
+    for name in ("b/z.csv", "b/a.csv.gz", "b/m.csv.zst", "a/x.y.csv", "empty/notes.txt", "b/notes.txt", "b/x.csv.bak"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PLAIN)
+    (tmp_path / "loose.txt").touch()
+    source = DirectorySource(tmp_path)
+    assert source.exports() == ["a", "b"]
+    assert [download.id for download in source.downloads("b")] == ["a", "m", "z"]
+    assert [download.id for download in source.downloads("a")] == ["x.y"]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    for name in (".hidden/a.csv", "only/.a.csv", "trial/.a.csv", "trial/._b.csv.gz", "trial/b.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PLAIN)
+    source = DirectorySource(tmp_path)
+    assert source.exports() == ["trial"]
+    assert [download.id for download in source.downloads("trial")] == ["b"]
+
+
+def test_without_a_manifest_nothing_is_declared_but_the_size_of_a_plain_file(export: Path) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    (export / "b.csv.gz").write_bytes(gzip.compress(PLAIN))
+    plain, packed = source_of(export).downloads("trial")
+    assert plain == Download("trial", "a", size=len(PLAIN), etag=plain.etag)
+    assert packed == Download("trial", "b", etag=packed.etag)
+
+
+def test_an_etag_names_these_very_bytes(export: Path) -> None:
+    file = export / "a.csv"
+    etags = set()
+    for body, changed in ((PLAIN, 1), (PLAIN, 1), (PLAIN + PLAIN, 1), (PLAIN, 2)):
+        file.write_bytes(body)
+        os.utime(file, (changed, changed))
+        etags.add(source_of(export).downloads("trial")[0].etag)
+    assert len(etags) == 3
+    assert None not in etags
+
+
+def test_the_same_download_in_two_files_is_refused(export: Path) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    (export / "a.csv.gz").write_bytes(gzip.compress(PLAIN))
+    for ask in (lambda: source_of(export).downloads("trial"), lambda: read(export)):
+        with pytest.raises(UntrustedDataError, match=r"a\.csv\.gz and a\.csv hold the same download"):
+            ask()
+
+
+def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file", "file/deeper", "a" * 300):
+        with pytest.raises(MockExportError, match=r"folder|cannot read"):
+            DirectorySource(tmp_path / name)
+
+
+def test_a_folder_that_holds_csv_files_itself_gets_a_hint(export: Path) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    with pytest.raises(NotFoundError) as failed:
+        DirectorySource(export).downloads("demo")
+    assert f"try --source {str(export.parent)!r} and export 'trial'" in str(failed.value)
+
+
+def test_an_unknown_export_or_download_has_a_suggestion(export: Path) -> None:
+    (export / "first.csv").write_bytes(PLAIN)
+    with pytest.raises(NotFoundError, match=r"no export 'trail' .*did you mean 'trial'\?"):
+        source_of(export).downloads("trail")
+    with pytest.raises(NotFoundError, match=r"no download 'frist' .*did you mean 'first'\?"):
+        read(export, download="frist")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../inner/trial", "trial/", "./trial", "trial/../trial", "\x00", "a" * 300]
+)
+def test_no_id_of_an_export_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    for folder in (tmp_path, tmp_path / "inner", tmp_path / "inner" / "trial"):
+        folder.mkdir(exist_ok=True)
+        (folder / "a.csv").write_bytes(PLAIN)
+    source = DirectorySource(tmp_path / "inner")
+    for export in (name, str(tmp_path)):
+        with pytest.raises(NotFoundError, match="no export"):
+            source.downloads(export)
+        with pytest.raises(NotFoundError, match="no export"):
+            source.open(Download(export, "a"))
+
+
+@pytest.mark.parametrize("name", ["", "..", "../a", "a.csv", "./a", "\x00"])
+def test_no_id_of_a_download_leads_out_of_its_export(export: Path, name: str) -> None:
+    for folder in (export, export.parent):
+        (folder / "a.csv").write_bytes(PLAIN)
+    for download in (name, str(export.parent / "a")):
+        with pytest.raises(NotFoundError, match="no download"):
+            source_of(export).open(Download("trial", download))
+
+
+# ---- What can't be read ----
+
+
+def test_a_folder_that_is_called_like_a_file_holds_no_download(export: Path) -> None:
+    (export / "a.csv").mkdir()
+    assert source_of(export).downloads("trial") == []
+    with pytest.raises(NotFoundError, match="no downloads"):
+        count(source_of(export), "trial")
+
+
+def test_a_link_that_leads_nowhere_is_an_error_and_no_smaller_count(export: Path) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    (export / "b.csv").symlink_to("gone.csv")
+    with pytest.raises(UnreachableError, match=r"cannot read .*b\.csv: No such file or directory"):
+        count(source_of(export), "trial")
+
+
+def test_a_file_that_goes_away_is_an_error_whenever_that_is(export: Path) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    (export / "b.csv").write_bytes(PLAIN)
+    source = source_of(export)
+    download, _ = source.downloads("trial")
+    chunks = source.open(download)
+    (export / "a.csv").unlink()
+    with pytest.raises(UnreachableError, match=r"cannot read .*a\.csv: No such file or directory"):
+        next(chunks)
+    with pytest.raises(NotFoundError, match="no download 'a'"):
+        source.open(download)
+    (export / "b.csv").unlink()
+    with pytest.raises(NotFoundError, match="no export 'trial'"):
+        source.open(download)
+
+
+def test_a_folder_that_goes_away_is_an_error(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    source = DirectorySource(root)
+    root.rmdir()
+    with pytest.raises(UnreachableError, match=r"cannot read .*root: No such file or directory"):
+        source.exports()
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_whoever_stops_reading_leaves_no_file_open(export: Path, suffix: str) -> None:
+    (export / f"a{suffix}").write_bytes(PACK[suffix](PLAIN))
+    chunks = source_of(export).open(Download("trial", "a"))
+    assert next(chunks)
+    chunks.close()  # a file left open would be a ResourceWarning, and that an error

@@ -1,0 +1,104 @@
+"""The manifest: written, read back, refused when it makes no sense."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from mockexport.catalog import Download
+from mockexport.errors import UnreachableError, UntrustedDataError
+from mockexport.manifest import ManifestEntry, manifest_document, read_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHA256 = "0123456789abcdef" * 4
+WHOLE = ManifestEntry(
+    Download(
+        "trial", "a", 3, ("bp_sys",), ("P001",), datetime(2025, 8, 26, tzinfo=UTC), datetime(2025, 8, 27, tzinfo=UTC)
+    ),
+    "a.csv",
+    SHA256,
+)
+UNFINISHED = ManifestEntry(Download("trial", "b"), "b.csv.gz", None)
+SOUND = {"id": "a", "file": "a.csv"}
+
+
+def read(tmp_path: Path, document: object) -> list[ManifestEntry] | None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(document if isinstance(document, bytes) else orjson.dumps(document))
+    return read_manifest(path, "trial")
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    entries = [WHOLE, UNFINISHED]
+    assert read(tmp_path, manifest_document("trial", entries)) == entries
+
+
+def test_no_manifest_is_none_and_says_nothing(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path / "manifest.json", "trial") is None
+    assert read_manifest(tmp_path / "no folder" / "manifest.json", "trial") is None
+
+
+def test_an_entry_needs_an_id_and_a_file_and_nothing_else(tmp_path: Path) -> None:
+    assert read(tmp_path, {"export": "trial", "downloads": [SOUND]}) == [
+        ManifestEntry(Download("trial", "a"), "a.csv", None)
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b'{"export": "trial"', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_refused_and_named(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(UntrustedDataError, match=r"manifest\.json is no JSON"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        {},
+        {"export": "other", "downloads": []},
+        {"downloads": []},
+        {"export": "trial"},
+        {"export": "trial", "downloads": {}},
+        {"export": "trial", "downloads": ["a.csv"]},
+        {"export": "trial", "downloads": [None]},
+    ],
+)
+def test_another_shape_is_refused_and_named(tmp_path: Path, document: object) -> None:
+    with pytest.raises(UntrustedDataError, match=r"manifest\.json is no manifest of export 'trial'"):
+        read(tmp_path, document)
+
+
+WRONG_FIELDS: list[tuple[str, list[Any]]] = [
+    ("id", [None, "", 5, ["a"]]),
+    ("file", [None, "", 5, "../x.csv", "/etc/passwd", "sub/x.csv", "..", ".", ".hidden.csv", "a\x00.csv", "a b.csv"]),
+    ("sha256", ["", "abc", 5, SHA256.upper(), SHA256[:-1] + "g", SHA256 + "0", SHA256[:-1] + "\n"]),
+    ("rows", ["3", -1, 3.5, True]),
+    ("patients", ["P001", [5]]),
+    ("start_time", ["yesterday", 5]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG_FIELDS for value in values])
+def test_an_entry_with_a_wrong_field_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(UntrustedDataError, match=r"no manifest of export 'trial'"):
+        read(tmp_path, {"export": "trial", "downloads": [{**SOUND, name: value}]})
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"), [({"id": "a", "file": "b.csv"}, "download"), ({"id": "b", "file": "a.csv"}, "file")]
+)
+def test_the_same_download_or_file_twice_is_refused(tmp_path: Path, other: dict[str, str], kind: str) -> None:
+    with pytest.raises(UntrustedDataError, match=f"lists a {kind} twice"):
+        read(tmp_path, {"export": "trial", "downloads": [SOUND, other]})
+
+
+def test_a_manifest_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(UnreachableError, match=r"cannot read .*manifest\.json"):
+        read_manifest(tmp_path / "manifest.json", "trial")

@@ -1,0 +1,75 @@
+"""The answers as JSON and CSV."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+
+from mockexport.catalog import Download, summarise
+from mockexport.counts import Counts
+from mockexport.output import (
+    counts_document,
+    csv_text,
+    download_document,
+    export_document,
+    json_bytes,
+    verdict_document,
+)
+from mockexport.verify import Difference
+
+COUNTS = Counts({"P2": {"y": 1}, "P1": {"y": 2, "x": 3}})
+
+
+def test_counts_are_written_exactly_as_the_contract_shows_them() -> None:
+    assert json_bytes(counts_document(COUNTS)) == (
+        b'{\n  "patients": {\n    "P1": {\n      "x": 3,\n      "y": 2\n    },\n'
+        b'    "P2": {\n      "y": 1\n    }\n  },\n'
+        b'  "totals": {\n    "x": 3,\n    "y": 3\n  }\n}\n'
+    )
+
+
+def test_the_elapsed_time_comes_first_and_only_when_asked_for() -> None:
+    assert list(counts_document(COUNTS, 0.123456)) == ["elapsed_seconds", "patients", "totals"]
+    assert counts_document(COUNTS, 0.123456)["elapsed_seconds"] == 0.123
+
+
+def test_ids_of_any_characters_are_written_as_utf8() -> None:
+    counts = Counts({"患者\n": {'"x"': 1}})
+    assert orjson.loads(json_bytes(counts_document(counts)))["patients"] == {"患者\n": {'"x"': 1}}
+    assert "患者".encode() in json_bytes(counts_document(counts))
+
+
+def test_times_are_written_with_a_z_and_what_is_not_declared_is_null() -> None:
+    start = datetime(2025, 8, 26, tzinfo=UTC)
+    download = Download("trial", "a", rows=3, patients=("P1",), event_types=("x",), start_time=start, end_time=start)
+    assert orjson.loads(json_bytes(download_document(download))) == {
+        "id": "a", "rows": 3, "event_types": ["x"], "patients": ["P1"],
+        "start_time": "2025-08-26T00:00:00Z", "end_time": "2025-08-26T00:00:00Z",
+    }  # fmt: skip
+    assert orjson.loads(json_bytes(export_document(summarise("trial", [download])))) == {
+        "id": "trial", "downloads": 1, "rows": 3, "patients": 1, "event_types": ["x"],
+        "start_time": "2025-08-26T00:00:00Z", "end_time": "2025-08-26T00:00:00Z",
+    }  # fmt: skip
+    bare = {
+        **download_document(Download("trial", "a")),
+        **export_document(summarise("trial", [Download("trial", "a")])),
+    }
+    assert {name: value for name, value in bare.items() if value is not None} == {"id": "trial", "downloads": 1}
+
+
+def test_a_verdict_is_a_match_differs_or_an_error() -> None:
+    difference = Difference("P1", "x", 3, None)
+    assert verdict_document("a.json", "a", [], None) == {
+        "file": "a.json", "export": "a", "status": "match", "differences": [],
+    }  # fmt: skip
+    differs = verdict_document("a.json", "a", [difference], None)
+    assert differs["status"] == "differs"
+    assert differs["differences"] == [{"patient": "P1", "event_type": "x", "expected": 3, "actual": None}]
+    error = verdict_document("a.json", "a", [], "no export 'a'")
+    assert (error["status"], error["error"]) == ("error", "no export 'a'")
+
+
+def test_csv_quotes_what_needs_it_joins_lists_and_leaves_none_empty() -> None:
+    text = csv_text(["a", "b"], [["x,y", ("P1", "P2")], ['say "x"', None], ["two\nlines", 3]])
+    assert text == 'a,b\n"x,y",P1 P2\n"say ""x""",\n"two\nlines",3\n'

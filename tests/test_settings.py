@@ -1,0 +1,39 @@
+"""What the environment says."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from mockexport.settings import Settings
+
+
+def test_an_empty_environment_means_mock_and_whatever_kernel_there_is() -> None:
+    assert Settings.from_environment({}) == Settings(source="mock", kernel="auto", token_file=None)
+
+
+def test_the_environment_wins_over_the_defaults() -> None:
+    environment = {
+        "MOCKEXPORT_SOURCE": "http://host:8000",
+        "MOCKEXPORT_KERNEL": "pure",
+        "MOCKEXPORT_TOKEN_FILE": "secrets/token",
+        "OTHER": "x",
+    }
+    assert Settings.from_environment(environment) == Settings("http://host:8000", "pure", Path("secrets/token"))
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    environment = {"MOCKEXPORT_SOURCE": "", "MOCKEXPORT_KERNEL": "", "MOCKEXPORT_TOKEN_FILE": ""}
+    assert Settings.from_environment(environment) == Settings.from_environment({})
+
+
+def test_the_environment_is_read_when_asked_for_and_not_when_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOCKEXPORT_SOURCE", "elsewhere")
+    assert Settings.from_environment().source == "elsewhere"
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings.from_environment({}).source = "other"  # type: ignore[misc]
