@@ -21,7 +21,7 @@ __all__ = ["Progress"]
 SHOW_AFTER_SECONDS = 1.0
 PLAIN_LINE_SECONDS = 5.0
 NAME_WIDTH = 18
-TEXT_WIDTH = 66  # of all that stands beside a bar, and room for the ^C that a terminal echoes: it must not wrap
+TEXT_WIDTH = 70  # of all that stands beside a bar, and room for the ^C that a terminal echoes: it must not wrap
 
 
 class Progress:
@@ -58,11 +58,11 @@ class Progress:
             self._bars = _new_bars()
             self._bars.start()
             self._overall = self._bars.add_task(
-                printable(self._title)[:NAME_WIDTH], total=whole, seen=0, since=self._started
+                printable(self._title)[:NAME_WIDTH], total=whole, seen=0, again="", since=self._started
             )
         bars = self._bars
         rows, running = board.rows(), set(board.running())
-        bars.update(self._overall, completed=measure(None), seen=rows)
+        bars.update(self._overall, completed=measure(None), seen=rows, again=again_mark(board.tries()))
         for number in [number for number in self._tasks if number not in running]:
             bars.remove_task(self._tasks.pop(number))
         for number in sorted(running):
@@ -70,9 +70,19 @@ class Progress:
             if number not in self._tasks:
                 total = download.rows if whole is None or download.rows is not None else download.size
                 name = "  " + printable(download.id)[: NAME_WIDTH - 2]
-                self._tasks[number] = bars.add_task(name, total=total, seen=0, since=time.monotonic())
-            bars.update(self._tasks[number], completed=measure(number), seen=board.rows(number))
+                self._tasks[number] = bars.add_task(name, total=total, seen=0, again="", since=time.monotonic())
+            bars.update(
+                self._tasks[number],
+                completed=measure(number),
+                seen=board.rows(number),
+                again=again_mark(board.tries(number)),
+            )
         bars.refresh()
+
+
+def again_mark(tries: int) -> str:
+    """Return the mark for what had to be tried again."""
+    return f"↻{tries}" if tries else ""
 
 
 def measured(downloads: Sequence[Download], board: Board) -> tuple[int | None, Any]:
@@ -91,6 +101,8 @@ def plain_line(downloads: Sequence[Download], board: Board, elapsed: float) -> s
     whole, measure = measured(downloads, board)
     done, rows = measure(None), board.rows()
     text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {board.ended()} of {len(downloads)} downloads"
+    if board.tries():
+        text += f", {board.tries()} tried again"
     if whole and done:
         left = timedelta(seconds=round(elapsed / done * max(0, whole - done)))
         text = f"{done / whole:.0%}, {text}, {left} left"
@@ -132,6 +144,7 @@ def _new_bars() -> RichProgress:
         TaskProgressColumn(),
         TextColumn("{task.fields[seen]:>13,} rows", markup=False),
         SpeedColumn(),
+        TextColumn("[yellow]{task.fields[again]}"),
         TimeRemainingColumn(compact=True),
         console=console,
         auto_refresh=False,

@@ -4,10 +4,11 @@ from mockexport.errors import UsageError
 
 try:
     from mockexport.server.app import create_app
+    from mockexport.server.faults import Faults, read_faults
     from mockexport.server.running import run
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("mockexport"):
         raise
     raise UsageError("serving needs an extra; pip install 'mockexport[server]'") from error
 
-__all__ = ["create_app", "run"]
+__all__ = ["Faults", "create_app", "read_faults", "run"]

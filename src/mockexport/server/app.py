@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID  # noqa: TC003 - read by FastAPI
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from mockexport import wire
@@ -30,8 +31,6 @@ from mockexport.server.response import DownloadResponse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastapi import Request
-
     from mockexport.catalog import Download
     from mockexport.source import Source
 
@@ -40,14 +39,17 @@ __all__ = ["create_app"]
 logger = logging.getLogger(__name__)
 
 
-def create_app(source: Source) -> FastAPI:
-    """Make the application that serves a source; the source stays its caller's to close."""
+def create_app(source: Source, *, token: str | None = None) -> FastAPI:
+    """Make the application that serves a source; the source stays its caller's to close.
+
+    With a token, the API answers 401 to whoever doesn't send it as a bearer token; `/health` answers all the same.
+    """
     app = FastAPI(
         title="mockexport",
         version=__version__,
         summary="Bulk healthcare exports: what there is, and the CSV itself.",
     )
-    app.include_router(_export_routes(source))  # what is asked of every API request comes in here, as dependencies
+    app.include_router(_export_routes(source), dependencies=[Depends(_bearer(token))] if token else [])
     app.add_exception_handler(MockExportError, _answer_error)
 
     async def health() -> dict[str, str]:
@@ -56,6 +58,18 @@ def create_app(source: Source) -> FastAPI:
 
     _get(app.router, "/health", health, summary="Is the server up?", response_model=HealthAnswer, tags=["server"])
     return app
+
+
+def _bearer(token: str) -> Callable[[Request], None]:
+    """Return what lets a request pass that carries the token; how long it takes tells nothing of the token."""
+    wanted = f"Bearer {token}".encode()
+
+    def check(request: Request) -> None:
+        sent = request.headers.get("authorization", "").encode("latin-1")
+        if not secrets.compare_digest(sent, wanted):
+            raise HTTPException(401, "A bearer token is wanted", {"WWW-Authenticate": "Bearer"})
+
+    return check
 
 
 def _export_routes(source: Source) -> APIRouter:
