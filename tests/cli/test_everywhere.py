@@ -1,0 +1,59 @@
+"""The same export from everywhere gives the same answer, byte for byte, and it is the golden one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mockexport.kernels import choose_kernels
+from mockexport.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import RunCommand
+
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
+COMMITTED = Path(__file__).parents[2] / "outputs"
+IS_NATIVE = choose_kernels(Settings.from_environment().kernel).releases_gil
+
+
+@pytest.fixture
+def server(start: Any) -> str:
+    """The URL of `mockexport serve`."""
+    line = start("serve", "--port", "0").stderr.readline()
+    found = re.search(r"listening on (http://\S+)", line)
+    assert found, line
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        "demo",
+        pytest.param("small", marks=[] if IS_NATIVE else [pytest.mark.large]),  # minutes, in plain Python
+        pytest.param("large", marks=pytest.mark.large),
+    ],
+)
+def test_mock_server_and_fetched_folder_give_the_committed_answer_and_the_golden_totals(
+    export: str, command: RunCommand, server: str
+) -> None:
+    committed = (COMMITTED / f"{export}.json").read_text()
+    assert json.loads(committed)["totals"] == GOLDEN[export]["totals"]
+    assert command("count", export).stdout == committed
+    assert command("count", export, "--source", server).stdout == committed
+    assert command("downloads", "fetch", export, "--source", server, "--dir", "kept").code == 0
+    assert command("count", export, "--source", "kept").stdout == committed
+    assert command("verify", COMMITTED / f"{export}.json", "--source", server).code == 0
+
+
+def test_small_in_plain_python_gives_the_committed_answer(command: RunCommand) -> None:
+    counted = command("count", "small", MOCKEXPORT_KERNEL="pure")
+    assert counted.stdout == (COMMITTED / "small.json").read_text()
+
+
+@pytest.mark.skipif(not IS_NATIVE, reason="minutes, in plain Python")
+def test_large_from_mock_gives_the_committed_answer(command: RunCommand) -> None:
+    assert command("count", "large").stdout == (COMMITTED / "large.json").read_text()
