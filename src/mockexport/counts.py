@@ -10,7 +10,7 @@ import contextlib
 import logging
 import queue
 from collections import Counter
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
@@ -38,6 +38,7 @@ OnProgress: TypeAlias = "Callable[[Sequence[Download], Board], None]"
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 RESTARTS = 5  # of one body, where its source can't go on with it
+GRACE_SECONDS = 2.0  # for tasks to end that nobody wants any more
 LOOK_SECONDS = 0.1  # how often progress is reported while nothing ends
 
 
@@ -143,8 +144,8 @@ def run_tasks(
     with start_workers(len(downloads)) as (executor, board):
         for number, rows in (done or {}).items():
             board.end(number, rows)
+        numbers: dict[Future[T], int] = {}
         try:
-            numbers = {}
             for i in order:
                 future = executor.submit(tasks[i], board, i)
                 numbers[future] = i
@@ -159,6 +160,7 @@ def run_tasks(
             board.stop()
             source.close()  # wakes the tasks that wait for more bytes
             executor.shutdown(wait=False, cancel_futures=True)
+            wait(numbers, timeout=GRACE_SECONDS)  # so that files and connections are closed before anyone hears of it
             if isinstance(error, BrokenExecutor):
                 raise MockExportError("a worker process died; memory may be short: try fewer --jobs") from error
             raise
