@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mockexport.cli.options import (
-    BudgetOption,
-    BundleOption,
-    Format,
-    FormatOption,
-    JobsOption,
-    OutputOption,
-    ProgressOption,
-    QuietOption,
-    RetriesOption,
-    Run,
-    SourceOption,
-    TimeoutOption,
-    TokenOption,
-    VerboseOption,
-    begin,
-    complete_export,
-)
+from mockexport.cli.options import Run, complete_export, takes_run
 from mockexport.output import counts_document, csv_text
 
 if TYPE_CHECKING:
@@ -57,11 +40,12 @@ class OnMalformed(StrEnum):
     skip = "skip"
 
 
+@takes_run(works=True)
 def count_command(
+    run: Run,
     export: Annotated[
         str, typer.Argument(metavar="EXPORT", help="The export's id.", autocompletion=complete_export)
     ] = "demo",
-    source: SourceOption = None,
     on_malformed: Annotated[
         OnMalformed,
         typer.Option("--on-malformed", help="End at a malformed row, or leave it out and say so."),
@@ -76,30 +60,13 @@ def count_command(
             help="Keep finished downloads there; run again, go on from there.",
         ),
     ] = None,
-    jobs: JobsOption = None,
-    timeout: TimeoutOption = 30.0,
-    retries: RetriesOption = 5,
-    retry_budget: BudgetOption = 300.0,
-    token_file: TokenOption = None,
-    ca_bundle: BundleOption = None,
-    output: OutputOption = None,
-    format: FormatOption = Format.json,
-    progress: ProgressOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all."""
     from mockexport.counts import count
 
-    run = begin(
-        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
-        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
-        progress=progress, quiet=quiet, verbose=verbose,
-    )  # fmt: skip
     started = time.monotonic()
     skip_malformed = on_malformed is OnMalformed.skip
     with (
-        closing(run.source),
         keeping(checkpoint, run, export, skip_malformed=skip_malformed) as kept,
         run.terminal.progress(export) as on_progress,
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,23 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.catalog import Download
-from mockexport.cli.options import (
-    BudgetOption,
-    BundleOption,
-    ExportArgument,
-    Format,
-    FormatOption,
-    JobsOption,
-    OutputOption,
-    ProgressOption,
-    QuietOption,
-    RetriesOption,
-    SourceOption,
-    TimeoutOption,
-    TokenOption,
-    VerboseOption,
-    begin,
-)
+from mockexport.cli.options import ExportArgument, Run, takes_run
 from mockexport.output import csv_text, download_document
 
 if TYPE_CHECKING:
@@ -49,26 +32,10 @@ Examples:
 
 
 @app.command("list", epilog=LIST_EXAMPLES)
-def list_command(
-    export: ExportArgument,
-    source: SourceOption = None,
-    timeout: TimeoutOption = 30.0,
-    retries: RetriesOption = 5,
-    retry_budget: BudgetOption = 300.0,
-    token_file: TokenOption = None,
-    ca_bundle: BundleOption = None,
-    output: OutputOption = None,
-    format: FormatOption = Format.json,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
+@takes_run(works=False)
+def list_command(run: Run, export: ExportArgument) -> None:
     """List an export's downloads, as the source declares them; what it doesn't declare is null."""
-    run = begin(
-        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
-        token_file=token_file, ca_bundle=ca_bundle, output=output, format=format, quiet=quiet, verbose=verbose,
-    )  # fmt: skip
-    with closing(run.source):
-        documents = [download_document(download) for download in run.source.downloads(export)]
+    documents = [download_document(download) for download in run.source.downloads(export)]
 
     def table() -> Table:
         from mockexport.cli.tables import listing_table
@@ -83,7 +50,9 @@ def list_command(
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)
+@takes_run(works=True)
 def fetch_command(
+    run: Run,
     export: ExportArgument,
     directory: Annotated[
         Path,
@@ -91,18 +60,6 @@ def fetch_command(
             "--dir", metavar="DIR", help="The folder that takes EXPORT/; made if need be.", show_default=False
         ),
     ],
-    source: SourceOption = None,
-    jobs: JobsOption = None,
-    timeout: TimeoutOption = 30.0,
-    retries: RetriesOption = 5,
-    retry_budget: BudgetOption = 300.0,
-    token_file: TokenOption = None,
-    ca_bundle: BundleOption = None,
-    output: OutputOption = None,
-    format: FormatOption = Format.json,
-    progress: ProgressOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Keep an export's CSV files, with a manifest, in DIR/EXPORT; DIR is then a source of its own.
 
@@ -110,12 +67,7 @@ def fetch_command(
     """
     from mockexport.fetching import fetch
 
-    run = begin(
-        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
-        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
-        progress=progress, quiet=quiet, verbose=verbose,
-    )  # fmt: skip
-    with closing(run.source), run.terminal.progress(export) as on_progress:
+    with run.terminal.progress(export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
             tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from mockexport.source import Source
     from mockexport.workers import StartWorkers
 
-__all__ = ["ExportArgument", "Format", "Run", "begin", "complete_export"]
+__all__ = ["ExportArgument", "Format", "Run", "SourceOption", "complete_export", "read_token", "takes_run"]
 
 
 class Format(StrEnum):
@@ -160,19 +163,18 @@ def read_token(path: Path | None) -> str | None:
 
 
 def begin(
-    *,
-    source: str | None,
-    timeout: float,
-    retries: int,
-    retry_budget: float,
-    token_file: Path | None,
-    ca_bundle: Path | None,
-    jobs: int | None = None,
-    output: Path | None,
-    format: Format,
-    progress: bool | None = None,
-    quiet: bool,
-    verbose: bool,
+    source: SourceOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
+    jobs: JobsOption = None,
+    output: OutputOption = None,
+    format: FormatOption = Format.json,
+    progress: ProgressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> Run:
     """Turn the options into a Run; whatever can be wrong with them is found here, before any work."""
     settings = Settings.from_environment()
@@ -199,3 +201,33 @@ def begin(
         output=output,
         format=format,
     )
+
+
+def takes_run(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `begin` behind its own, and the Run that they make as its first argument.
+
+    `works` tells whether it works on downloads, side by side and for a while: then it has --jobs and --progress too.
+    """
+    shared = {
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(begin, eval_str=True).parameters.items()
+        if works or name not in ("jobs", "progress")
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        _run, *own = signature.parameters.values()
+
+        @wraps(command)
+        def with_run(**options: Any) -> None:
+            run = begin(**{name: options.pop(name) for name in shared})
+            with closing(run.source):
+                command(run, **options)
+
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*own, *shared.values()]
+        with_run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        with_run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return with_run
+
+    return decorate

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
-from mockexport.cli.options import (
-    BudgetOption,
-    BundleOption,
-    Format,
-    FormatOption,
-    JobsOption,
-    OutputOption,
-    ProgressOption,
-    QuietOption,
-    RetriesOption,
-    Run,
-    SourceOption,
-    TimeoutOption,
-    TokenOption,
-    VerboseOption,
-    begin,
-)
+from mockexport.cli.options import Run, takes_run
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.output import csv_text, verdict_document
 from mockexport.verify import Difference, compare, read_committed
@@ -44,7 +27,9 @@ Examples:
 DIFFERENCES_FOUND = 1
 
 
+@takes_run(works=True)
 def verify_command(
+    run: Run,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -54,42 +39,24 @@ def verify_command(
             "[default: outputs/]",
         ),
     ] = None,
-    source: SourceOption = None,
-    jobs: JobsOption = None,
-    timeout: TimeoutOption = 30.0,
-    retries: RetriesOption = 5,
-    retry_budget: BudgetOption = 300.0,
-    token_file: TokenOption = None,
-    ca_bundle: BundleOption = None,
-    output: OutputOption = None,
-    format: FormatOption = Format.json,
-    progress: ProgressOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Count again, and compare with committed results.
 
     Ends with 0 when all match and with 1 when one differs, as diff does; a file that can't be checked has status error,
     and the exit code of that error.
     """
-    run = begin(
-        source=source, timeout=timeout, retries=retries, retry_budget=retry_budget,
-        token_file=token_file, ca_bundle=ca_bundle, jobs=jobs, output=output, format=format,
-        progress=progress, quiet=quiet, verbose=verbose,
-    )  # fmt: skip
     files = committed_files(paths or [Path("outputs")])
     results, code = [], 0
-    with closing(run.source):
-        for file in files:
-            differences: list[Difference] = []
-            problem: MockExportError | None = None
-            try:
-                differences = check(run, file)
-            except MockExportError as error:
-                problem = error
-                run.terminal.note(f"{file}: {error}")
-            results.append((file, differences, problem))
-            code = code or (problem.exit_code if problem else 0)
+    for file in files:
+        differences: list[Difference] = []
+        problem: MockExportError | None = None
+        try:
+            differences = check(run, file)
+        except MockExportError as error:
+            problem = error
+            run.terminal.note(f"{file}: {error}")
+        results.append((file, differences, problem))
+        code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
         verdict_document(str(file), file.stem, differences, str(problem) if problem else None)
