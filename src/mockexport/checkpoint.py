@@ -7,7 +7,9 @@ anything else that isn't as it was written makes the whole file refused.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -28,6 +30,7 @@ __all__ = ["Checkpoint", "Subject"]
 
 FORMAT = 1
 CHECKSUM_DIGITS = 8
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,27 @@ class Checkpoint:
 
     def __enter__(self) -> Self:
         try:
-            whole = self._read()
-            self._file = self._path.open("r+b" if whole else "wb")
-            self._lock()
-            self._file.truncate(whole)
-            self._file.seek(whole)
-            if not whole:
-                self._write(self._head())
-                sync_folder(self._path.absolute().parent)
+            self._begin()
         except OSError as error:
             self.close()
             raise UsageError(f"cannot write the checkpoint {self._path}: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
         return self
+
+    def _begin(self) -> None:
+        if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):  # a pipe would be waited for
+            raise UsageError(f"the checkpoint {self._path} is no file; choose another place")
+        # Opened so that nothing in it changes before it is known to be ours, and locked before it is read.
+        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY, 0o666), "r+b")
+        self._lock()
+        whole = self._read(self._file.read())
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if not whole:
+            self._write(self._head())
+            sync_folder(self._path.absolute().parent)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,7 +87,8 @@ class Checkpoint:
     def close(self) -> None:
         """Let go of the file."""
         if self._file:
-            self._file.close()
+            with contextlib.suppress(OSError):  # of what could not be written before, and was told
+                self._file.close()
             self._file = None
 
     @property
@@ -128,12 +141,8 @@ class Checkpoint:
         except BlockingIOError as error:
             raise UsageError(f"the checkpoint {self._path} is in use by another run; wait for it") from error
 
-    def _read(self) -> int:
+    def _read(self, data: bytes) -> int:
         """Read what is there; return how many bytes of it are whole lines."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return 0
         whole = data.rfind(b"\n") + 1
         lines = data[:whole].split(b"\n")[:-1]
         entries = [self._entry(number, line) for number, line in enumerate(lines, start=1)]
@@ -147,7 +156,7 @@ class Checkpoint:
             try:
                 name = (entry["id"], entry["rows"], entry["etag"])
                 self._kept[name] = Counts(entry["patients"], entry["left_out"])
-            except KeyError:
+            except (KeyError, TypeError):
                 raise self._damaged(number) from None
         return whole
 
@@ -164,12 +173,17 @@ class Checkpoint:
         )
         if space != b" " or checksum != b"%08x" % zlib.crc32(data):
             raise self._damaged(number)
-        entry = orjson.loads(data)
+        try:
+            entry = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise self._damaged(number) from None
         if not isinstance(entry, dict):
             raise self._damaged(number)
         return entry
 
     def _damaged(self, number: int) -> UntrustedDataError:
+        if number == 1:
+            return UntrustedDataError(f"{self._path} is no checkpoint, or a damaged one; choose another file")
         return UntrustedDataError(f"the checkpoint {self._path} is damaged in line {number}; remove it to begin anew")
 
     def _other(self, head: dict[str, Any]) -> UsageError:

@@ -161,6 +161,7 @@ def run_tasks(
             source.close()  # wakes the tasks that wait for more bytes
             executor.shutdown(wait=False, cancel_futures=True)
             wait(numbers, timeout=GRACE_SECONDS)  # so that files and connections are closed before anyone hears of it
+            source.close()  # once more, for a task that was just about to connect
             if isinstance(error, BrokenExecutor):
                 raise MockExportError("a worker process died; memory may be short: try fewer --jobs") from error
             raise

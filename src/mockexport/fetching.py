@@ -83,6 +83,9 @@ def fetch(
             fetched[number] = result
             entries[number] = replace(entries[number], sha256=result.sha256)
             _write_manifest(folder, export, entries)
+    for pattern in (f".{MANIFEST}.*.tmp", "..*.part.json.*.tmp"):  # of runs that were killed while they wrote one
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
     return [fetched[number] for number in range(len(downloads))]
 
 

@@ -1,7 +1,7 @@
 """A download on its way to disk, which a later run can go on with.
 
     .<download>.csv.part         its bytes so far
-    .<download>.csv.part.json    how many of them are on disk for certain, and the ETag that names them
+    .<download>.csv.part.json    how many of them are on disk for certain, their SHA-256, and the ETag that names them
 
 The name that is not hidden belongs to whole files alone. Bytes beyond those that are on disk for certain are dropped:
 after a power cut there may be anything in their place.
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 import orjson
 
-from mockexport.errors import UsageError
+from mockexport.errors import StartAnewError, UsageError
 from mockexport.output import json_bytes, sync_folder, write_atomically
 from mockexport.tally import Malformed
 
@@ -30,6 +30,7 @@ __all__ = ["PartialFile"]
 
 SYNC_BYTES = 64 << 20  # this much is fetched again at the most
 READ_BYTES = 1 << 20
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
 class PartialFile:
@@ -45,8 +46,13 @@ class PartialFile:
         self._size = self._synced = 0
 
     def __enter__(self) -> Self:
-        self._opened = self._part.open("r+b" if self._part.exists() else "w+b")
-        self._lock()
+        # Opened so that nothing in it changes before it is locked.
+        self._opened = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT | BINARY, 0o666), "r+b")
+        try:
+            self._lock()
+        except BaseException:
+            self._opened.close()
+            raise
         return self
 
     def __exit__(
@@ -59,25 +65,33 @@ class PartialFile:
             self._opened = None
 
     def begin(self, tally: Tally, *, anew: bool) -> int:
-        """Feed what is there and trusted to the tally, and return how many bytes that is."""
+        """Feed what is there and trusted to the tally, and return how many bytes that is.
+
+        Raises StartAnewError when it turns out not to be what it was.
+        """
         file = self._file
         self._digest = hashlib.sha256()
         self._size = self._synced = 0
-        wanted = 0 if anew else self._trusted()
+        wanted, sha256 = (0, "") if anew else self._trusted()
+        if not wanted:  # first of all, so that it never speaks of other bytes than those that it was written for
+            self._note.unlink(missing_ok=True)
         file.seek(0)
         try:
             while self._size < wanted and (chunk := file.read(min(READ_BYTES, wanted - self._size))):
                 tally.feed(chunk)
                 self._digest.update(chunk)
                 self._size += len(chunk)
-        except Malformed:  # what is there is not what it was
-            return self.begin(tally, anew=True)
+        except Malformed:
+            raise self._spoilt() from None
+        if wanted and (self._size, self._digest.hexdigest()) != (wanted, sha256):
+            raise self._spoilt()
         self._synced = self._size
         file.seek(self._size)
         file.truncate()
-        if not self._size:
-            self._note.unlink(missing_ok=True)
         return self._size
+
+    def _spoilt(self) -> StartAnewError:
+        return StartAnewError(f"the part of {self._path} that is there is not what it was")
 
     def write(self, chunk: bytes, /) -> None:
         """Keep the next bytes."""
@@ -87,7 +101,12 @@ class PartialFile:
         if self._size - self._synced >= SYNC_BYTES and self._download.etag is not None:
             self._sync()
             self._synced = self._size
-            document = {"etag": self._download.etag, "rows": self._download.rows, "bytes": self._size}
+            document = {
+                "etag": self._download.etag,
+                "rows": self._download.rows,
+                "bytes": self._size,
+                "sha256": self._digest.hexdigest(),
+            }
             write_atomically(self._note, json_bytes(document))
 
     def finish(self) -> tuple[int, str]:
@@ -120,17 +139,20 @@ class PartialFile:
         except BlockingIOError as error:
             raise UsageError(f"{self._path} is being fetched by another run; wait for it") from error
 
-    def _trusted(self) -> int:
-        """Return how many of the bytes there belong to this very download, and were on disk for certain."""
+    def _trusted(self) -> tuple[int, str]:
+        """Return how many of the bytes there are of this very download and on disk for certain, and their SHA-256."""
+        nothing = (0, "")
         if self._download.etag is None:
-            return 0
+            return nothing
         try:
             note = orjson.loads(self._note.read_bytes())
         except (OSError, orjson.JSONDecodeError):
-            return 0
+            return nothing
         same = isinstance(note, dict) and (note.get("etag"), note.get("rows")) == (
             self._download.etag,
             self._download.rows,
         )
-        size = note.get("bytes") if same else 0
-        return size if isinstance(size, int) and 0 <= size <= self._part.stat().st_size else 0
+        size, sha256 = (note.get("bytes"), note.get("sha256")) if same else nothing
+        if isinstance(size, int) and isinstance(sha256, str) and 0 < size <= self._part.stat().st_size:
+            return size, sha256
+        return nothing

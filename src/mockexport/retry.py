@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import tenacity
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Again", "Retries", "parse_retry_after", "schedule"]
 
-FIRST_WAIT_SECONDS = 0.5  # the bound of the first wait
 LONGEST_WAIT_SECONDS = 30.0  # of those that we choose ourselves
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How much trouble a source may be: `attempts` tries after the first one, `budget` seconds for all of them."""
+    """How much trouble a source may be: `attempts` tries after the first one, `budget` seconds for all of them.
+
+    `first_wait` bounds the first wait, in seconds.
+    """
 
     attempts: int = 5
     budget: float = 300.0
+    first_wait: float = 0.5
 
 
 class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the end
@@ -54,21 +58,18 @@ def schedule(retries: Retries, closed: threading.Event, budget: float | None = N
         stop=tenacity.stop_after_attempt(retries.attempts + 1)
         | tenacity.stop_before_delay(retries.budget if budget is None else budget)
         | tenacity.stop_when_event_set(closed),
-        wait=_wait,
+        wait=partial(_wait, tenacity.wait_random_exponential(retries.first_wait, LONGEST_WAIT_SECONDS)),
         sleep=tenacity.sleep_using_event(closed),
         before_sleep=_tell,
         reraise=True,
     )
 
 
-_jittered = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
+def _wait(jittered: tenacity.wait_random_exponential, state: tenacity.RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, Again) and failure.wait is not None:
         return failure.wait
-    return _jittered(state)
+    return jittered(state)
 
 
 def _tell(state: tenacity.RetryCallState) -> None:

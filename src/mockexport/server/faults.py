@@ -64,7 +64,7 @@ TOML_KEYS = {"route", "fault", "amount", "p", "times", "retry-after", "where"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fault on one route; it strikes a request with probability `p`, at most `times` times a path."""
+    """One fault on one route; it strikes a request with probability `p`, at most `times` times a method and path."""
 
     route: str
     fault: str
@@ -109,6 +109,8 @@ def read_faults(text: str) -> FaultPlan:
         fields = {"route": route, "fault": name, "amount": amount}
         for option in options:
             key, _, value = option.partition("=")
+            if key in fields:
+                raise UsageError(f"--faults: {part!r} says {key} twice")
             fields[key] = value
         plan = replace(plan, rules=(*plan.rules, _rule(fields)))
     return plan
@@ -116,7 +118,8 @@ def read_faults(text: str) -> FaultPlan:
 
 def _read_document(document: dict[str, Any]) -> FaultPlan:
     listed, seed = document.pop("fault", []), document.pop("seed", 0)
-    if document or not isinstance(listed, list) or not isinstance(seed, int):
+    tables = isinstance(listed, list) and all(isinstance(table, dict) for table in listed)
+    if document or not tables or type(seed) is not int:
         raise UsageError("--faults: the file holds a number seed and tables [[fault]], and nothing else")
     return FaultPlan(tuple(_rule({key: str(value) for key, value in table.items()}) for table in listed), seed)
 
@@ -160,8 +163,9 @@ def _rule(fields: dict[str, str]) -> Rule:
 class Faults:
     """An application that does what another one does, but for the faults.
 
-    What strikes a request depends on the seed, the rule, the path, and how many requests for that path came before it;
-    not on time, nor on other paths. So clients that ask for the same meet the same, however many work side by side.
+    What strikes a request depends on the seed, the rule, the method and path, and how many requests of these came
+    before it; not on time, nor on other paths. So clients that ask for the same meet the same, however many work side
+    by side, and whether or not they ask with HEAD first.
     """
 
     application: ASGIApp
@@ -171,21 +175,22 @@ class Faults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, as an ASGI application."""
-        striking = self._striking(scope["path"]) if scope["type"] == "http" else []
+        striking = self._striking(scope["method"], scope["path"]) if scope["type"] == "http" else []
         if striking:
             await FaultyExchange(striking).run(self.application, scope, receive, send)
         else:
             await self.application(scope, receive, send)
 
-    def _striking(self, path: str) -> list[tuple[Rule, random.Random]]:
-        self._requests[path] += 1
+    def _striking(self, method: str, path: str) -> list[tuple[Rule, random.Random]]:
+        asked = f"{method} {path}"
+        self._requests[asked] += 1
         striking = []
         for number, rule in enumerate(self.plan.rules):
             if not ROUTES[rule.route].fullmatch(path):
                 continue
-            dice = random.Random(f"{self.plan.seed}/{number}/{path}/{self._requests[path]}")
-            spent = rule.times is not None and self._strikes[number, path] >= rule.times
+            dice = random.Random(f"{self.plan.seed}/{number}/{asked}/{self._requests[asked]}")
+            spent = rule.times is not None and self._strikes[number, asked] >= rule.times
             if dice.random() < rule.p and not spent:
-                self._strikes[number, path] += 1
+                self._strikes[number, asked] += 1
                 striking.append((rule.draw(dice), dice))
         return striking

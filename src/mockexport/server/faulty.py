@@ -27,6 +27,7 @@ __all__ = ["FaultyExchange"]
 
 SLOW_PIECES_A_SECOND = 10
 LOOK_SECONDS = 0.1
+STOPS = ("cut", "end", "reset", "stall")  # what ends a body after so many bytes
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
 
 
@@ -35,12 +36,15 @@ class _Broken(Exception):  # noqa: N818 - no error: it was asked for
 
 
 class FaultyExchange:
-    """A request that the given rules strike, each with dice of its own."""
+    """A request that the given rules strike, each with dice of its own; of two rules of a kind the last one counts."""
 
     def __init__(self, striking: list[tuple[Rule, random.Random]]) -> None:
         self._rules = {rule.fault: rule for rule, _ in striking}
         self._dice = {rule.fault: dice for rule, dice in striking}
+        stops = [rule for fault, rule in self._rules.items() if fault in STOPS]
+        self._stops = min(stops, key=lambda rule: int(rule.amount), default=None)
         self._sent = 0
+        self._head_only = False
         self._chunked = False
         self._start: Message | None = None
         self._json = b""
@@ -56,9 +60,12 @@ class FaultyExchange:
         if "status" in self._rules:
             await self._refuse(self._rules["status"])
             return
+        self._head_only = scope["method"] == "HEAD"
+        self._chunked = scope["http_version"] != "1.0"
         if "ignore-range" in self._rules:
-            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+            scope = _without(scope, b"range")
         if "malformed" in self._rules:
+            scope = _without(scope, b"accept-encoding")  # rows can't be spoiled in a body that is packed
             self._spoil = _spoiler(float(self._rules["malformed"].amount), self._dice["malformed"])
         try:
             await application(scope, receive, self._pass)
@@ -78,21 +85,23 @@ class FaultyExchange:
     async def _pass(self, message: Message) -> None:
         """Hand a message of the answer on, changed as the rules say."""
         if message["type"] == "http.response.start":
-            self._change_head(message)
-            if "rows" in self._rules:
+            if "rows" in self._rules and _is_json(message) and not self._head_only:
                 self._start = message  # its Content-Length depends on the body
             else:
-                await self._send(message)
+                await self._send_head(message)
+            return
+        if self._head_only:
+            await self._send(message)
             return
         if self._start:
-            await self._send_rows(message)
+            await self._send_rows(self._start, message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         if self._spoil:
             body = self._spoil(body, more)
         await self._send_body(body, more=more)
 
-    def _change_head(self, message: Message) -> None:
+    async def _send_head(self, message: Message) -> None:
         headers = {name.lower(): value for name, value in message["headers"]}
         if "etag" in self._rules and b"etag" in headers:
             headers[b"etag"] = b'"%016x"' % self._dice["etag"].getrandbits(64)
@@ -102,15 +111,23 @@ class FaultyExchange:
             if b"-" in places:
                 first, last = (int(place) + 1 for place in places.split(b"-"))
                 headers[b"content-range"] = b"%s %d-%d/%s" % (unit, first, last, length)
+        if self._stops and self._stops.fault == "end":
+            headers.pop(b"content-length", None)  # with one, no end before its time could be clean
         if "length" in self._rules:
-            amount = self._rules["length"].amount
-            told = int(headers.get(b"content-length", b"0"))
-            self._left = max(0, told + int(amount) if amount[0] in "+-" else int(amount))
-            headers[b"content-length"] = b"%d" % self._left
-        self._chunked = b"content-length" not in headers
-        message["headers"] = list(headers.items())
+            self._promise(self._rules["length"].amount, headers)
+        self._chunked = self._chunked and b"content-length" not in headers
+        await self._send({**message, "headers": list(headers.items())})
 
-    async def _send_rows(self, message: Message) -> None:
+    def _promise(self, amount: str, headers: dict[bytes, bytes]) -> None:
+        """Promise a length that is wrong by an amount with a sign, where there is one; or the amount itself."""
+        told = headers.get(b"content-length")
+        relative = amount[0] in "+-"
+        if relative and told is None:
+            return
+        self._left = max(0, int(told or 0) + int(amount)) if relative else int(amount)
+        headers[b"content-length"] = b"%d" % self._left
+
+    async def _send_rows(self, start: Message, message: Message) -> None:
         """Change the declared rows; the answer is small and goes out as one."""
         self._json += message.get("body", b"")
         if message.get("more_body", False):
@@ -121,26 +138,22 @@ class FaultyExchange:
             self._json = json.dumps(document).encode()
         except (ValueError, KeyError, TypeError):
             pass  # an error's answer, or nothing declared: it goes out as it is
-        assert self._start  # noqa: S101 - told to the type checker
-        headers = [header for header in self._start["headers"] if header[0] != b"content-length"]
-        await self._send({**self._start, "headers": [*headers, (b"content-length", b"%d" % len(self._json))]})
+        headers = {**dict(start["headers"]), b"content-length": b"%d" % len(self._json)}
+        await self._send_head({**start, "headers": list(headers.items())})
         await self._send_body(self._json, more=False)
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
-        for fault in ("cut", "end", "reset", "stall"):
-            rule = self._rules.get(fault)
-            if rule and self._sent + len(body) >= int(rule.amount):
-                await self._stop(rule, body, int(rule.amount) - self._sent)
         if self._left is not None:
-            await self._send_promised(body, more=more)
-        else:
-            await self._send_slowly(body, more=more)
+            await self._send_promised(body, self._left, more=more)
+            return
+        if self._stops and self._sent + len(body) >= int(self._stops.amount):
+            await self._stop(self._stops, body, int(self._stops.amount) - self._sent)
+        await self._send_slowly(body, more=more)
 
-    async def _send_promised(self, body: bytes, *, more: bool) -> None:
+    async def _send_promised(self, body: bytes, left: int, *, more: bool) -> None:
         """Keep to a Content-Length that is wrong: what is beyond it is not sent, and what is missing never comes."""
-        assert self._left is not None  # noqa: S101 - told to the type checker
-        kept = body[: self._left]
-        self._left -= len(kept)
+        kept = body[:left]
+        self._left = left - len(kept)
         await self._send_slowly(kept, more=self._left > 0)
         if self._left == 0:
             raise _Broken
@@ -172,13 +185,29 @@ class FaultyExchange:
         elif kept:
             await self._send_slowly(kept, more=True)
         if rule.fault == "stall":
-            while not transport.is_closing():  # noqa: ASYNC110 - a transport has no event for it
-                await asyncio.sleep(LOOK_SECONDS)
+            await _until(transport.is_closing)
         elif rule.fault == "reset":
+            # First what was written is to leave: a reset throws away what hasn't.
+            await _until(lambda: transport.is_closing() or not transport.get_write_buffer_size())
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             transport.abort()
         transport.close()
         raise _Broken
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    """Wait until something of a transport is true; it has no events for that."""
+    while not true():  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _without(scope: Scope, name: bytes) -> Scope:
+    """Return a request without one of its headers."""
+    return {**scope, "headers": [header for header in scope["headers"] if header[0] != name]}
+
+
+def _is_json(start: Message) -> bool:
+    return dict(start["headers"]).get(b"content-type") == b"application/json"
 
 
 def _spoiler(rate: float, dice: random.Random) -> Callable[[bytes, bool], bytes]:

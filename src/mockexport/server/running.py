@@ -131,6 +131,7 @@ def _log_to_stderr(*, access_log: bool) -> Generator[None, None, None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.addFilter(_worth_telling)
     loggers = {
+        "asyncio": logging.ERROR,  # it warns of each client that hangs up in mid-body
         "mockexport": logging.WARNING,
         "uvicorn.error": logging.WARNING,
         "uvicorn.access": logging.INFO if access_log else logging.WARNING,

@@ -1,0 +1,66 @@
+"""Whatever a server does wrong, the client counts and fetches exactly, or says that it can't: exit 5 or exit 6."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from tests.faults.misbehaving import misbehaving
+from tests.faults.runs import AT_ONCE, ENDINGS, MANY_SEEDS, SOME_SEEDS, SPECS, Run, WrongError, bodies, run_all, runs
+from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
+
+from mockexport.client import HttpSource
+from mockexport.counts import count
+from mockexport.errors import UntrustedDataError
+from mockexport.retry import Retries
+
+pytestmark = [
+    # FastAPI silences this one itself, but not for several threads that make and ask servers at once.
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning"),
+    # After an error one more connection may be begun, by a thread that has not yet heard of it.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+
+@pytest.mark.parametrize("fault", SPECS)
+def test_a_run_is_exact_or_fails(fault: str) -> None:
+    ended = run_all(runs(fault, SOME_SEEDS))
+    assert set(ended) <= set(ENDINGS)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", SPECS)
+def test_many_runs_are_exact_or_fail(fault: str) -> None:
+    ended = run_all(runs(fault, MANY_SEEDS))
+    assert set(ended) <= set(ENDINGS)
+
+
+def test_the_matrix_has_hundreds_of_runs() -> None:
+    assert sum(len(runs(fault, SOME_SEEDS)) for fault in SPECS) >= 50
+    assert sum(len(runs(fault, MANY_SEEDS)) for fault in SPECS) >= 400
+
+
+def test_a_wrong_count_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.faults.runs.served", lambda **_: MemorySource(bodies()))  # which declares no rows
+    with pytest.raises(WrongError):
+        Run("end", f"data:end={len(HEADER)}", "count", seed=0).end()
+
+
+def test_an_end_anywhere_in_the_last_row_makes_no_wrong_count() -> None:
+    body = csv_body(3)
+
+    def right_or_refused(left_out: int) -> str:
+        with (
+            misbehaving(MemorySource({"a": body}, rows={"a": 3}), f"data:end={len(body) - left_out}") as url,
+            closing(HttpSource(url, retries=Retries(0))) as source,
+        ):
+            try:
+                return "right" if count(source, EXPORT).patients == {"P001": {"bp_sys": 3}} else "wrong"
+            except UntrustedDataError:
+                return "refused"
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        ended = list(threads.map(right_or_refused, range(len(ROW) + 1)))
+    in_the_value = len(b"71\n") + 1
+    assert ended == ["right"] * in_the_value + ["refused"] * (len(ended) - in_the_value)

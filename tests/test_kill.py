@@ -1,0 +1,225 @@
+"""Runs that are killed at any moment: the next one ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from tests.cli.conftest import COMMAND
+from tests.commands import Ended, Serving, run_command, serve_command, started, wait_while_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DOWNLOADS = 10  # of the export small
+MOMENTS = [*range(4), *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(4, 54))]
+PATIENCE_SECONDS = 0.1  # between a finished download and the kill, at the most: longer than a download takes
+SYNC_OFTEN = (
+    sys.executable,
+    "-c",
+    "import mockexport.partial_file as p, mockexport.__main__ as m; p.SYNC_BYTES = 1 << 18; m.main()",
+)
+COUNT = ("count", "small", "-j", "2", "--checkpoint", "kept")
+FETCH = ("downloads", "fetch", "small", "--dir", "kept")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Serving]:
+    with serve_command("--verbose") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url(server: Serving) -> str:
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory, url: str) -> str:
+    """The answer of a count that nobody disturbs."""
+    done = run_command(tmp_path_factory.mktemp("undisturbed"), "count", "small", "-s", url)
+    assert done.code == 0
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The answer of a fetch that nobody disturbs, and the digests of its files."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run_command(folder, *FETCH, "-s", url)
+    assert done.code == 0
+    yield done.stdout, digests(folder / "kept")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for 300 MB, which doesn't outlive its test."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Every file below a folder, hidden ones too, by its SHA-256."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[str(path.relative_to(root))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def kept_downloads(checkpoint: Path) -> list[str]:
+    """The ids of the downloads in a checkpoint, as often as they are in it."""
+    if not checkpoint.exists():
+        return []
+    whole = checkpoint.read_bytes().split(b"\n")[1:-1]
+    return [orjson.loads(line[9:])["id"] for line in whole]
+
+
+def finished_files(root: Path) -> list[Path]:
+    return list(root.glob("small/*.csv"))
+
+
+def kill_at_a_moment(
+    seed: int, progress: Callable[[], int], folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,)
+) -> None:
+    """Kill a run when so much is finished, and a little later; the seed says how much and how little."""
+    chance = random.Random(seed)
+    wanted = [0, 1, 5, DOWNLOADS - 1][seed] if seed < 4 else chance.randrange(DOWNLOADS + 1)
+    with started(folder, *arguments, program=program) as process:
+        began = time.monotonic()
+        if not wanted:  # anywhere from the start of the interpreter to the first bytes
+            wait_while_running(process, lambda: time.monotonic() - began > chance.uniform(0, 0.6))
+        wait_while_running(process, lambda: progress() >= wanted)
+        moment = time.monotonic() + chance.uniform(0, PATIENCE_SECONDS)
+        wait_while_running(process, lambda: time.monotonic() > moment)
+        process.kill()
+
+
+@pytest.mark.parametrize("seed", MOMENTS)
+def test_a_count_that_is_killed_goes_on_from_its_checkpoint_to_the_same_bytes(
+    seed: int, folder: Path, url: str, counted: str
+) -> None:
+    checkpoint = folder / "kept"
+    kill_at_a_moment(seed, lambda: len(kept_downloads(checkpoint)), folder, *COUNT, "-s", url)
+    kept = kept_downloads(checkpoint)
+
+    done = run_command(folder, *COUNT, "-s", url)
+
+    assert (done.code, done.stdout) == (0, counted), done.stderr
+    ids = kept_downloads(checkpoint)
+    assert ids[: len(kept)] == kept
+    assert len(ids) == len(set(ids)) == DOWNLOADS  # what was finished was not counted again
+
+
+@pytest.mark.parametrize("seed", MOMENTS)
+def test_a_fetch_that_is_killed_is_completed_by_the_next(
+    seed: int, folder: Path, url: str, fetched: tuple[str, dict[str, str]]
+) -> None:
+    answer, files = fetched
+    kill_at_a_moment(seed, lambda: len(finished_files(folder / "kept")), folder, *FETCH, "-s", url)
+    before = {path.name: path.stat().st_ino for path in finished_files(folder / "kept")}
+    assert all(files[f"small/{name}"] == digests(folder / "kept")[f"small/{name}"] for name in before)
+
+    done = run_command(folder, *FETCH, "-s", url)
+
+    assert (done.code, done.stdout) == (0, answer), done.stderr
+    assert digests(folder / "kept") == files  # and nothing half-written beside them
+
+
+@pytest.mark.parametrize("seed", MOMENTS)
+def test_a_download_that_is_killed_in_the_middle_is_gone_on_with(
+    seed: int, folder: Path, server: Serving, fetched: tuple[str, dict[str, str]]
+) -> None:
+    answer, files = fetched
+
+    def notes() -> list[Path]:
+        found = (folder / "kept").glob("small/.*.part.json")
+        return [note for note in found if note.with_suffix("").exists()]  # else it was killed once the file was whole
+
+    def progress() -> int:
+        return len(finished_files(folder / "kept")) + bool(notes())
+
+    kill_at_a_moment(seed, progress, folder, *FETCH, "-s", server.url, program=SYNC_OFTEN)
+    begun = len(notes())
+    rests = server.answered(206)
+
+    done = run_command(folder, *FETCH, "-s", server.url)
+
+    assert (done.code, done.stdout) == (0, answer), done.stderr
+    assert digests(folder / "kept") == files
+    assert server.answered(206) - rests == begun
+    assert begun or seed not in (1, 2), "the kill came at no moment that tells anything"
+
+
+def test_worker_processes_end_with_their_killed_parent_and_the_other_twin_goes_on(
+    folder: Path, counted: str, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    checkpoint = folder / "kept"
+    with started(folder, *COUNT, MOCKEXPORT_KERNEL="pure") as process:
+        wait_while_running(process, lambda: kept_downloads(checkpoint))
+        children = children_of(process.pid)
+        process.kill()
+
+    eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    kept = kept_downloads(checkpoint)
+    assert 1 <= len(kept) < DOWNLOADS
+    done = run_command(folder, *COUNT)
+    assert (done.code, done.stdout) == (0, counted), done.stderr
+
+
+def children_of(pid: int) -> list[str]:
+    listing = Path(f"/proc/{pid}/task/{pid}/children")  # Linux
+    return listing.read_text().split() if listing.exists() else []
+
+
+def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(folder: Path, counted: str) -> None:
+    with serve_command() as server:
+        arguments = (*COUNT, "-s", server.url, "--retries", "1", "--retry-budget", "2")
+        with started(folder, *arguments) as process:
+            wait_while_running(process, lambda: len(kept_downloads(folder / "kept")) > 1)
+            server.kill()
+            stdout, stderr = process.communicate()
+        broken = Ended(process.returncode, stdout, stderr)
+    kept = kept_downloads(folder / "kept")
+    assert (broken.code, broken.stdout) == (5, ""), broken.stderr
+    assert f"{len(kept)} downloads are kept in kept; the same command goes on from there" in broken.stderr
+
+    with serve_command("--port", server.port):
+        done = run_command(folder, *arguments)
+
+    assert (done.code, done.stdout) == (0, counted), done.stderr
+    assert kept_downloads(folder / "kept")[: len(kept)] == kept
+    assert len(kept_downloads(folder / "kept")) == DOWNLOADS
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_says_how_to_go_on_and_it_does(
+    folder: Path, url: str, counted: str, sent: signal.Signals, code: int
+) -> None:
+    with started(folder, *COUNT, "-s", url) as process:
+        wait_while_running(process, lambda: kept_downloads(folder / "kept"))
+        process.send_signal(sent)
+        stdout, stderr = process.communicate()
+    kept = kept_downloads(folder / "kept")
+    assert (process.returncode, stdout) == (code, "")
+    # A signal between a line's end and its being told of is one that the number lags behind.
+    told = [f"{n} downloads are kept in kept; the same command goes on from there" for n in (len(kept), len(kept) - 1)]
+    assert any(text in stderr for text in told)
+    assert 1 <= len(kept) < DOWNLOADS
+
+    done = run_command(folder, *COUNT, "-s", url)
+    assert (done.code, done.stdout) == (0, counted), done.stderr

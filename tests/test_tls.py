@@ -1,0 +1,102 @@
+"""Certificates: one that nobody vouches for is refused at once, unless it is named."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.commands import run_command
+from tests.sources import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"data":{"export_ids":[]}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class TlsServer(ThreadingHTTPServer):
+    """Counts who knocks."""
+
+    knocked = 0
+
+    def get_request(self) -> Any:
+        self.knocked += 1
+        return super().get_request()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1, signed by itself, with its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    made = [*("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1")]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run([openssl, *made], check=True, capture_output=True, timeout=WAIT_SECONDS)
+    path.write_bytes(path.read_bytes() + path.with_name(f"{path.name}.crt").read_bytes())
+    return path
+
+
+@pytest.fixture
+def tls_server(certificate: Path) -> Iterator[TlsServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with TlsServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(WAIT_SECONDS)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_without_another_try(
+    tls_server: TlsServer, tmp_path: Path
+) -> None:
+    url = f"https://127.0.0.1:{tls_server.server_port}"
+    done = run_command(tmp_path, "exports", "list", "-s", url)
+    assert done.code == 5
+    assert "is not who it says, or needs --ca-bundle" in done.stderr
+    assert tls_server.knocked == 1
+
+
+def test_one_that_is_named_is_trusted(tls_server: TlsServer, certificate: Path, tmp_path: Path) -> None:
+    url = f"https://127.0.0.1:{tls_server.server_port}"
+    done = run_command(tmp_path, "exports", "list", "-s", url, "--ca-bundle", f"{certificate}.crt")
+    assert (done.code, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_it_is_trusted_for_its_own_name_alone(tls_server: TlsServer, certificate: Path, tmp_path: Path) -> None:
+    url = f"https://localhost:{tls_server.server_port}"
+    done = run_command(tmp_path, "exports", "list", "-s", url, "--ca-bundle", f"{certificate}.crt")
+    assert done.code == 5
+    assert "is not who it says" in done.stderr
+
+
+@pytest.mark.parametrize("held", [None, b"", b"no certificate"])
+def test_a_bundle_that_can_not_be_read_is_a_usage_error(tmp_path: Path, held: bytes | None) -> None:
+    bundle = tmp_path / "bundle"
+    if held is not None:
+        bundle.write_bytes(held)
+    done = run_command(tmp_path, "exports", "list", "-s", "https://127.0.0.1:9", "--ca-bundle", bundle)
+    assert done.code == 2, done.stderr
+    assert f"--ca-bundle {bundle} can't be read" in done.stderr
