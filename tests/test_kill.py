@@ -20,6 +20,12 @@ from tests.commands import Ended, Serving, run_command, serve_command, started, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MOCKEXPORT_KERNEL") == "pure",
+    reason="many minutes, in plain Python; the twins differ in no step of this",
+)
+
+
 DOWNLOADS = 10  # of the export small
 MOMENTS = [*range(4), *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(4, 54))]
 PATIENCE_SECONDS = 0.1  # between a finished download and the kill, at the most: longer than a download takes

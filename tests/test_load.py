@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -17,6 +18,12 @@ from tests.sources import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MOCKEXPORT_KERNEL") == "pure",
+    reason="many minutes, in plain Python; the twins differ in no step of this",
+)
+
 
 CLIENTS = 64
 READ_BYTES = 2 << 20  # that each of them takes, before it goes away or on
