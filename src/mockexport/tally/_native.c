@@ -108,7 +108,7 @@ static PyObject *native_feed(PyObject *object, PyObject *chunk)
 static PyObject *patients_dict(const Tally *t)
 {
     PyObject *patients = PyDict_New();
-    for (uint64_t i = 0; patients && i < t->pairs.used; i++) {
+    for (uint64_t i = 1; patients && i < t->pairs.used; i++) {
         const Entry *entry = &t->pairs.entries[i];
         PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&t->pairs, entry),
                                                  (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);

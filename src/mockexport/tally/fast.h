@@ -12,26 +12,31 @@ typedef struct {
     uint64_t comma, line_feed, quote;
 } Masks;
 
-/* Rows whose keys are known and not yet counted, one a line. A long key has its fields beside it. */
+/* Rows whose keys are known and not yet counted. A long key has its fields beside it. */
 typedef struct {
     unsigned used;
     Key keys[BATCH];
     const uint8_t *patients[BATCH], *types[BATCH];
+    uint32_t numbers[BATCH]; /* of the entries that the keys are likely to be in; 0 for none */
 } Batch;
+
+/* Find the entries, and have them brought near while the next rows are read. */
+static inline void look_up(const Pairs *pairs, Batch *batch)
+{
+    for (unsigned i = 0; i < batch->used; i++) {
+        batch->numbers[i] = likely_number(pairs, batch->keys[i].hash);
+        PREFETCH(&pairs->entries[batch->numbers[i]]);
+    }
+}
 
 __attribute__((noinline)) static int count_batch(Tally *t, Batch *batch)
 {
     Pairs *pairs = &t->pairs;
-    uint32_t numbers[BATCH];
-    for (unsigned i = 0; i < batch->used; i++) {
-        numbers[i] = pairs->slots[batch->keys[i].hash & pairs->mask];
-        PREFETCH(&pairs->entries[numbers[i]]);
-    }
     for (unsigned i = 0; i < batch->used; i++) {
         const Key *key = &batch->keys[i];
-        Entry *entry = numbers[i] ? &pairs->entries[numbers[i] - 1] : NULL;
+        Entry *entry = &pairs->entries[batch->numbers[i]];
         t->rows++;
-        if (entry && is_short(key->lengths) && same_short(&entry->key, key)) {
+        if (is_short(key->lengths) && same_short(&entry->key, key)) {
             entry->count++;
             continue;
         }
@@ -108,7 +113,7 @@ static inline Masks masks_sse2(const uint8_t *p)
 }
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx2,bmi,bmi2,lzcnt,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,popcnt")))
 
 AVX2 static inline uint64_t equal_avx2(__m256i low, __m256i high, char byte)
 {
@@ -125,14 +130,18 @@ AVX2 static inline Masks masks_avx2(const uint8_t *p)
     return masks;
 }
 
+AVX512 static inline uint64_t equal_avx512(__m256i low, __m256i high, char byte)
+{
+    const __m256i wanted = _mm256_set1_epi8(byte);
+    return _mm256_cmpeq_epi8_mask(low, wanted) | (uint64_t)_mm256_cmpeq_epi8_mask(high, wanted) << 32;
+}
+
+/* In halves all the same: a load of 64 bytes nearly always touches two cache lines, and took a fifth longer on Zen 5. */
 AVX512 static inline Masks masks_avx512(const uint8_t *p)
 {
-    __m512i v = _mm512_loadu_si512(p);
-    Masks masks = {
-        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(',')),
-        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\n')),
-        _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')),
-    };
+    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+    Masks masks = {equal_avx512(low, high, ','), equal_avx512(low, high, '\n'), equal_avx512(low, high, '"')};
     return masks;
 }
 
@@ -165,16 +174,16 @@ static TakeRows take_rows(const char *name)
     __builtin_cpu_init();
     const int bmi = __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
     const int avx2 = bmi && __builtin_cpu_supports("avx2");
-    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-    if (!name)
-        return avx512 ? rows_avx512 : avx2 ? rows_avx2 : rows_sse2;
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (!name) /* AVX-512 is behind AVX2 wherever it was measured, if by little */
+        return avx2 ? rows_avx2 : rows_sse2;
     if (!strcmp(name, "avx512"))
         return avx512 ? rows_avx512 : NULL;
     if (!strcmp(name, "avx2"))
         return avx2 ? rows_avx2 : NULL;
     return !strcmp(name, "sse2") ? rows_sse2 : !strcmp(name, "plain") ? rows_plain : NULL;
 }
-static const char *const INSTRUCTION_SETS[] = {"avx512", "avx2", "sse2", "plain"}; /* the best one first */
+static const char *const INSTRUCTION_SETS[] = {"avx2", "avx512", "sse2", "plain"}; /* the best one first */
 #endif
 
 #else /* another compiler, or big-endian: the careful path alone */

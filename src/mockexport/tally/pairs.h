@@ -1,7 +1,7 @@
 /* The counts of a tally: an open-addressing table from (patient, event type) to a number.
 
-   Entries stand one behind the other in the order in which they came; `slots` holds their numbers, from 1, at the
-   places that their hashes choose. A field of up to 16 bytes is kept in the entry, padded with zeros; where one of the
+   Entries stand one behind the other in the order in which they came, numbered from 1; `slots` holds, at the places that
+   their hashes choose, the upper half of each hash and the number. Number 0 is an empty slot and an entry like no key. A field of up to 16 bytes is kept in the entry, padded with zeros; where one of the
    two is longer, both are kept in `text`, and the entry holds where. */
 
 #include <stdint.h>
@@ -24,10 +24,10 @@ typedef struct {
 } Entry;
 
 typedef struct {
-    uint32_t *slots;
+    uint64_t *slots;
     uint64_t mask; /* slots - 1; there are always at least twice as many slots as entries */
     Entry *entries;
-    uint64_t used, room;
+    uint64_t used, room; /* entries, number 0 included */
     uint8_t *text;
     uint64_t text_used, text_room;
 } Pairs;
@@ -122,14 +122,30 @@ static inline int same_short(const Key *a, const Key *b)
             (a->type[1] ^ b->type[1]) | (a->lengths ^ b->lengths)) == 0;
 }
 
+static inline int has_upper_half(uint64_t slot, uint64_t hash)
+{
+    return (slot ^ hash) >> 32 == 0;
+}
+
+/* The number of the entry that a key with this hash is likely to have: in its own slot or the next one. It may be any
+   other. Without a branch, which would often be guessed wrong. */
+static inline uint32_t likely_number(const Pairs *pairs, uint64_t hash)
+{
+    const uint64_t first = pairs->slots[hash & pairs->mask], second = pairs->slots[(hash + 1) & pairs->mask];
+    const uint32_t is_second = -(uint32_t)!has_upper_half(first, hash);
+    return ((uint32_t)first & ~is_second) | ((uint32_t)second & is_second);
+}
+
 /* The slot that holds the key, or the empty one where it belongs. The fields are looked at for long keys alone. */
 static uint64_t find_slot(const Pairs *pairs, const Key *key, const uint8_t *patient, const uint8_t *type)
 {
     uint64_t slot = key->hash & pairs->mask;
     for (;; slot = (slot + 1) & pairs->mask) {
-        if (!pairs->slots[slot])
+        if (!(uint32_t)pairs->slots[slot])
             return slot;
-        const Entry *entry = &pairs->entries[pairs->slots[slot] - 1];
+        if (!has_upper_half(pairs->slots[slot], key->hash))
+            continue;
+        const Entry *entry = &pairs->entries[(uint32_t)pairs->slots[slot]];
         if (entry->key.hash != key->hash || entry->key.lengths != key->lengths)
             continue;
         if (is_short(key->lengths)) {
@@ -142,6 +158,11 @@ static uint64_t find_slot(const Pairs *pairs, const Key *key, const uint8_t *pat
     }
 }
 
+static inline uint64_t slot_of(uint64_t hash, uint64_t number)
+{
+    return (hash >> 32 << 32) | number;
+}
+
 static int pairs_grow(Pairs *pairs)
 {
     uint64_t room = pairs->room ? pairs->room * 2 : 64;
@@ -151,18 +172,20 @@ static int pairs_grow(Pairs *pairs)
     if (!entries)
         return -1;
     pairs->entries = entries;
-    uint32_t *slots = calloc(room * 2, sizeof *slots);
+    uint64_t *slots = calloc(room * 2, sizeof *slots);
     if (!slots)
         return -1;
     free(pairs->slots);
     pairs->slots = slots;
     pairs->mask = room * 2 - 1;
     pairs->room = room;
-    for (uint64_t i = 0; i < pairs->used; i++) {
+    if (!pairs->used)
+        memset(&entries[pairs->used++], 0, sizeof *entries);
+    for (uint64_t i = 1; i < pairs->used; i++) {
         uint64_t slot = entries[i].key.hash & pairs->mask;
         while (slots[slot])
             slot = (slot + 1) & pairs->mask;
-        slots[slot] = (uint32_t)(i + 1);
+        slots[slot] = slot_of(entries[i].key.hash, i);
     }
     return 0;
 }
@@ -189,8 +212,8 @@ static int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_
     }
     uint64_t slot = find_slot(pairs, &key, patient, type);
     Entry entry = {key, count, 0};
+    pairs->slots[slot] = slot_of(key.hash, pairs->used);
     pairs->entries[pairs->used++] = entry;
-    pairs->slots[slot] = (uint32_t)pairs->used;
     return 0;
 }
 

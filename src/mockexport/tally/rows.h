@@ -6,7 +6,7 @@
      SELECT(m, k) a mask with the k-th set bit of m alone
 
    A row is taken when it holds no quotes and as many commas as the header; anything else is left to the careful path,
-   a row at a time. Rows are gathered into a batch, so that looking one up in the table overlaps with the others. */
+   a row at a time. Rows are gathered into batches, so that looking them up in the table overlaps with reading the next ones. */
 
 /* A row that doesn't end within 64 bytes, or with a key field of more than 16. Returns where the next one begins, or NULL
    to leave it to the careful path. */
@@ -53,11 +53,12 @@ TARGET static const uint8_t *NAME(long_row)(const Tally *t, Batch *batch, const 
 /* Count rows from `p`, where one begins; return where the first one begins that is left to the careful path. */
 TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_t *end)
 {
-    Batch batch;
-    batch.used = 0;
+    Batch batches[2]; /* one is being filled while the entries of the other are on their way */
+    Batch *filling = &batches[0], *waiting = &batches[1];
+    filling->used = waiting->used = 0;
     const uint64_t patient_column = t->patient_column, type_column = t->type_column, columns = t->columns;
     const int key_is_last = patient_column == columns - 1 || type_column == columns - 1;
-    const uint32_t *slots = t->pairs.slots;
+    const uint64_t *slots = t->pairs.slots;
     uint64_t mask = t->pairs.mask;
 
     while (end - p >= 64 + SHORT_FIELD) { /* a field may be loaded from the row's last byte on */
@@ -76,7 +77,7 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
             }
             uint64_t patient_length = patient_end - patient, type_length = type_end - type;
             if (((patient_length - 1) | (type_length - 1)) < SHORT_FIELD) {
-                Key *key = &batch.keys[batch.used++];
+                Key *key = &filling->keys[filling->used++];
                 key->patient[0] = load_8(p + patient) & LOW_BYTES_OF_16[patient_length];
                 key->patient[1] = load_8(p + patient + 8) & HIGH_BYTES_OF_16[patient_length];
                 key->type[0] = load_8(p + type) & LOW_BYTES_OF_16[type_length];
@@ -86,25 +87,31 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
                 PREFETCH(&slots[key->hash & mask]);
                 p += length + 1;
             } else {
-                const uint8_t *next = NAME(long_row)(t, &batch, p, end);
+                const uint8_t *next = NAME(long_row)(t, filling, p, end);
                 if (!next)
                     break;
                 p = next;
             }
         } else {
-            const uint8_t *next = row_end ? NULL : NAME(long_row)(t, &batch, p, end);
+            const uint8_t *next = row_end ? NULL : NAME(long_row)(t, filling, p, end);
             if (!next)
                 break;
             p = next;
         }
-        if (batch.used == BATCH) {
-            if (count_batch(t, &batch))
+        if (filling->used == BATCH) {
+            look_up(&t->pairs, filling);
+            if (count_batch(t, waiting))
                 return p;
+            Batch *empty = waiting;
+            waiting = filling;
+            filling = empty;
             slots = t->pairs.slots;
             mask = t->pairs.mask;
         }
     }
-    count_batch(t, &batch);
+    look_up(&t->pairs, filling);
+    if (!count_batch(t, waiting))
+        count_batch(t, filling);
     return p;
 }
 

@@ -77,8 +77,9 @@ static int malformed(Tally *t, enum problem reason, uint64_t line)
 static int count_key(Tally *t, const Key *key, const uint8_t *patient, const uint8_t *type, uint64_t line)
 {
     uint64_t slot = find_slot(&t->pairs, key, patient, type);
-    if (t->pairs.slots[slot]) {
-        t->pairs.entries[t->pairs.slots[slot] - 1].count++;
+    const uint32_t number = (uint32_t)t->pairs.slots[slot];
+    if (number) {
+        t->pairs.entries[number].count++;
         return 0;
     }
     if (!is_utf8(patient, (uint32_t)key->lengths))
