@@ -26,12 +26,17 @@ def csv_body(rows: int, row: bytes = ROW) -> bytes:
 
 @dataclass
 class MemorySource:
-    """One export, whose downloads are given as bytes; `rows` is what they declare. It can travel to a process."""
+    """One export, whose downloads are given as bytes; `rows` is what they declare, `piece` how large pieces are.
+
+    It can travel to a process.
+    """
 
     bodies: Mapping[str, bytes]
     rows: Mapping[str, int | None] = field(default_factory=dict)
     chunk_bytes: int = 1000
     name: str = "memory"
+    piece: int | None = None  # with it, the sizes are declared, too
+    places: list[tuple[str, int]] = field(default_factory=list)  # where it was opened
 
     def exports(self) -> Sequence[str]:
         return [EXPORT]
@@ -39,10 +44,16 @@ class MemorySource:
     def downloads(self, export: str) -> Sequence[Download]:
         if export != EXPORT:
             raise no_such("export", export, self.name, self.exports())
-        return [Download(EXPORT, download, rows=self.rows.get(download)) for download in self.bodies]
+        return [
+            Download(
+                EXPORT, download, rows=self.rows.get(download), size=len(body) if self.piece else None, piece=self.piece
+            )
+            for download, body in self.bodies.items()
+        ]
 
     def open(self, download: Download, offset: int = 0) -> Chunks:
         body = self.bodies[download.id]
+        self.places.append((download.id, offset))
         for at in range(offset, len(body), self.chunk_bytes):
             yield body[at : at + self.chunk_bytes]
 

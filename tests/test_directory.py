@@ -43,7 +43,7 @@ def test_without_a_manifest_nothing_is_declared_but_the_size_of_a_plain_file(exp
     (export / "a.csv").write_bytes(PLAIN)
     (export / "b.csv.gz").write_bytes(gzip.compress(PLAIN))
     plain, packed = source_of(export).downloads("trial")
-    assert plain == Download("trial", "a", size=len(PLAIN), etag=plain.etag)
+    assert plain == Download("trial", "a", size=len(PLAIN), etag=plain.etag, piece=plain.piece)
     assert packed == Download("trial", "b", etag=packed.etag)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import sys
 
 __all__ = ["main"]
+
+OBJECTS_UNTIL_GARBAGE = 50_000  # loading the command line makes so many, and none of them is garbage
 
 
 def main() -> None:
@@ -19,6 +23,9 @@ def main() -> None:
             print(version_text())  # noqa: T201
             flush_stdout()
             return
+    gc.set_threshold(OBJECTS_UNTIL_GARBAGE)
+    # The parser's validation would look for plugins in the metadata of all that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     from mockexport.cli.app import run
 
     run(sys.argv[1:])

@@ -17,7 +17,8 @@ class Download:
     """One CSV file of an export, as its source declares it; None is what the source doesn't declare.
 
     `rows` counts the records without the header, `size` the bytes of the CSV. `start_time` and `end_time` are in UTC.
-    `etag` names these very bytes: it changes when they do.
+    `etag` names these very bytes: it changes when they do. `piece` is how many bytes are worth a reading of their own,
+    from their place on; None where the download must be read from its start.
     """
 
     export: str
@@ -29,6 +30,7 @@ class Download:
     end_time: datetime | None = None
     size: int | None = None
     etag: str | None = None
+    piece: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, NotFoundError, StartAnewError, UntrustedDataError
 from mockexport.kernels import choose_kernels
+from mockexport.pieces import Piece, fit_together, split, tally_piece
 from mockexport.tally import REASONS, Malformed
 from mockexport.workers import thread_workers
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mockexport.catalog import Download
     from mockexport.checkpoint import Checkpoint
+    from mockexport.pieces import TalliedPiece
     from mockexport.source import Source
     from mockexport.tally import Tallied, Tally
     from mockexport.workers import Board, StartWorkers
@@ -81,6 +83,11 @@ class Counts:
         """All records that were counted."""
         return sum(sum(types.values()) for types in self.patients.values())
 
+    @property
+    def rows_seen(self) -> int:
+        """All records, those left out too."""
+        return self.rows + sum(self.left_out.values())
+
 
 def count(
     source: Source,
@@ -103,26 +110,70 @@ def count(
     and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), or holds other than the
     declared number of rows. The first error stops all downloads.
     """
-    tally = tally or choose_kernels().tally
+    new_tally = partial(tally or choose_kernels().tally, skip=skip_malformed)
     downloads = source.downloads(export)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    parts = {}
+    counted: dict[int, Counts] = {}
     if checkpoint:
         found = {number: checkpoint.find(download) for number, download in enumerate(downloads)}
-        parts = {number: counts for number, counts in found.items() if counts is not None}
-    tasks = {
-        number: partial(count_download, source, download, tally, skip_malformed)
-        for number, download in enumerate(downloads)
-        if number not in parts
+        counted = {number: counts for number, counts in found.items() if counts is not None}
+    # Large downloads in pieces first; then in one go, where the pieces didn't fit together.
+    for in_pieces in (True, False):
+        if len(counted) < len(downloads):
+            parts = [
+                split(source, download, new_tally) if in_pieces and number not in counted else [download]
+                for number, download in enumerate(downloads)
+            ]
+            for number, counts in _count_parts(source, parts, counted, new_tally, start_workers, on_progress):
+                counted[number] = counts
+                if checkpoint:
+                    checkpoint.keep(downloads[number], counts)
+    return Counts.sum(counted.values())
+
+
+def _count_parts(
+    source: Source,
+    parts: Sequence[Sequence[Download]],
+    counted: Mapping[int, Counts],
+    new_tally: Callable[[], Tally],
+    start_workers: StartWorkers,
+    on_progress: OnProgress | None,
+) -> Generator[tuple[int, Counts], None, None]:
+    """Count the parts of each download, side by side; yield a download's number and counts once all are counted.
+
+    One whose pieces don't fit together is left out.
+    """
+    flat = [(number, part) for number, download_parts in enumerate(parts) for part in download_parts]
+    done = {i: counted[number].rows_seen for i, (number, _) in enumerate(flat) if number in counted}
+    tasks: dict[int, Callable[[Board, int], Counts | TalliedPiece | None]] = {
+        i: partial(tally_piece, source, part, new_tally)
+        if isinstance(part, Piece)
+        else partial(count_download, source, part, new_tally)
+        for i, (number, part) in enumerate(flat)
+        if number not in counted
     }
-    done = {number: part.rows + sum(part.left_out.values()) for number, part in parts.items()}
-    with contextlib.closing(run_tasks(source, downloads, tasks, start_workers, on_progress, done)) as results:
-        for number, part in results:
-            parts[number] = part
-            if checkpoint:
-                checkpoint.keep(downloads[number], part)
-    return Counts.sum(parts.values())
+    results: dict[int, dict[int, Counts | TalliedPiece | None]] = {number: {} for number, _ in flat}
+    labels = [part for _, part in flat]
+    with contextlib.closing(run_tasks(source, labels, tasks, start_workers, on_progress, done)) as ended:
+        for i, result in ended:
+            number = flat[i][0]
+            results[number][i] = result
+            if len(results[number]) == len(parts[number]):
+                counts = _joined(parts[number][0], [found for _, found in sorted(results.pop(number).items())])
+                if counts:
+                    yield number, counts
+
+
+def _joined(part: Download, results: Sequence[Counts | TalliedPiece | None]) -> Counts | None:
+    if isinstance(results[0], Counts):
+        return results[0]
+    pieces = [result for result in results if not isinstance(result, Counts)]
+    download = part.whole if isinstance(part, Piece) else part
+    if not fit_together(download, pieces):
+        log.info("%s could not be counted in pieces; once more, in one go", where(download))
+        return None
+    return Counts.sum(piece.tallied for piece in pieces if piece)
 
 
 def run_tasks(
@@ -168,10 +219,10 @@ def run_tasks(
 
 
 def count_download(
-    source: Source, download: Download, tally: type[Tally], skip_malformed: bool, board: Board, number: int
+    source: Source, download: Download, new_tally: Callable[[], Tally], board: Board, number: int
 ) -> Counts:
     """Count one download; the task of one worker. Small in, small out, and all errors can travel."""
-    tallied, _ = tally_download(source, download, partial(tally, skip=skip_malformed), board, number)
+    tallied, _ = tally_download(source, download, new_tally, board, number)
     return Counts(tallied.patients, tallied.left_out)
 
 
@@ -234,7 +285,7 @@ def _tally_once(
     number: int,
     sink: Sink | None,
 ) -> tuple[Tallied, int]:
-    where = f"download {download.id!r} of export {download.export!r}"
+    name = where(download)
     declared = download.rows
     ended = False
     try:
@@ -247,15 +298,20 @@ def _tally_once(
                     sink.write(chunk)
                 board.advance(number, tally.rows, len(chunk))
                 if declared is not None and tally.rows > declared:
-                    raise _MismatchError(f"{where} declares {declared:,} rows but holds {tally.rows:,} or more")
+                    raise _MismatchError(f"{name} declares {declared:,} rows but holds {tally.rows:,} or more")
         ended = True
         tallied = tally.finish()
     except Malformed as problem:
         hint = "; --on-malformed skip counts the rest" if problem.reason in REASONS else ""
-        text = f"{where} is malformed at {problem}{hint}"
+        text = f"{name} is malformed at {problem}{hint}"
         raise (_MismatchError(text) if ended else UntrustedDataError(text)) from None
     if declared is not None and declared != tally.rows:
         raise _MismatchError(
-            f"{where} declares {declared:,} rows but holds {tally.rows:,}; it ended early, or was declared wrongly"
+            f"{name} declares {declared:,} rows but holds {tally.rows:,}; it ended early, or was declared wrongly"
         )
     return tallied, tally.rows
+
+
+def where(download: Download) -> str:
+    """Name a download as errors do."""
+    return f"download {download.id!r} of export {download.export!r}"

@@ -96,13 +96,13 @@ def cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 
 def trace(new_tally: Any, chunks: list[bytes], **options: Any) -> list[Any]:
-    """Run a tally; tell the rows after every chunk and what came at the end, a problem or the counts."""
+    """Run a tally; tell how far it is after every chunk and what came at the end, a problem or the counts."""
     tally = new_tally(**options)
     told: list[Any] = []
     try:
         for chunk in chunks:
             tally.feed(chunk)
-            told.append(tally.rows)
+            told.append((tally.rows, tally.between_rows))
         patients, left_out = tally.finish()
         told += [patients, left_out]
     except Malformed as error:

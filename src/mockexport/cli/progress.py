@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mockexport.cli.terminal import print_line, printable
+from mockexport.pieces import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,8 @@ def plain_line(downloads: Sequence[Download], board: Board, elapsed: float) -> s
     """Return one line that says it all, for logs."""
     whole, measure = measured(downloads, board)
     done, rows = measure(None), board.rows()
-    text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {board.ended()} of {len(downloads)} downloads"
+    noun = "parts" if any(isinstance(download, Piece) for download in downloads) else "downloads"
+    text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {board.ended()} of {len(downloads)} {noun}"
     if board.tries():
         text += f", {board.tries()} tried again"
     if whole and done:

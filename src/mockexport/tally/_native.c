@@ -184,6 +184,13 @@ static PyObject *native_rows(PyObject *object, void *unused)
     return PyLong_FromUnsignedLongLong(((NativeTally *)object)->tally.rows);
 }
 
+static PyObject *native_between_rows(PyObject *object, void *unused)
+{
+    (void)unused;
+    const Tally *t = &((NativeTally *)object)->tally;
+    return PyBool_FromLong(t->columns && !t->row_bytes && !t->column && t->state == FIELD_START);
+}
+
 static void native_dealloc(PyObject *object)
 {
     NativeTally *self = (NativeTally *)object;
@@ -233,6 +240,7 @@ static PyMethodDef native_methods[] = {
 
 static PyGetSetDef native_attributes[] = {
     {"rows", native_rows, NULL, PyDoc_STR("Rows read so far, malformed ones included, the header not."), NULL},
+    {"between_rows", native_between_rows, NULL, PyDoc_STR("Whether the bytes so far end where a row ends."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -79,6 +79,10 @@ class Tally(Protocol):
     def rows(self) -> int:
         """Rows read so far, malformed ones included, the header not."""
 
+    @property
+    def between_rows(self) -> bool:
+        """Whether the bytes so far end where a row ends, the header at the least."""
+
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes, cut anywhere. Raises Malformed."""
 

@@ -45,6 +45,11 @@ class ReferenceTally:
         self._columns = 0  # 0 until the header has come
         self._patient = self._type = 0
 
+    @property
+    def between_rows(self) -> bool:
+        """Whether the bytes so far end where a row ends."""
+        return self._columns > 0 and not self._carry
+
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes."""
         data = self._carry + bytes(chunk)
