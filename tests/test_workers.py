@@ -12,7 +12,7 @@ import sysconfig
 import threading
 import time
 from array import array
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,7 @@ def kill_myself(_board: Board, _task: int) -> None:
 
 @EITHER
 def test_tasks_and_their_caller_share_one_board(start_workers: StartWorkers) -> None:
-    with start_workers(3) as (executor, board):
+    with start_workers(3, 0) as (executor, board):
         futures = [executor.submit(count_up, board, task) for task in range(3)]
         ids = {future.result(timeout=60) for future in futures}
         assert figures(board, 3) == ([], 3, [10] * 3, [1000] * 3)
@@ -133,14 +133,14 @@ def test_tasks_and_their_caller_share_one_board(start_workers: StartWorkers) -> 
 
 @EITHER
 def test_an_error_comes_out_as_it_was_raised(start_workers: StartWorkers) -> None:
-    with start_workers(1) as (executor, board), pytest.raises(UntrustedDataError, match=r"line 3: bad quote"):
+    with start_workers(1, 0) as (executor, board), pytest.raises(UntrustedDataError, match=r"line 3: bad quote"):
         executor.submit(fail, board, 0).result(timeout=60)
 
 
 @EITHER
 def test_tasks_end_at_stop_and_no_worker_is_left(start_workers: StartWorkers, eventually: Callable[..., None]) -> None:
     before = set(threading.enumerate())
-    with pytest.raises(KeyboardInterrupt), start_workers(8) as (executor, board):  # noqa: PT012 - leaving it is the point
+    with pytest.raises(KeyboardInterrupt), start_workers(8, 0) as (executor, board):  # noqa: PT012 - leaving it is the point
         futures = [executor.submit(wait_for_stop, board, task) for task in range(8)]
         eventually(lambda: len(board.running()) == 2)
         board.stop()
@@ -265,6 +265,17 @@ def test_processes_are_for_work_that_keeps_the_gil_and_more_than_one_job(
     assert isinstance(chosen, partial)
     assert chosen.func is kind
     assert chosen.keywords == {"jobs": jobs}
+
+
+@pytest.mark.parametrize(("rows", "processes"), [(0, False), (29_999_999, False), (30_000_000, True)])
+def test_large_exports_that_come_over_http_get_processes(rows: int, processes: bool) -> None:
+    with workers_for(2, releases_gil=True, over_http=True)(1, rows) as (executor, _board):
+        assert isinstance(executor, ProcessPoolExecutor if processes else ThreadPoolExecutor)
+
+
+def test_one_job_stays_a_thread_over_http() -> None:
+    with workers_for(1, releases_gil=True, over_http=True)(1, 100_000_000) as (executor, _board):
+        assert isinstance(executor, ThreadPoolExecutor)
 
 
 def test_there_are_as_many_jobs_as_processors_for_us() -> None:

@@ -192,7 +192,7 @@ def run_tasks(
     # The largest first, so that the workers end at about the same time.
     order = sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0))
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-    with start_workers(len(downloads)) as (executor, board):
+    with start_workers(len(downloads), sum(downloads[i].rows or 0 for i in tasks)) as (executor, board):
         for number, rows in (done or {}).items():
             board.end(number, rows)
         numbers: dict[Future[T], int] = {}

@@ -33,6 +33,7 @@ __all__ = [
 
 WAITING, RUNNING, ENDED = range(3)
 GRACE_SECONDS = 2.0  # for processes to end by themselves
+ROWS_FOR_PROCESSES = 30_000_000  # 1.3 GB: starting processes takes as long as they save
 FIELDS = 4  # a task's state, rows, bytes and tries
 
 
@@ -109,8 +110,8 @@ class Board:
         return _board_of_this_process, ()
 
 
-StartWorkers: TypeAlias = "Callable[[int], AbstractContextManager[tuple[Executor, Board]]]"
-"""Starts workers for so many tasks, with a board for them."""
+StartWorkers: TypeAlias = "Callable[[int, int], AbstractContextManager[tuple[Executor, Board]]]"
+"""Starts workers for so many tasks over so many rows in all (0 when that isn't known), with a board for them."""
 
 
 def default_jobs() -> int:
@@ -122,7 +123,9 @@ def default_jobs() -> int:
 
 
 @contextmanager
-def thread_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]:
+def thread_workers(
+    tasks: int, _rows: int = 0, *, jobs: int | None = None
+) -> Generator[tuple[Executor, Board], None, None]:
     """Run tasks on threads of this process."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -137,7 +140,9 @@ def thread_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Ex
 
 
 @contextmanager
-def process_workers(tasks: int, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]:
+def process_workers(
+    tasks: int, _rows: int = 0, *, jobs: int | None = None
+) -> Generator[tuple[Executor, Board], None, None]:
     """Run tasks on processes of their own; what is submitted must be picklable."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -190,7 +195,16 @@ def _board_of_this_process() -> Board:
     return _process_boards[0]
 
 
-def workers_for(jobs: int | None, *, releases_gil: bool) -> StartWorkers:
-    """Threads where the work lets go of the GIL, processes where it doesn't and there is more than one processor."""
+def workers_for(jobs: int | None, *, releases_gil: bool, over_http: bool = False) -> StartWorkers:
+    """Threads where the work lets go of the GIL, processes where it doesn't and there is more than one processor.
+
+    What comes over HTTP is taken in by Python code, however it is counted: where there is much of it, processes pay.
+    """
     wanted = jobs or default_jobs()
-    return partial(thread_workers if releases_gil or wanted == 1 else process_workers, jobs=wanted)
+    if wanted == 1 or (releases_gil and not over_http):
+        return partial(thread_workers, jobs=wanted)
+    return partial(_workers_by_rows if releases_gil else process_workers, jobs=wanted)
+
+
+def _workers_by_rows(tasks: int, rows: int, *, jobs: int) -> AbstractContextManager[tuple[Executor, Board]]:
+    return (process_workers if rows >= ROWS_FOR_PROCESSES else thread_workers)(tasks, rows, jobs=jobs)

@@ -185,9 +185,10 @@ def begin(
     if verbose:
         terminal.show_log()
     terminal.detail(f"{kernels.name} kernels")
+    name = source or settings.source
     return Run(
         source=open_source(
-            source or settings.source,
+            name,
             kernel=settings.kernel,
             timeout=timeout,
             retries=retries,
@@ -196,7 +197,7 @@ def begin(
             ca_bundle=ca_bundle,
         ),
         kernels=kernels,
-        start_workers=workers_for(jobs, releases_gil=kernels.releases_gil),
+        start_workers=workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in str(name)),
         terminal=terminal,
         output=output,
         format=format,
