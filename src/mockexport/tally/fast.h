@@ -79,12 +79,46 @@ static inline uint64_t select_plain(uint64_t mask, uint64_t k)
     return mask & -mask;
 }
 
-#if !defined(__x86_64__)
 #define NAME(x) x##_plain
 #define TARGET
 #define MASKS masks_plain
 #define SELECT select_plain
 #include "rows.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+/* A compare gives bytes of all bits; each keeps one bit of its own, and neighbours are added up until 64 bits are left. */
+static inline uint64_t equal_neon(const uint8x16_t *v, uint8_t byte)
+{
+    static const uint8_t BITS[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t wanted = vdupq_n_u8(byte), bits = vld1q_u8(BITS);
+    uint8x16_t low = vpaddq_u8(vandq_u8(vceqq_u8(v[0], wanted), bits), vandq_u8(vceqq_u8(v[1], wanted), bits));
+    uint8x16_t high = vpaddq_u8(vandq_u8(vceqq_u8(v[2], wanted), bits), vandq_u8(vceqq_u8(v[3], wanted), bits));
+    uint8x16_t sums = vpaddq_u8(low, high);
+    return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)), 0);
+}
+
+static inline Masks masks_neon(const uint8_t *p)
+{
+    const uint8x16_t v[4] = {vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)};
+    Masks masks = {equal_neon(v, ','), equal_neon(v, '\n'), equal_neon(v, '"')};
+    return masks;
+}
+
+#define NAME(x) x##_neon
+#define TARGET
+#define MASKS masks_neon
+#define SELECT select_plain
+#include "rows.h"
+
+static TakeRows take_rows(const char *name)
+{
+    return !name || !strcmp(name, "neon") ? rows_neon : !strcmp(name, "plain") ? rows_plain : NULL;
+}
+static const char *const INSTRUCTION_SETS[] = {"neon", "plain"}; /* the best one first */
+
+#elif !defined(__x86_64__)
 
 static TakeRows take_rows(const char *name)
 {
@@ -144,12 +178,6 @@ AVX512 static inline Masks masks_avx512(const uint8_t *p)
     Masks masks = {equal_avx512(low, high, ','), equal_avx512(low, high, '\n'), equal_avx512(low, high, '"')};
     return masks;
 }
-
-#define NAME(x) x##_plain
-#define TARGET
-#define MASKS masks_plain
-#define SELECT select_plain
-#include "rows.h"
 
 #define NAME(x) x##_sse2
 #define TARGET
