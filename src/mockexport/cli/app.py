@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -101,6 +102,7 @@ def run(arguments: list[str]) -> NoReturn:
     if code and _threads_are_stuck():
         sys.stderr.flush()
         os._exit(code)
+    gc.freeze()  # or all that was loaded would be looked through for garbage once more, on the way out
     sys.exit(code)
 
 
