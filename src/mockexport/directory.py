@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from mockexport.catalog import Download
 from mockexport.errors import NotFoundError, UnreachableError, UntrustedDataError, no_such
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
+from mockexport.wire import is_plain_id
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class DirectorySource:
     @_reading()
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
+        self._manifest: tuple[object, dict[str, ManifestEntry]] = (None, {})  # the one read last, by its file's state
         if not self._root.is_dir():
             raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
 
@@ -90,17 +92,14 @@ class DirectorySource:
     @_reading()
     def open(self, download: Download, offset: int = 0) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked."""
-        folder = self._folder(download.export)
-        entries = read_manifest(folder / MANIFEST, download.export)
+        folder = self._root / download.export if is_plain_id(download.export) else self._folder(download.export)
+        entries = self._entries(folder, download.export)
         if entries is None:
-            files = self._files(folder)
-            if download.id not in files:
-                raise no_such("download", download.id, str(folder), list(files))
-            return _chunks(files[download.id], None, offset)
-        for entry in entries:
-            if entry.download.id == download.id:
-                return _chunks(folder / entry.file, entry, offset)
-        raise no_such("download", download.id, str(folder), [entry.download.id for entry in entries])
+            return _chunks(self._file(folder, download), None, offset)
+        entry = entries.get(download.id)
+        if entry is None:
+            raise no_such("download", download.id, str(folder), list(entries))
+        return _chunks(folder / entry.file, entry, offset)
 
     def close(self) -> None:
         """Nothing is held between calls."""
@@ -123,6 +122,31 @@ class DirectorySource:
             and any(file.name == MANIFEST or _download_in(file) for file in folder.iterdir())
         )
 
+    def _entries(self, folder: Path, export: str) -> dict[str, ManifestEntry] | None:
+        """Return what an export's manifest says of each download; a manifest of thousands is not read for each."""
+        path = folder / MANIFEST
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        state = (path, status.st_ino, status.st_mtime_ns, status.st_size)
+        kept, entries = self._manifest
+        if kept != state:
+            entries = {entry.download.id: entry for entry in read_manifest(path, export) or ()}
+            self._manifest = (state, entries)
+        return entries
+
+    def _file(self, folder: Path, download: Download) -> Path:
+        """Return a download's file, without looking at all the others, of which there may be thousands."""
+        named = [folder / f"{download.id}{suffix}" for suffix in SUFFIXES] if is_plain_id(download.id) else []
+        found = [file for file in named if file.is_file()]
+        if len(found) == 1:
+            return found[0]
+        files = self._files(self._folder(download.export))
+        if download.id not in files:
+            raise no_such("download", download.id, str(folder), list(files))
+        return files[download.id]
+
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the CSV files of an export by the download that they hold."""
         files: dict[str, Path] = {}
@@ -134,6 +158,10 @@ class DirectorySource:
                 raise UntrustedDataError(f"{file} and {files[download].name} hold the same download; move one away")
             files[download] = file
         return files
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what it was made of."""
+        return DirectorySource, (self._root,)
 
     @staticmethod
     def _download(export: str, name: str, file: Path) -> Download:
