@@ -24,6 +24,8 @@ else:
     import httpx
 import httpcore
 
+from mockexport.source import keep_freed_memory
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
@@ -32,7 +34,6 @@ __all__ = ["Transport", "httpx"]
 
 CONNECTIONS = 64
 READ_BYTES = 1 << 17  # twice what httpx asks for; it takes what it gets
-LARGE_BLOCK = 4 << 20  # bytes
 
 
 class Transport(httpx.HTTPTransport):
@@ -40,9 +41,7 @@ class Transport(httpx.HTTPTransport):
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(verify=tls)
-        # glibc gives memory back to the system, and asks for it again, at each rise and fall of the heap by twice the
-        # largest block that was ever freed, at first 256 KiB: half the time of a count, until a larger one was freed.
-        bytearray(LARGE_BLOCK)
+        keep_freed_memory()
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         # httpx has no parameter for the network backend; its pool has (httpcore's documentation, "Network Backends").

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mockexport.source import keep_freed_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, MutableSequence
     from concurrent.futures import Executor
@@ -129,6 +131,7 @@ def thread_workers(
     """Run tasks on threads of this process."""
     from concurrent.futures import ThreadPoolExecutor
 
+    keep_freed_memory()
     board = Board(array("Q", bytes(8 * Board.size(tasks))))
     executor = ThreadPoolExecutor(max(1, min(tasks, jobs or default_jobs())))
     try:
@@ -175,6 +178,7 @@ _process_boards: list[Board] = []  # in a worker process: the one board, set bef
 
 
 def _start_process(numbers: MutableSequence[int], level: int) -> None:
+    keep_freed_memory()
     _process_boards.append(Board(numbers))
     logging.basicConfig(format="mockexport: %(message)s")
     logging.getLogger("mockexport").setLevel(level)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from mockexport.server.supply import Part, Supply, part_of
+from mockexport.source import keep_freed_memory
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Bodies:
     """The bodies of a source's downloads."""
 
     def __init__(self, source: Source) -> None:
+        keep_freed_memory()
         self._source = source
         self._workers = ThreadPoolExecutor(WORKERS, "mockexport-body")
         self._lengths: dict[Key, int] = {}
