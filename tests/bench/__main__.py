@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.contest import DifferentAnswerError, hold, progress
+from tests.bench.contestants import warm_up
 from tests.bench.data import Setup
 from tests.bench.launch import ROOT
 from tests.bench.plot import PLOTTED, svg
@@ -49,6 +50,7 @@ def main() -> int:
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="mockexport-bench-"))
     try:
+        warm_up()
         results = run(Setup(folder, arguments.quick), arguments.only or list(SECTIONS))
     except DifferentAnswerError as problem:
         print(f"a wrong answer: {problem}", file=sys.stderr)

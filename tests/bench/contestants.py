@@ -27,6 +27,7 @@ __all__ = [
     "ours",
     "polars",
     "reader_counter",
+    "warm_up",
 ]
 
 PEERS = Path(__file__).parent / "peers"
@@ -45,6 +46,12 @@ def instruction_sets() -> tuple[str, ...]:
     except ImportError:
         return ()
     return _native.INSTRUCTION_SETS
+
+
+def warm_up() -> None:
+    """Import once whatever will be imported, so that its byte code is there, and in the page cache."""
+    launch(*OURS, "count", "demo")
+    launch(PYTHON, "-c", f"import {', '.join(['httpx', *filter(find_spec, ('polars', 'duckdb'))])}")
 
 
 def ours(*arguments: object, name: str = "mockexport", rounds: int | None = None, **changes: str) -> Contestant:

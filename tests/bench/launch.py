@@ -37,9 +37,12 @@ class Run:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours, without proxies: loopback is not reached through the proxy of the machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    kept = {name: value for name, value in kept.items() if not name.startswith("MOCKEXPORT_")}
+    """Ours, without what would change the work: proxies, our own settings and Python's (byte code is to be kept)."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MOCKEXPORT_", "PYTHON")) and not name.lower().endswith("_proxy")
+    }
     return kept | changes
 
 

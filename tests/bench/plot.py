@@ -32,12 +32,13 @@ STYLE = """
 
 
 def svg(results: Sequence[Result]) -> str:
-    """Draw the contests with peers; each panel has an axis of its own, from zero."""
+    """Draw who counts, in the contests with peers; each panel has an axis of its own, from zero."""
     body: list[str] = []
     top = 16.0
     for result in results:
         if result.contest.name in PLOTTED:
-            shown = [figures for figures in result.figures if figures.speed]
+            counting = {contestant.name for contestant in result.contest.contestants if contestant.answers}
+            shown = [figures for figures in result.figures if figures.speed and figures.name in counting]
             body += _panel(result.contest.title, shown, top)
             top += HEAD + len(shown) * (BAR + GAP) + AXIS + BETWEEN
     height = top - BETWEEN + 8
