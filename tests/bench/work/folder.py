@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.bench.contest import Contestant
     from tests.bench.data import Setup
 
-MANY = 1_000
-
 
 def contests(setup: Setup) -> Generator[Contest, None, None]:
     made = export_file(setup.folder / "one" / "big" / "rows.csv", setup.large)
@@ -28,10 +26,11 @@ def contests(setup: Setup) -> Generator[Contest, None, None]:
         size=made.size,
         note="Whole commands. csv.DictReader, csv.reader and mawk take one core, the others all of them.",
     )
-    files = split_file(made, setup.folder / "many" / "cut", MANY)
+    many = 100 if setup.quick else 1_000
+    files = split_file(made, setup.folder / "many" / "cut", many)
     yield Contest(
         "folder-many",
-        f"A folder with the same rows in {MANY:,} files",
+        f"A folder with the same rows in {many:,} files",
         contestants(setup.folder / "many", "cut", files, setup)[:-1],
         rows=made.rows,
         size=made.size,

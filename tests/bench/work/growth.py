@@ -67,7 +67,7 @@ def in_memory_contest(made: Made, series: str, point: str, title: str) -> Contes
         title,
         [
             in_memory("mockexport", (*instruction_sets(), "pure")[0], made.path),
-            in_memory("Polars", "polars_streaming", made.path, absent=needs("polars")),
+            in_memory("Polars, all cores", "polars_streaming", made.path, absent=needs("polars")),
         ],
         rows=made.rows,
         size=made.size,
@@ -80,7 +80,7 @@ def in_memory_contest(made: Made, series: str, point: str, title: str) -> Contes
 def downloads(setup: Setup) -> Generator[Contest, None, None]:
     made = export_file(setup.folder / "thousand" / "rows.csv", 45_000)
     root = setup.folder / "downloads"
-    points = (1, 10, 100, 1_000)
+    points = (1, 10, 100) if setup.quick else (1, 10, 100, 1_000)
     paths = {number: link_export(made, root / str(number), number) for number in points}
     with serving(*CHILD, "tests.bench.static_server", root) as url:
         for number in points:

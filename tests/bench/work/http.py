@@ -50,7 +50,7 @@ def contests(setup: Setup) -> Generator[Contest, None, None]:
                 "Over HTTP from our server: the export large, 6.8 GB",
                 [ours("count", "large", "-s", url), curl(urls, 1)],
                 rows=MOCK_ROWS["large"],
-                note="The way of the largest export; three rounds.",
+                note="Whole commands; server and client share the machine's cores.",
             )
     made = export_file(setup.folder / "one" / "big" / "rows.csv", setup.large)
     served = setup.folder / "served"

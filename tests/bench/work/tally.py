@@ -26,7 +26,7 @@ def contests(setup: Setup) -> Generator[Contest, None, None]:
         [
             *native,
             in_memory("mockexport, pure", "pure", made.path, setup.few),
-            in_memory("Polars", "polars_streaming", made.path, absent=needs("polars")),
+            in_memory("Polars, all cores", "polars_streaming", made.path, absent=needs("polars")),
             in_memory("csv.reader, Counter", "csv_counter", made.path, setup.few),
             in_memory("csv.DictReader", "csv_dictreader", made.path, setup.few),
         ],
