@@ -9,7 +9,7 @@ import sys
 
 __all__ = ["main"]
 
-OBJECTS_UNTIL_GARBAGE = 50_000  # loading the command line makes so many, and none of them is garbage
+OBJECTS_UNTIL_GARBAGE = 10_000  # loading the command line makes ten times as many, and none of them is garbage
 
 
 def main() -> None:

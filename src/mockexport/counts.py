@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mockexport.catalog import Download
     from mockexport.checkpoint import Checkpoint
-    from mockexport.pieces import TalliedPiece
+    from mockexport.pieces import Span, TalliedPiece
     from mockexport.source import Source
     from mockexport.tally import Tallied, Tally
     from mockexport.workers import Board, StartWorkers
@@ -57,15 +57,10 @@ class Counts:
     @classmethod
     def sum(cls, parts: Iterable[Counts | Tallied]) -> Counts:
         """Add up many counts at once."""
-        patients: dict[str, dict[str, int]] = {}
-        left_out: Counter[str] = Counter()
+        total = _Sum()
         for part in parts:
-            for patient, types in part.patients.items():
-                known = patients.setdefault(patient, {})
-                for event_type, n in types.items():
-                    known[event_type] = known.get(event_type, 0) + n
-            left_out.update(part.left_out)
-        return cls(patients, dict(left_out))
+            total.add(part)
+        return total.counts()
 
     def __add__(self, other: Counts) -> Counts:
         return Counts.sum((self, other))
@@ -87,6 +82,24 @@ class Counts:
     def rows_seen(self) -> int:
         """All records, those left out too."""
         return self.rows + sum(self.left_out.values())
+
+
+class _Sum:
+    """Counts on their way: each part can be forgotten once it is added."""
+
+    def __init__(self) -> None:
+        self._patients: dict[str, dict[str, int]] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def add(self, part: Counts | Tallied) -> None:
+        for patient, types in part.patients.items():
+            known = self._patients.setdefault(patient, {})
+            for event_type, n in types.items():
+                known[event_type] = known.get(event_type, 0) + n
+        self._left_out.update(part.left_out)
+
+    def counts(self) -> Counts:
+        return Counts(self._patients, dict(self._left_out))
 
 
 def count(
@@ -114,66 +127,67 @@ def count(
     downloads = source.downloads(export)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    counted: dict[int, Counts] = {}
+    total = _Sum()
+    seen: dict[int, int] = {}  # rows of the downloads that are counted
     if checkpoint:
-        found = {number: checkpoint.find(download) for number, download in enumerate(downloads)}
-        counted = {number: counts for number, counts in found.items() if counts is not None}
+        for number, download in enumerate(downloads):
+            if kept := checkpoint.find(download):
+                total.add(kept)
+                seen[number] = kept.rows_seen
     # Large downloads in pieces first; then in one go, where the pieces didn't fit together.
     for in_pieces in (True, False):
-        if len(counted) < len(downloads):
+        if len(seen) < len(downloads):
             parts = [
-                split(source, download, new_tally) if in_pieces and number not in counted else [download]
+                split(source, download, new_tally) if in_pieces and number not in seen else [download]
                 for number, download in enumerate(downloads)
             ]
-            for number, counts in _count_parts(source, parts, counted, new_tally, start_workers, on_progress):
-                counted[number] = counts
+            for number, counts in _count_parts(source, parts, seen, new_tally, start_workers, on_progress):
+                total.add(counts)
+                seen[number] = counts.rows_seen
                 if checkpoint:
                     checkpoint.keep(downloads[number], counts)
-    return Counts.sum(counted.values())
+    return total.counts()
 
 
 def _count_parts(
     source: Source,
     parts: Sequence[Sequence[Download]],
-    counted: Mapping[int, Counts],
+    seen: Mapping[int, int],
     new_tally: Callable[[], Tally],
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> Generator[tuple[int, Counts], None, None]:
     """Count the parts of each download, side by side; yield a download's number and counts once all are counted.
 
-    One whose pieces don't fit together is left out.
+    `seen` has the rows of those that need no counting. One whose pieces don't fit together is left out.
     """
     flat = [(number, part) for number, download_parts in enumerate(parts) for part in download_parts]
-    done = {i: counted[number].rows_seen for i, (number, _) in enumerate(flat) if number in counted}
+    done = {i: seen[number] for i, (number, _) in enumerate(flat) if number in seen}
     tasks: dict[int, Callable[[Board, int], Counts | TalliedPiece | None]] = {
         i: partial(tally_piece, source, part, new_tally)
         if isinstance(part, Piece)
         else partial(count_download, source, part, new_tally)
         for i, (number, part) in enumerate(flat)
-        if number not in counted
+        if number not in seen
     }
-    results: dict[int, dict[int, Counts | TalliedPiece | None]] = {number: {} for number, _ in flat}
+    sums = {number: _Sum() for number, _ in flat}
+    spans: dict[int, dict[int, Span | None]] = {number: {} for number, _ in flat}
     labels = [part for _, part in flat]
     with contextlib.closing(run_tasks(source, labels, tasks, start_workers, on_progress, done)) as ended:
         for i, result in ended:
-            number = flat[i][0]
-            results[number][i] = result
-            if len(results[number]) == len(parts[number]):
-                counts = _joined(parts[number][0], [found for _, found in sorted(results.pop(number).items())])
-                if counts:
+            number, part = flat[i]
+            if isinstance(result, Counts):
+                yield number, result
+                continue
+            spans[number][i] = result.span if result else None
+            if result:
+                sums[number].add(result.tallied)
+            if isinstance(part, Piece) and len(spans[number]) == len(parts[number]):
+                counts = sums.pop(number).counts()
+                if fit_together(part.whole, [span for _, span in sorted(spans.pop(number).items())]):
                     yield number, counts
-
-
-def _joined(part: Download, results: Sequence[Counts | TalliedPiece | None]) -> Counts | None:
-    if isinstance(results[0], Counts):
-        return results[0]
-    pieces = [result for result in results if not isinstance(result, Counts)]
-    download = part.whole if isinstance(part, Piece) else part
-    if not fit_together(download, pieces):
-        log.info("%s could not be counted in pieces; once more, in one go", where(download))
-        return None
-    return Counts.sum(piece.tallied for piece in pieces if piece)
+                else:
+                    log.info("%s could not be counted in pieces; once more, in one go", where(part.whole))
 
 
 def run_tasks(

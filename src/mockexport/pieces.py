@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mockexport.tally import Tallied, Tally
     from mockexport.workers import Board
 
-__all__ = ["Piece", "TalliedPiece", "fit_together", "split", "tally_piece"]
+__all__ = ["Piece", "Span", "TalliedPiece", "fit_together", "split", "tally_piece"]
 
 LOOK_BYTES = 2 << 20  # for a line that would be a row; the longest row is half of that
 
@@ -42,13 +42,19 @@ class Piece(Download):
     header: bytes
 
 
-class TalliedPiece(NamedTuple):
-    """What a piece holds, and between which bytes of the download its rows stand."""
+class Span(NamedTuple):
+    """The rows of a piece, and between which bytes of the download they stand."""
 
-    tallied: Tallied
     rows: int
     began: int
     ended: int
+
+
+class TalliedPiece(NamedTuple):
+    """What a piece holds, and where."""
+
+    tallied: Tallied
+    span: Span
 
 
 def split(source: Source, download: Download, new_tally: Callable[[], Tally]) -> list[Download]:
@@ -71,14 +77,14 @@ def split(source: Source, download: Download, new_tally: Callable[[], Tally]) ->
     ]  # fmt: skip
 
 
-def fit_together(download: Download, pieces: Sequence[TalliedPiece | None]) -> bool:
+def fit_together(download: Download, spans: Sequence[Span | None]) -> bool:
     """Tell whether these are all rows of a download: each piece begins where the one before it ended."""
-    found = [piece for piece in pieces if piece]
+    found = [span for span in spans if span]
     return (
-        len(found) == len(pieces)
+        len(found) == len(spans)
         and found[0].began == 0
         and all(one.ended == next_one.began for one, next_one in pairwise(found))
-        and download.rows in (None, sum(piece.rows for piece in found))
+        and download.rows in (None, sum(span.rows for span in found))
     )
 
 
@@ -92,7 +98,7 @@ def tally_piece(
             tallied = _tally(chunks, piece, new_tally, board, number)
     except (Malformed, StartAnewError, UntrustedDataError):
         return None
-    board.end(number, tallied.rows if tallied else 0)
+    board.end(number, tallied.span.rows if tallied else 0)
     return tallied
 
 
@@ -120,7 +126,7 @@ def _tally(
         if piece.stop is not None:  # the download is shorter than declared
             return None
     rows = tally.rows
-    return TalliedPiece(tally.finish(), rows, began, position)
+    return TalliedPiece(tally.finish(), Span(rows, began, position))
 
 
 def _first_row(chunks: Chunks, piece: Piece, new_tally: Callable[[], Tally]) -> tuple[int, bytes] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunks", "Source", "keep_freed_memory"]
 
-LARGE_BLOCK = 4 << 20  # bytes
+LARGE_BLOCK = 1 << 20  # bytes
 
 Chunks: TypeAlias = Generator[bytes, None, None]
 """The bytes of a CSV, cut anywhere. Close it to let go of what is behind it.
@@ -44,10 +45,11 @@ class Source(Protocol):
         """Let go of connections; the source may be used again afterwards."""
 
 
+@cache
 def keep_freed_memory() -> None:
     """Have the memory of a chunk that is done with serve for the next one; to be called before many are read.
 
     glibc gives memory back to the system, and asks for it anew, at each rise and fall of the heap by twice the largest
     block that was ever freed, at first 256 KiB: half the time of reading, until a larger block was freed.
     """
-    bytearray(LARGE_BLOCK)
+    bytes(LARGE_BLOCK)

@@ -25,7 +25,7 @@ from mockexport.server.answers import (
     HealthAnswer,
 )
 from mockexport.server.bodies import Bodies
-from mockexport.server.identity import wire_downloads, wire_exports
+from mockexport.server.identity import WireDownloads, wire_exports
 from mockexport.server.response import DownloadResponse
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def _bearer(token: str) -> Callable[[Request], None]:
 def _export_routes(source: Source) -> APIRouter:
     router = APIRouter(prefix=wire.API, tags=["exports"])
     bodies = Bodies(source)
+    downloads = WireDownloads(source)
 
     def exports() -> dict[str, Any]:
         """List the ids of the exports."""
@@ -82,16 +83,16 @@ def _export_routes(source: Source) -> APIRouter:
 
     def export(export_id: str) -> dict[str, Any]:
         """List the ids of an export's downloads, in order."""
-        return wire.export_body(export_id, list(_downloads(source, export_id)))
+        return wire.export_body(export_id, list(_downloads(downloads, export_id)))
 
     def download(export_id: str, download_id: UUID) -> dict[str, Any]:
         """Tell what the source declares of a download; times are in UTC, null is what isn't declared."""
-        found = _download(source, export_id, download_id)
+        found = _download(downloads, export_id, download_id)
         return wire.download_body(replace(found, id=str(download_id)))
 
     async def data(export_id: str, download_id: UUID) -> Response:
         """Stream a download's CSV; rows are made as they are sent."""
-        return DownloadResponse(bodies, await run_sync(_download, source, export_id, download_id))
+        return DownloadResponse(bodies, await run_sync(_download, downloads, export_id, download_id))
 
     _get(router, "", exports, summary="All exports", response_model=ExportsAnswer)
     _get(router, "/{export_id}", export, summary="One export", response_model=ExportAnswer, responses=NO_EXPORT)
@@ -120,15 +121,15 @@ def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described
     router.add_api_route(path, endpoint, methods=["GET"], **described)
 
 
-def _downloads(source: Source, export: str) -> dict[str, Download]:
+def _downloads(downloads: WireDownloads, export: str) -> dict[str, Download]:
     try:
-        return wire_downloads(source, export)
+        return downloads.of(export)
     except NotFoundError:
         raise HTTPException(404, "Export not found") from None
 
 
-def _download(source: Source, export: str, download: UUID) -> Download:
-    found = _downloads(source, export).get(str(download))
+def _download(downloads: WireDownloads, export: str, download: UUID) -> Download:
+    found = _downloads(downloads, export).get(str(download))
     if found is None:
         raise HTTPException(404, "Download not found")
     return found

@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
+from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
+from weakref import WeakValueDictionary
 
 from mockexport.errors import UntrustedDataError
 
@@ -18,8 +21,9 @@ if TYPE_CHECKING:
     from mockexport.catalog import Download
     from mockexport.source import Source
 
-__all__ = ["entity_tag", "wire_downloads", "wire_exports", "wire_id"]
+__all__ = ["WireDownloads", "entity_tag", "wire_downloads", "wire_exports", "wire_id"]
 
+HOLDS_SECONDS = 1.0
 NAMESPACE = UUID("6f0d1c5e-0c4b-4d0e-9a5b-6d1f3b0f7a52")
 CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TAG = re.compile(r"[!#-~]+")  # what RFC 9110 allows between the quotes, of ASCII
@@ -34,6 +38,29 @@ def wire_exports(source: Source) -> list[str]:
         except UnicodeEncodeError:
             raise UntrustedDataError(f"the id of export {export!r} isn't UTF-8; rename it, to have it served") from None
     return exports
+
+
+class WireDownloads:
+    """Downloads by their ids on the wire. What a source says of an export holds for a second.
+
+    A client asks for each of a thousand downloads, and each time the source would look at all of them.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._kept: dict[str, tuple[float, dict[str, Download]]] = {}
+        self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
+
+    def of(self, export: str) -> dict[str, Download]:
+        """Return what `wire_downloads` returned a moment ago, or does now; many who ask wait for one of them."""
+        lock = self._locks.setdefault(export, Lock())
+        with lock:
+            asked, downloads = self._kept.get(export, (0.0, {}))
+            if not downloads or time.monotonic() - asked > HOLDS_SECONDS:
+                self._kept.pop(export, None)
+                downloads = wire_downloads(self._source, export)
+                self._kept[export] = (time.monotonic(), downloads)
+            return downloads
 
 
 def wire_downloads(source: Source, export: str) -> dict[str, Download]:
