@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.bodies import PLAIN
@@ -12,9 +13,6 @@ from tests.files import PACK, read, source_of
 
 from mockexport import Download, MockExportError, NotFoundError, UnreachableError, UntrustedDataError, count
 from mockexport.directory import DirectorySource
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # ---- What is an export, and what a download ----
 
@@ -160,3 +158,16 @@ def test_whoever_stops_reading_leaves_no_file_open(export: Path, suffix: str) ->
     chunks = source_of(export).open(Download("trial", "a"))
     assert next(chunks)
     chunks.close()  # a file left open would be a ResourceWarning, and that an error
+
+
+def test_a_download_is_opened_without_a_look_at_all_the_others(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of thousands would be listed thousands of times."""
+    (export / "a.csv").write_bytes(PLAIN)
+    source = source_of(export)
+    (download,) = source.downloads("trial")
+
+    def listed(_folder: Path) -> NoReturn:
+        pytest.fail("the folder was listed")
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    assert b"".join(source.open(download)) == PLAIN

@@ -14,6 +14,7 @@ from tests.files import read, source_of
 from tests.sources import csv_body
 
 from mockexport import Counts, Download, NotFoundError, UntrustedDataError, count
+from mockexport.manifest import read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,3 +158,23 @@ def test_an_unknown_download_has_a_suggestion(export: Path) -> None:
     list_in(export, entry("first.csv", PLAIN))
     with pytest.raises(NotFoundError, match=r"no download 'frist' .*did you mean 'first'\?"):
         read(export, download="frist")
+
+
+def test_a_manifest_is_read_once_as_long_as_it_stays_the_same(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (export / "a.csv").write_bytes(PLAIN)
+    (export / "b.csv").write_bytes(PLAIN)
+    list_in(export, entry("a.csv"))
+    source = source_of(export)
+    times = []
+
+    def counted(path: Path, name: str) -> Any:
+        times.append(path)
+        return read_manifest(path, name)
+
+    monkeypatch.setattr("mockexport.directory.read_manifest", counted)
+    for _ in range(3):
+        assert b"".join(source.open(Download("trial", "a"))) == PLAIN
+    assert len(times) == 1
+    list_in(export, entry("a.csv"), entry("b.csv"))
+    assert b"".join(source.open(Download("trial", "b"))) == PLAIN
+    assert len(times) == 2
