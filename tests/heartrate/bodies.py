@@ -68,7 +68,7 @@ WRONG_READINGS: dict[str, tuple[str, bytes]] = {
     "time with a zone's name": ("timestamp", dumps(reading(timestamp="2024-01-15T10:00:00 Europe/Berlin"))),
     "time with space around": ("timestamp", dumps(reading(timestamp=" 2024-01-15T10:00:00Z "))),
     "time with NUL": ("timestamp", dumps(reading(timestamp="2024-01-15T10:00:00\0"))),
-    "time in other digits": ("timestamp", dumps(reading(timestamp="２０２４-01-15T10:00:00Z"))),
+    "time in other digits": ("timestamp", dumps(reading(timestamp="\uff12\uff10\uff12\uff14-01-15T10:00:00Z"))),
     "time very long": ("timestamp", dumps(reading(timestamp="2024-01-15T10:00:00." + "0" * 100_000 + "x"))),
 }
 WRONG_JSON: dict[str, bytes] = {

@@ -7,7 +7,6 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from tests.heartrate.bodies import GOOD, dumps, reading
 from tests.heartrate.serving import BATCH, ONE, FakeService, done, served
@@ -17,7 +16,9 @@ from mockexport.heartrate import routes
 from mockexport.heartrate.journal import JournalError, JournalFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    import httpx
 
 MIB = 1 << 20
 QUERY = {"user_id": "u", "start": "2024-01-15T10:00:00Z", "end": "2024-01-15T10:00:00Z"}
@@ -183,8 +184,12 @@ def test_a_query_without_end_is_503(
 ) -> None:
     monkeypatch.setattr(routes, "QUERY_SECONDS", 0.1)
     go_on = threading.Event()
-    answering: Callable[[str], list[Any]] = lambda _: [] if go_on.wait(WAIT_SECONDS) else []  # noqa: E731
-    service.answering = answering
+
+    def hold(_: str) -> list[Any]:
+        go_on.wait(WAIT_SECONDS)
+        return []
+
+    service.answering = hold
     busy(client.get(ONE, params=QUERY), "shorter range")
     go_on.set()
 

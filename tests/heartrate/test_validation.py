@@ -40,7 +40,7 @@ def test_heart_rates_from_30_to_220_are_taken(rate: float) -> None:
 @pytest.mark.parametrize("field", ["user_id", "device_id"])
 @pytest.mark.parametrize(
     "value", ["x", "x" * 128, "💓" * 128, 'Zoë, "B"\n\'; DROP TABLE', "../../etc", "\0", " ", "עברית"]
-)  # noqa: RUF001
+)
 def test_ids_are_1_to_128_characters_of_any_script(field: str, value: str) -> None:
     read = read_reading(dumps(reading(**{field: value})))
     assert (read.users if field == "user_id" else read.devices) == [value]
@@ -91,7 +91,7 @@ def test_a_wrong_reading_of_a_batch_is_named_and_the_others_are_kept(name: str) 
 
 @pytest.mark.parametrize("name", [*WRONG_JSON, *NO_OBJECT])
 def test_a_body_that_is_no_reading_at_all_is_refused(name: str) -> None:
-    with pytest.raises(InvalidError, match="^(body|reading): is no JSON"):
+    with pytest.raises(InvalidError, match=r"^(body|reading): is no JSON"):
         read_reading((WRONG_JSON | NO_OBJECT)[name])
 
 
@@ -238,8 +238,9 @@ def test_a_plus_that_became_a_space_is_understood(start: str) -> None:
         *[
             (query_string(**{name: value}), name)
             for name in ("start", "end")
-            for value in ("now", "1705312800", "2024-01-15", "0001-01-01T00:00:00 02:00", "\0", "10 10", "2024-13-01T00:00:00 02:00")
+            for value in ("now", "1705312800", "2024-01-15", "\0", "10 10", "2024-13-01T00:00:00 02:00")
         ],
+        (query_string(start="0001-01-01T00:00:00 02:00"), "start"),
         (query_string(start="2024-01-15T11:00:00.000001Z"), "start"),
         (query_string() + b"&user_id=other", "user_id"),
         (b"", "user_id"),

@@ -64,11 +64,10 @@ class Chart:
 
     def _title(self) -> Text:
         rates = [minute.rate for minute in self._minutes]
+        count = f"{len(rates):,} minute" + ("s" if len(rates) > 1 else "")
         mean = sum(rates) / len(rates)
-        return Text.assemble(
-            (printable(self._user), "bold"),
-            f"  {len(rates):,} {'minute' if len(rates) == 1 else 'minutes'}, {min(rates):.0f} to {max(rates):.0f} beats a minute, {mean:.1f} in the mean",
-        )
+        told = f"  {count}, {min(rates):.0f} to {max(rates):.0f} beats a minute, {mean:.1f} in the mean"
+        return Text(printable(self._user), "bold") + Text(told)
 
     def _legend(self) -> Text:
         shown = Text(" " * AXIS)

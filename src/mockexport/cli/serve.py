@@ -121,6 +121,8 @@ def serve_command(
         raise UsageError(f"--host {host} lets others in: name a --token-file, or say --insecure")
     if data is None and (journal or retain):
         raise UsageError("--journal and --retain are about the readings that --data keeps; name it too")
+    if data is not None and "://" in data and journal is None:
+        raise UsageError(f"--data {data} is a table's URL: name a local folder for the journal with --journal")
     plan = read_faults(faults) if faults else None
     with ExitStack() as stack:
         exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))

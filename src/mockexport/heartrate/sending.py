@@ -36,7 +36,7 @@ SHUFFLED = 500  # readings among which the order is lost
 LATE = 0.02  # the share of readings that come much later than those beside them
 LATE_READINGS = 5_000
 SECONDS_APART = 20
-SILENT = 0.3  # the chance of a device to have nothing to say
+SILENT = 0.5  # the chance of a device to have nothing to say
 ZONES = ("", "Z", "+00:00", "+02:00", "-05:00", "+05:30")
 WRONG = (
     {"heart_rate": 0},
