@@ -62,8 +62,7 @@ def sync_checkpoint(folder: Path, version: int) -> None:
 
 
 def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
-    """Remove what a power loss left unfinished: entries behind version `durable` that aren't whole, checkpoints not
-    noted.
+    """Remove what a power loss left unfinished: entries behind version `durable`, checkpoints behind `checkpoint`.
 
     An entry is whole when all of it can be read, and every file that it adds. What is behind a torn one goes with it.
     """
@@ -81,7 +80,7 @@ def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
 
 
 def _drop_checkpoints(folder: Path, checkpoint: int | None) -> None:
-    if checkpoint is None and not _versions(folder, ENTRY)[:1] == [0]:
+    if checkpoint is None and _versions(folder, ENTRY)[:1] != [0]:
         return  # the journal that noted it is lost, and without it the table is
     doubtful = [version for version in _versions(folder, CHECKPOINT) if checkpoint is None or version > checkpoint]
     for version in doubtful:
@@ -117,10 +116,9 @@ def _is_whole(table: Path, entry: Path) -> bool:
 def _is_file_whole(table: Path, add: dict[str, Any]) -> bool:
     path = table / add["path"]
     try:
-        return (
-            path.stat().st_size == add["size"]
-            and pl.read_parquet(path, hive_partitioning=False, glob=False).height
-            == orjson.loads(add["stats"])["numRecords"]
-        )
+        if path.stat().st_size != add["size"]:
+            return False
+        rows = pl.read_parquet(path, hive_partitioning=False, glob=False).height
+        return bool(rows == orjson.loads(add["stats"])["numRecords"])
     except (OSError, pl.exceptions.PolarsError):
         return False

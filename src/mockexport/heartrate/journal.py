@@ -119,6 +119,9 @@ class SqliteJournal:
         self._closing = False
         self._problem: str | None = None
         self._released = self._last = 0
+        self._version: int | None = None
+        self._checkpoint: int | None = None
+        self._at_start: list[Entry] = []
         self._doomed = False  # released rows are still there
         self.commits = self.group_size = self.largest_group = self.waiting_bytes = 0
         try:
@@ -130,14 +133,17 @@ class SqliteJournal:
 
     @property
     def id(self) -> str:
+        """Names this very journal, for ever."""
         return self._id
 
     @property
     def version(self) -> int | None:
+        """The newest version of the table known to be on disk."""
         return self._version
 
     @property
     def checkpoint(self) -> int | None:
+        """The newest checkpoint of the table known to be on disk."""
         return self._checkpoint
 
     @property
@@ -151,13 +157,17 @@ class SqliteJournal:
         return self._released
 
     def entries(self) -> list[Entry]:
+        """Return what was there when it was opened, once."""
         found, self._at_start = self._at_start, []
         return found
 
     def append(self, payload: bytes) -> Future[None]:
+        """Keep a batch; the future is done when it is on disk, or fails with JournalError."""
         return self._submit(_Waiting(Future(), payload=payload))
 
     def release(self, position: int, version: int) -> None:
+        """Let go of all up to `position`."""
+
         def change(connection: sqlite3.Connection) -> None:
             _set(connection, released=position, version=version)
             self._released, self._version, self._doomed = position, version, True
@@ -165,6 +175,8 @@ class SqliteJournal:
         self._change(change)
 
     def note(self, version: int, checkpoint: int | None = None) -> None:
+        """Note a version of the table, and a checkpoint of it."""
+
         def change(connection: sqlite3.Connection) -> None:
             _set(connection, version=version, checkpoint=checkpoint or self._checkpoint)
             self._version, self._checkpoint = version, checkpoint or self._checkpoint
@@ -172,9 +184,11 @@ class SqliteJournal:
         self._change(change)
 
     def problem(self) -> str | None:
+        """Tell why a batch would not be kept now."""
         return self._problem
 
     def close(self) -> None:
+        """Keep what waits and let go of the file."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -227,42 +241,46 @@ class SqliteJournal:
 
     def _commit(self, group: list[_Waiting]) -> None:
         """Put a group on disk, or fail all of it."""
-        entries: list[Entry] = []
         before = (self._released, self._doomed, self._version, self._checkpoint)
+        entries = self._entries(group)
         try:
-            if self._problem:
-                raise JournalError(self._problem)
-            last = self._last
-            for waiting in group:
-                if waiting.payload is not None:
-                    last = max(last + 1, time.time_ns() // 1000)
-                    entries.append(Entry(last, waiting.payload))
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO batch VALUES (?, ?)", entries)
-            for waiting in group:
-                if waiting.change:
-                    waiting.change(self._connection)
-            if self._doomed:
-                self._delete_some()
-            self._connection.execute("COMMIT")
-        except (sqlite3.Error, JournalError) as error:
+            if self._problem is None:
+                self._write(group, entries)
+        except sqlite3.Error as error:
             self._released, self._doomed, self._version, self._checkpoint = before
-            if not self._problem:
-                self._problem = f"the journal {self._path} can't be written: {error}"
-                log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
-            for waiting in group:
-                with contextlib.suppress(InvalidStateError):  # whoever waited has gone
-                    waiting.future.set_exception(JournalError(self._problem))
-            return
-        self._last = last
-        if entries:
+            self._problem = f"the journal {self._path} can't be written: {error}"
+            log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
+        if self._problem is None and entries:
+            self._last = entries[-1].id
             self.commits += 1
             self.group_size = len(entries)
             self.largest_group = max(self.largest_group, len(entries))
             self._kept(entries)
         for waiting in group:
-            with contextlib.suppress(InvalidStateError):
-                waiting.future.set_result(None)
+            with contextlib.suppress(InvalidStateError):  # whoever waited has gone
+                if self._problem is None:
+                    waiting.future.set_result(None)
+                else:
+                    waiting.future.set_exception(JournalError(self._problem))
+
+    def _entries(self, group: list[_Waiting]) -> list[Entry]:
+        entries = []
+        last = self._last
+        for waiting in group:
+            if waiting.payload is not None:
+                last = max(last + 1, time.time_ns() // 1000)
+                entries.append(Entry(last, waiting.payload))
+        return entries
+
+    def _write(self, group: list[_Waiting], entries: list[Entry]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT INTO batch VALUES (?, ?)", entries)
+        for waiting in group:
+            if waiting.change:
+                waiting.change(self._connection)
+        if self._doomed:
+            self._delete_some()
+        self._connection.execute("COMMIT")
 
     def _delete_some(self) -> None:
         deleted = self._connection.execute(
@@ -306,8 +324,8 @@ class SqliteJournal:
         _check_format(self._path, meta)
         self._id = str(meta["journal"])
         self._released = int(meta["released"])
-        self._version: int | None = meta.get("version")
-        self._checkpoint: int | None = meta.get("checkpoint")
+        self._version = meta.get("version")
+        self._checkpoint = meta.get("checkpoint")
         connection.execute("DELETE FROM batch WHERE id <= ?", (self._released,))
         connection.execute("COMMIT")
         _empty_log(connection)

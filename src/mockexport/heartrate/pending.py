@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import polars as pl
 
-from mockexport.heartrate.merge import SCHEMA
+from mockexport.heartrate.merge import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def encode(readings: Readings) -> bytes:
 
 
 def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
-    """Return journaled batches as one frame of `SCHEMA`."""
+    """Return journaled batches as one frame of `merge.SCHEMA`."""
     batches: list[dict[str, list[Any]]] = []
     sequences: list[range] = []
     for entry in entries:
@@ -51,7 +51,7 @@ def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
         "rate": pl.Series([rate for batch in batches for rate in batch["h"]], dtype=pl.Float64, strict=False),
         "sequence": pl.Series(list(chain.from_iterable(sequences)), dtype=pl.Int64),
     }
-    return pl.DataFrame(columns).cast({"time": SCHEMA["time"]})
+    return pl.DataFrame(columns).cast({"time": TIME})
 
 
 class _Piece(NamedTuple):

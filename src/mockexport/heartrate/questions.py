@@ -38,9 +38,9 @@ def points(
 ) -> list[Point]:
     """Return a user's points from the readings with `start <= time <= end`, ascending."""
     first, last = time_of(start), time_of(end)
-    found = (pl.col("user") == user) & pl.col("time").is_between(first, last)
+    found = (pl.col("user") == pl.lit(user)) & pl.col("time").is_between(first, last)
     if device is not None:
-        found &= pl.col("device") == device
+        found &= pl.col("device") == pl.lit(device)
     files = [
         file
         for day, files in snapshot.days.items()
@@ -131,7 +131,7 @@ def _pieces(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
         )
     )
     for row in users.iter_rows(named=True):
-        who = pl.col("user").is_between(row["from"], row["to"])
+        who = pl.col("user").is_between(pl.lit(row["from"]), pl.lit(row["to"]))
         if not row["alone"]:
             yield who
             continue

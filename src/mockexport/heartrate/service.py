@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import Lock, check_marker, make_folder
 from mockexport.heartrate.journal import JournalFullError, SqliteJournal, read_entries
-from mockexport.heartrate.readings import READINGS_A_BATCH, Day, Point, Readings, date_of
+from mockexport.heartrate.readings import READINGS_A_BATCH, Day, Point, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -354,7 +354,7 @@ class HeartRate:
         except Exception as error:  # a thread that ends would be missed only much later
             message = f"cannot {what}: {error}"
             if self._statistics.last_error != message:
-                log.error("%s", message, exc_info=None if isinstance(error, MockExportError) else error)
+                log.log(logging.ERROR, "%s", message, exc_info=None if isinstance(error, MockExportError) else error)
             self._count(last_error=message)
             self._stop.wait(FAILED_PAUSE)
 
@@ -362,7 +362,7 @@ class HeartRate:
 def _need_extra() -> None:
     try:
         import deltalake  # noqa: F401
-        import polars  # noqa: F401
+        import polars as pl  # noqa: F401
     except ImportError as error:
         raise UsageError(
             "heart-rate data needs polars and deltalake; install them with: pip install 'mockexport[heartrate]'"

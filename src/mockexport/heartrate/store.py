@@ -155,10 +155,12 @@ class DeltaStore:
     # Reading
 
     def snapshot(self) -> Snapshot:
+        """Return the newest version."""
         with self._lock:
             return self._current
 
     def refresh(self) -> None:
+        """Look for what other processes have written."""
         with self._lock:
             try:
                 self._table.update_incremental()
@@ -173,28 +175,33 @@ class DeltaStore:
         return snapshot
 
     def scan(self, files: Sequence[File]) -> pl.LazyFrame:
+        """Return the readings in these files."""
         paths = [f"{self._root}/{file.path}" for file in files]
         return pl.scan_parquet(
             paths, glob=False, hive_partitioning=False, cache=False, storage_options=self._options
         ).select(list(SCHEMA))
 
     def position(self, journal: str) -> int | None:
+        """Return up to which batch of this journal the table has everything."""
         with self._lock:
             return self._table.transaction_version(journal)
 
     # Writing
 
     def append(self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int) -> int:
+        """Add a run a date, as Store.append says."""
         name = uuid.uuid4().hex
         mark = CommitProperties(app_transactions=[Transaction(journal, position)])
         return self._commit([], ((day, f"{name}-0", frame) for day, frame in runs), mark, data_change=True)
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
+        """Put one run in the place of files of one day."""
         name = uuid.uuid4().hex
         new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(frames))
         return self._commit(old, new, None, data_change=False)
 
     def remove(self, old: Sequence[File]) -> int:
+        """Take files away."""
         return self._commit(old, [], None, data_change=True)
 
     def _commit(
@@ -252,11 +259,12 @@ class DeltaStore:
             sync_folder(target.parent)
             return target.stat().st_size
         stream = DeltaFileSystemHandler(self._root, self._options).open_output_stream(path)
-        stream.write(target.getbuffer())
-        stream.close()
+        stream.write(target.getvalue())
+        stream.close()  # type: ignore[attr-defined] # its stub is short of it
         return target.tell()
 
     def settle(self) -> int:
+        """See that the log is on disk up to the newest version; return it."""
         with self._lock:
             version = self._current.version
             if self._folder is None:
@@ -276,6 +284,7 @@ class DeltaStore:
     # Upkeep
 
     def checkpoint(self, noted: int | None) -> int | None:
+        """Write a checkpoint if there were many versions since the one `noted`."""
         with self._lock:
             version = self.settle()
             if version - (noted or 0) < COMMITS_A_CHECKPOINT:
@@ -289,6 +298,7 @@ class DeltaStore:
             return version
 
     def tidy(self) -> None:
+        """Delete what no version needs any more."""
         try:
             if self._folder is None:
                 if time.monotonic() - self._vacuumed > VACUUM_SECONDS:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING
 
 import orjson
 import polars as pl
 from deltalake import Schema
-from deltalake.schema import Field
+from deltalake.schema import Field, PrimitiveType
 
 from mockexport.catalog import time_text
 from mockexport.heartrate.readings import LATEST, time_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from deltalake import DeltaTable
 
 __all__ = ["CONFIGURATION", "FORMAT", "FORMAT_KEY", "TABLE_SCHEMA", "File", "Snapshot", "snapshot_of", "statistics_of"]
@@ -24,12 +25,12 @@ FORMAT = "1"
 FORMAT_KEY = "mockexport.heartrate.format"
 TABLE_SCHEMA = Schema(
     [
-        Field("user", "string"),
-        Field("device", "string"),
-        Field("time", "timestamp"),
-        Field("rate", "double"),
-        Field("sequence", "long"),
-        Field("date", "date"),
+        Field("user", PrimitiveType("string")),
+        Field("device", PrimitiveType("string")),
+        Field("time", PrimitiveType("timestamp")),
+        Field("rate", PrimitiveType("double")),
+        Field("sequence", PrimitiveType("long")),
+        Field("date", PrimitiveType("date")),
     ]
 )
 CONFIGURATION = {
@@ -106,7 +107,7 @@ def snapshot_of(table: DeltaTable) -> Snapshot:
         column("max.sequence", pl.Int64),
         strict=True,
     ):
-        file = File(*row)  # type: ignore[arg-type]
+        file = File(*row)
         days[file.date].append(file)
     return Snapshot(table.version(), {day: tuple(files) for day, files in sorted(days.items())})
 
@@ -116,7 +117,8 @@ def statistics_of(run: pl.DataFrame) -> str:
 
     Times are told in milliseconds, which is all that some programs read, rounded so that they bound the true ones.
     """
-    first, last = (int(run["time"].cast(pl.Int64).min()), int(run["time"].cast(pl.Int64).max()))  # type: ignore[arg-type]
+    times = run["time"].cast(pl.Int64)
+    first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]
     first -= first % MILLISECOND
     last = min(last + -last % MILLISECOND, LATEST - LATEST % MILLISECOND)
     lowest = {"user": run["user"][0], "time": time_text(time_of(first)), "sequence": run["sequence"].min()}
