@@ -16,21 +16,29 @@ import uuid
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from mockexport.errors import MockExportError, UntrustedDataError, UsageError
+from mockexport.errors import MockExportError
+from mockexport.heartrate.journal_file import (
+    FORMAT,
+    Checkpointer,
+    Entry,
+    cannot_open,
+    check_format,
+    connect,
+    empty_log,
+    meta_of,
+    set_meta,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Entry", "Journal", "JournalError", "JournalFullError", "SqliteJournal", "read_entries"]
+__all__ = ["Journal", "JournalError", "JournalFullError", "SqliteJournal"]
 
-FORMAT = 1
 GROUP_BYTES = 8 << 20  # a commit's size is bounded, and so is the time that its batches wait
 DELETED_AT_ONCE = 64  # rows; letting go of many is done in steps, so that batches needn't wait for it
-PAGE_SIZE = 16384
-CHECKPOINT_PAGES = 512  # 8 MiB of write-ahead log
 PROBE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
 
@@ -52,13 +60,6 @@ class JournalFullError(JournalError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class Entry(NamedTuple):
-    """A batch in the journal. Ids rise, from one journal to the next too: they are microseconds of the clock."""
-
-    id: int
-    payload: bytes
 
 
 class Journal(Protocol):
@@ -127,7 +128,8 @@ class SqliteJournal:
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
-            raise _cannot_open(path, error) from error
+            raise cannot_open(path, error) from error
+        self._checkpointer = Checkpointer(path)
         self._thread = threading.Thread(target=self._run, name="heart-rate journal", daemon=True)
         self._thread.start()
 
@@ -169,7 +171,7 @@ class SqliteJournal:
         """Let go of all up to `position`."""
 
         def change(connection: sqlite3.Connection) -> None:
-            _set(connection, released=position, version=version)
+            set_meta(connection, released=position, version=version)
             self._released, self._version, self._doomed = position, version, True
 
         self._change(change)
@@ -178,7 +180,7 @@ class SqliteJournal:
         """Note a version of the table, and a checkpoint of it."""
 
         def change(connection: sqlite3.Connection) -> None:
-            _set(connection, version=version, checkpoint=checkpoint or self._checkpoint)
+            set_meta(connection, version=version, checkpoint=checkpoint or self._checkpoint)
             self._version, self._checkpoint = version, checkpoint or self._checkpoint
 
         self._change(change)
@@ -228,6 +230,7 @@ class SqliteJournal:
                     self.waiting_bytes -= sum(len(waiting.payload or b"") for waiting in group)
             elif self._doomed and not self._problem:
                 self._commit([])
+        self._checkpointer.close()
         with contextlib.suppress(sqlite3.Error):  # closing copies the write-ahead log; what is not copied stays there
             self._connection.close()
 
@@ -252,6 +255,7 @@ class SqliteJournal:
             log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
         if self._problem is None and entries:
             self._last = entries[-1].id
+            self._checkpointer.wrote(sum(len(entry.payload) for entry in entries))
             self.commits += 1
             self.group_size = len(entries)
             self.largest_group = max(self.largest_group, len(entries))
@@ -298,13 +302,13 @@ class SqliteJournal:
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
         try:
-            self._connection = _connect(self._path)
-            _empty_log(self._connection)
+            self._connection = connect(self._path)
+            empty_log(self._connection)
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("DELETE FROM batch WHERE id > ?", (self._last,))
-            _set(self._connection, last=self._last, probe=time.time_ns())
+            set_meta(self._connection, last=self._last, probe=time.time_ns())
             self._connection.execute("COMMIT")
-            _empty_log(self._connection)
+            empty_log(self._connection)
         except sqlite3.Error as error:
             self._problem = f"the journal {self._path} can't be written: {error}"
         else:
@@ -313,74 +317,22 @@ class SqliteJournal:
 
     def _open(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
-        connection = _connect(self._path)
+        connection = connect(self._path)
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         connection.execute("CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)")
-        meta = _meta(connection)
+        meta = meta_of(connection)
         if not meta:
-            _set(connection, format=FORMAT, journal=uuid.uuid4().hex, released=0)
-            meta = _meta(connection)
-        _check_format(self._path, meta)
+            set_meta(connection, format=FORMAT, journal=uuid.uuid4().hex, released=0)
+            meta = meta_of(connection)
+        check_format(self._path, meta)
         self._id = str(meta["journal"])
         self._released = int(meta["released"])
         self._version = meta.get("version")
         self._checkpoint = meta.get("checkpoint")
         connection.execute("DELETE FROM batch WHERE id <= ?", (self._released,))
         connection.execute("COMMIT")
-        _empty_log(connection)
+        empty_log(connection)
         self._at_start = [Entry(*row) for row in connection.execute("SELECT id, payload FROM batch ORDER BY id")]
         self._last = max(self._released, self._at_start[-1].id if self._at_start else 0)
         return connection
-
-
-def read_entries(path: Path) -> list[Entry]:
-    """Return what a journal holds, by id, without changing it; another process may be writing to it."""
-    if not path.exists():
-        return []
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            meta = _meta(connection)
-            _check_format(path, meta)
-            found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
-            return [Entry(*row) for row in found]
-    except sqlite3.DatabaseError as error:
-        raise _cannot_open(path, error) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _empty_log(connection: sqlite3.Connection) -> None:
-    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    if busy:
-        raise sqlite3.OperationalError("another program reads it")
-
-
-def _meta(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT name, value FROM meta"))
-
-
-def _set(connection: sqlite3.Connection, **values: str | int | None) -> None:
-    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
-
-
-def _check_format(path: Path, meta: dict[str, int]) -> None:
-    if meta.get("format") != FORMAT:
-        raise UsageError(f"the journal {path} is of format {meta.get('format')}; this version reads {FORMAT}")
-
-
-def _cannot_open(path: Path, error: sqlite3.Error) -> MockExportError:
-    if isinstance(error, sqlite3.OperationalError):
-        return UsageError(f"cannot open the journal {path}: {error}; see that it can be read and written")
-    return UntrustedDataError(f"{path} is no journal, or a damaged one: {error}")

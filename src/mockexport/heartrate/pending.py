@@ -19,7 +19,7 @@ from mockexport.heartrate.merge import TIME
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mockexport.heartrate.journal import Entry
+    from mockexport.heartrate.journal_file import Entry
     from mockexport.heartrate.readings import Readings
 
 __all__ = ["SEQUENCES_A_BATCH", "Pending", "encode", "frame_of"]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import Lock, check_marker, make_folder
-from mockexport.heartrate.journal import JournalFullError, SqliteJournal, read_entries
+from mockexport.heartrate.journal import JournalFullError, SqliteJournal
+from mockexport.heartrate.journal_file import read_entries
 from mockexport.heartrate.readings import READINGS_A_BATCH, Day, Point, Readings
 
 if TYPE_CHECKING:
@@ -264,13 +265,13 @@ class HeartRate:
     # Upkeep
 
     def flush(self) -> None:
-        """Move all that is pending to the table, now. Raises UnreachableError or JournalError."""
+        """Move what is pending now to the table. Raises UnreachableError or JournalError."""
         from mockexport.heartrate.upkeep import flush
 
         journal = self._writable()
         with self._flushing:
-            began = time.monotonic()
-            while flush(self._pending, journal, self._store):
+            began, last = time.monotonic(), journal.position
+            while journal.released < last and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
                 self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds, last_error=None)
 
