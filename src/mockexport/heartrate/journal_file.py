@@ -47,13 +47,25 @@ def read_entries(path: Path) -> list[Entry]:
     if not path.exists():
         return []
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            meta = meta_of(connection)
-            check_format(path, meta)
-            found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
-            return [Entry(*row) for row in found]
+        if not _has_log(path):  # it was closed well; SQLite would make a log to read it, but for this
+            found = _read(path, "immutable=1")
+            if not _has_log(path):
+                return found
+        return _read(path, "mode=ro")
     except sqlite3.DatabaseError as error:
         raise cannot_open(path, error) from error
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
+
+
+def _read(path: Path, how: str) -> list[Entry]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+        meta = meta_of(connection)
+        check_format(path, meta)
+        found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
+        return [Entry(*row) for row in found]
 
 
 def connect(path: Path) -> sqlite3.Connection:

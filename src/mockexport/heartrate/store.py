@@ -116,7 +116,8 @@ class DeltaStore:
         self._vacuumed = time.monotonic()
         try:
             if self._folder and not read_only:
-                (self._folder / "_delta_log").mkdir(mode=0o700, parents=True, exist_ok=True)
+                for folder in (self._folder, self._folder / "_delta_log"):
+                    folder.mkdir(mode=0o700, exist_ok=True)
                 drop_torn(self._folder, durable, checkpoint)
             self._table = self._open(read_only=read_only)
         except FAILURES as error:
