@@ -36,6 +36,7 @@ from mockexport.heartrate.journal import JournalError, JournalFullError
 from mockexport.heartrate.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.validation import InvalidError, read_batch, read_query, read_reading
+from mockexport.heartrate.waking import Waking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -69,6 +70,7 @@ class HeartRateRoutes:
     def __init__(self, service: HeartRate) -> None:
         self._service = service
         self._metrics = Metrics(service.statistics)
+        self._waking = Waking()
         self._posts = 0
         self._queries = 0
         self._query_threads = CapacityLimiter(QUERIES_AT_ONCE)
@@ -156,16 +158,14 @@ class HeartRateRoutes:
 
     async def _keep(self, readings: Readings) -> None:
         try:
-            kept = asyncio.wrap_future(self._service.accept(readings))
-            done, _ = await asyncio.wait([kept], timeout=JOURNAL_SECONDS)  # which, other than wait_for, cancels nothing
-            if not done:
-                raise _busy("the journal takes too long; it is not known whether the readings were kept")
-            kept.result()
+            await self._waking.wait(self._service.accept(readings), JOURNAL_SECONDS)
         except JournalFullError as error:
             raise _busy(str(error), error.retry_after) from None
         except JournalError as error:
             logger.warning("readings were refused: %s", error)
             raise _busy(f"the readings were not kept: {error}") from None
+        except TimeoutError:
+            raise _busy("the journal takes too long; it is not known whether the readings were kept") from None
 
     @contextmanager
     def _one_more_post(self) -> Generator[None, None, None]:
