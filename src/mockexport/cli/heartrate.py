@@ -41,17 +41,17 @@ app = typer.Typer(
 DEFAULT_URL = "http://127.0.0.1:8000"
 SEND_EXAMPLES = """\b
 Examples:
-  mockexport heartrate send                             10,000 readings to http://127.0.0.1:8000
-  mockexport heartrate send --readings 1000000 --users 1000 --clients 8
-  mockexport heartrate send --seconds 60 --rate 20000   at that rate for a minute
+  mockexport heartrate send                            10,000 readings to this machine
+  mockexport heartrate send -n 1000000 --users 1000    a million
+  mockexport heartrate send --seconds 60 --rate 20000  at that rate for a minute
   mockexport heartrate send --singles --duplicates 0.2 --invalid 0.01
-  mockexport count heart_rate -s http://127.0.0.1:8000  as many as are distinct
+  mockexport count heart_rate -s http://127.0.0.1:8000
 """
 QUERY_EXAMPLES = """\b
 Examples:
   mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27
-  mockexport heartrate query user_001 --start 2025-08-26T00:00Z --end 2025-08-26T02:00Z --format chart
-  mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27 --device device_b
+  mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27 --format chart
+  mockexport heartrate query me --start 2025-08-26 --end 2025-08-27 --device device_b
 """
 
 

@@ -30,7 +30,7 @@ Examples:
   mockexport serve --port 0               on a free port, told on stderr
   mockexport serve --source exports       a folder of CSV files as an API
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
-  mockexport serve --data readings        takes in heart rates too, and keeps them there
+  mockexport serve --data readings        takes heart rates in too, and keeps them
   mockexport count demo -s http://127.0.0.1:8000
 """
 AGE = re.compile(r"([0-9]{1,6})(d|h)")
