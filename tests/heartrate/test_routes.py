@@ -244,7 +244,7 @@ def test_every_kind_of_wrong_batch_is_400(client: httpx.Client, name: str) -> No
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/xml", "☃"]
 )
 def test_json_is_taken_whatever_it_is_called(client: httpx.Client, user: str, kind: str | None) -> None:
-    headers = {} if kind is None else {"Content-Type": kind.encode()}
+    headers = {} if kind is None else {b"Content-Type": kind.encode()}
     answer = client.post(ONE, content=dumps(reading(user_id=user)), headers=headers)
     assert answer.status_code == 202
 

@@ -6,6 +6,7 @@ import csv
 import io
 import pickle
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mockexport.heartrate.service import HeartRate
 from tests.heartrate.bodies import dumps, reading
 
 from mockexport import NotFoundError, UntrustedDataError, count, open_source, summarise
 from mockexport.catalog import time_text
+from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.source import HeartRateSource, csv_rows
 from mockexport.heartrate.validation import read_batch
 
@@ -115,9 +116,9 @@ def test_unknown_exports_and_days_are_not_found(service: HeartRate, source: Hear
     (download,) = source.downloads(EXPORT)
     with pytest.raises(NotFoundError, match="it has heart_rate"):
         source.downloads("trial")
-    for changes in ({"id": "2024-01-16"}, {"export": "trial"}):
+    for other in (replace(download, id="2024-01-16"), replace(download, export="trial")):
         with pytest.raises(NotFoundError):
-            source.open(type(download)(**{"export": EXPORT, "id": "2024-01-15", **changes}))
+            source.open(other)
 
 
 NAMES = [

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.heartrate.bodies import GOOD, NO_OBJECT, WRONG_ENVELOPES, WRONG_JSON, WRONG_READINGS, dumps, reading
 
-from mockexport.heartrate.readings import parse_timestamp
+from mockexport.heartrate.readings import Readings, parse_timestamp
 from mockexport.heartrate.validation import (
     WHOLE_BATCH,
     Batch,
@@ -155,12 +155,11 @@ def encoded(document: Any) -> bytes | None:
         return None
 
 
-def judged(body: bytes, judge: Any) -> Batch | str:
+def judged(body: bytes, judge: Any) -> Any:
     try:
-        found: Batch = judge(body)
+        return judge(body)
     except InvalidError as error:
         return str(error)
-    return found
 
 
 @given(st.lists(VALID | READING | ANYTHING, max_size=6))
@@ -187,6 +186,7 @@ def test_a_reading_alone_is_judged_as_it_is_in_a_batch(one: Any) -> None:
         return
     alone, batch = judged(body, read_reading), judged(b'{"readings":[' + body + b"]}", judge_batch)
     if isinstance(batch, Batch):
+        assert isinstance(alone, Readings)
         assert alone == batch.readings
     else:
         assert batch == f"readings: none of 1 is valid; the first: {alone}"

@@ -50,8 +50,8 @@ Examples:
 QUERY_EXAMPLES = """\b
 Examples:
   mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27
-  mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27 --format chart
-  mockexport heartrate query me --start 2025-08-26 --end 2025-08-27 --device device_b
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 --format chart
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 --device device_b
 """
 
 
