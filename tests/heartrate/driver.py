@@ -14,10 +14,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tests.heartrate.made import MIDNIGHT, MINUTE
+
 from mockexport.errors import MockExportError
 from mockexport.heartrate.readings import Readings
 from mockexport.heartrate.service import HeartRate
-from tests.heartrate.made import MIDNIGHT, MINUTE
 
 ROWS = 20
 """Readings a batch of the load has."""

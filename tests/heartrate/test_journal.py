@@ -83,9 +83,11 @@ def test_a_batch_is_in_the_file_and_told_before_its_future_is_done(path: Path) -
     journal = SqliteJournal(path, told.extend)
     for number in range(5):
         seen: Future[Any] = Future()
-        journal.append(b"%d" % number).add_done_callback(
-            lambda _, seen=seen: seen.set_result((payloads(path), len(told)))
-        )  # type: ignore[misc]
+
+        def look(_: Future[None], seen: Future[Any] = seen) -> None:
+            seen.set_result((payloads(path), len(told)))
+
+        journal.append(b"%d" % number).add_done_callback(look)
         assert seen.result(WAIT_SECONDS) == ([b"%d" % before for before in range(number + 1)], number + 1)
     journal.close()
 

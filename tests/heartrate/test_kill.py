@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
-from mockexport.heartrate.service import HeartRate
 from tests.heartrate.driver import load_batch
 from tests.heartrate.made import MIDNIGHT, MINUTE
+
+from mockexport.heartrate.service import HeartRate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.heartrate.made import TEN, batch
 
 from mockexport.errors import UsageError
 from mockexport.heartrate.service import HeartRate
-from tests.heartrate.made import TEN, batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

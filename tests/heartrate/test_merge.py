@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, Row, at, batch, model_points
 
 from mockexport.heartrate.merge import SCHEMA, best_by_minute, last_in_stands
 from mockexport.heartrate.readings import Point, Readings
 from mockexport.heartrate.service import HeartRate
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, Row, at, batch, model_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, Row, batch, model_points
 
 from mockexport.heartrate.readings import date_of, time_of
 from mockexport.heartrate.service import HeartRate
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, Row, batch, model_points
 
 USERS, DEVICES = ("u", "v", "Ü"), ("device_a", "device_b", "x")
 DAYS = 4

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import UntrustedDataError
 from mockexport.heartrate import questions, upkeep
@@ -14,7 +15,6 @@ from mockexport.heartrate.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import File
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,15 @@ def test_a_reading_is_visible_from_its_acknowledgement_on_while_all_else_goes_on
 def test_a_full_journal_refuses_before_accepting_and_takes_again_once_flushed(tmp_path: Path) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=3600, journal_limit=20_000) as service:
         kept = 0
-        with pytest.raises(JournalFullError, match="holds 20,000 bytes, all that it may") as caught:
+
+        def fill() -> None:
+            nonlocal kept
             for number in range(1000):
                 service.accept(batch(*[("u", "d", TEN + number * 100 + row, 60.0) for row in range(10)])).result(60)
                 kept += 10
+
+        with pytest.raises(JournalFullError, match="holds 20,000 bytes, all that it may") as caught:
+            fill()
         assert caught.value.retry_after >= 1
         assert [day.rows for day in service.days()] == [kept]
         service.flush()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from tests.heartrate.made import MIDNIGHT, TEN, batch
 
 from mockexport.heartrate.delta_log import sync_entry
 from mockexport.heartrate.journal import JournalError, SqliteJournal
@@ -16,7 +17,6 @@ from mockexport.heartrate.merge import SCHEMA
 from mockexport.heartrate.readings import date_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.store import DeltaStore
-from tests.heartrate.made import MIDNIGHT, TEN, batch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.heartrate.made import MINUTE, TEN, batch
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import is_heart_rate_folder
 from mockexport.heartrate.readings import Point
 from mockexport.heartrate.service import HeartRate
-from tests.heartrate.made import MINUTE, TEN, batch
 
 FIRST_FORMAT = Path(__file__).parent / "format_1"
 """A folder as the first version left it: two flushed batches, one of them compacted with a third, and one pending."""

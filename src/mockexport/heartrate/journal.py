@@ -249,7 +249,7 @@ class SqliteJournal:
         try:
             if self._problem is None:
                 self._write(group, entries)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 -- whatever it is: they must be told, and the thread must go on
             self._released, self._doomed, self._version, self._checkpoint = before
             self._problem = f"the journal {self._path} can't be written: {error}"
             log.error("%s", self._problem)  # noqa: TRY400 -- one line says it

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "TIME", "UNKNOWN_PRIORITY", "best_by_minute", "last_in_stands"]
 
 TIME = pl.Datetime("us", "UTC")
-SCHEMA = {"user": pl.String, "device": pl.String, "time": TIME, "rate": pl.Float64, "sequence": pl.Int64}
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "user": pl.String,
+    "device": pl.String,
+    "time": TIME,
+    "rate": pl.Float64,
+    "sequence": pl.Int64,
+}
 UNKNOWN_PRIORITY = 999
 
 

@@ -280,7 +280,7 @@ class HeartRate:
         from mockexport.heartrate.upkeep import compact
 
         with self._keeping_up:
-            done = compact(self._writable(), self._store, fully=fully)
+            done = compact(self._writable(), self._store, self._stop, fully=fully)
             self._count(compactions=self._statistics.compactions + done)
 
     def drop_old_days(self) -> None:
@@ -353,6 +353,8 @@ class HeartRate:
         try:
             work()
         except Exception as error:  # a thread that ends would be missed only much later
+            if self._stop.is_set():
+                return
             message = f"cannot {what}: {error}"
             if self._statistics.last_error != message:
                 log.log(logging.ERROR, "%s", message, exc_info=None if isinstance(error, MockExportError) else error)

@@ -6,7 +6,6 @@ comes from here, because deltalake leaves it to the system.
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake._internal import DeltaFileSystemHandler  # the public one wants pyarrow
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
@@ -129,17 +128,20 @@ class DeltaStore:
             self.settle()
 
     def _open(self, *, read_only: bool) -> DeltaTable:
-        if not read_only and not DeltaTable.is_deltatable(self._root, self._options):
-            DeltaTable.create(
-                self._root,
-                TABLE_SCHEMA,
-                mode="ignore",
-                partition_by=["date"],
-                configuration=CONFIGURATION,
-                storage_options=self._options,
-                raise_if_key_not_exists=False,
-            )
-        return DeltaTable(self._root, storage_options=self._options)
+        try:
+            return DeltaTable(self._root, storage_options=self._options)
+        except TableNotFoundError:
+            if read_only:
+                raise
+        return DeltaTable.create(
+            self._root,
+            TABLE_SCHEMA,
+            mode="ignore",
+            partition_by=["date"],
+            configuration=CONFIGURATION,
+            storage_options=self._options,
+            raise_if_key_not_exists=False,
+        )
 
     def _check(self, durable: int | None) -> None:
         found = self._table.metadata().configuration.get(FORMAT_KEY)
@@ -246,23 +248,25 @@ class DeltaStore:
 
     def _write(self, path: str, frame: pl.DataFrame) -> int:
         """Write one file, which is on disk when this returns; return its size."""
-        target = io.BytesIO() if self._folder is None else self._folder / path
-        if isinstance(target, Path):
+        if self._folder:
+            target = self._folder / path
             if not target.parent.is_dir():
                 target.parent.mkdir(mode=0o700)
                 sync_folder(target.parent.parent)
             target.touch(mode=0o600)
         frame.write_parquet(
-            target, compression="zstd", compression_level=COMPRESSION_LEVEL, row_group_size=ROWS_A_GROUP
+            f"{self._root}/{path}",
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            row_group_size=ROWS_A_GROUP,
+            storage_options=self._options,
         )
-        if isinstance(target, Path):
+        if self._folder:
             sync_file(target)
             sync_folder(target.parent)
             return target.stat().st_size
-        stream = DeltaFileSystemHandler(self._root, self._options).open_output_stream(path)
-        stream.write(target.getvalue())
-        stream.close()  # type: ignore[attr-defined] # its stub is short of it
-        return target.tell()
+        # It could write the file too, but holds the interpreter for as long as that takes.
+        return int(DeltaFileSystemHandler(self._root, self._options).open_input_file(path).size())
 
     def settle(self) -> int:
         """See that the log is on disk up to the newest version; return it."""

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from mockexport.errors import UnreachableError
 from mockexport.heartrate.merge import last_in_stands
 from mockexport.heartrate.pending import SEQUENCES_A_BATCH
 from mockexport.heartrate.questions import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import date, datetime
+    from threading import Event
 
     from mockexport.heartrate.journal import Journal
     from mockexport.heartrate.pending import Pending
@@ -39,6 +41,7 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     position, frames = pending.take(ROWS_A_FLUSH)
     if not frames:
         return False
+    store.refresh()  # a commit whose answer was lost is found here
     has = store.position(journal.id) or 0
     new = last_in_stands(pl.concat(frames).filter(pl.col("sequence") >= (has + 1) * SEQUENCES_A_BATCH))
     if new.is_empty():
@@ -53,15 +56,26 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     return True
 
 
-def compact(journal: Journal, store: Store, *, fully: bool = False) -> int:
-    """Make one run of many, where there are enough of a size or wherever there are two; return how often."""
+def compact(journal: Journal, store: Store, stop: Event, *, fully: bool = False) -> int:
+    """Make one run of many, where there are enough of a size or wherever there are two; return how often.
+
+    Ends early, with nothing half done, when `stop` is set.
+    """
     done = 0
-    for day, files in store.snapshot().days.items():
+    snapshot = store.snapshot()
+    for day, files in snapshot.days.items():
         old = _all_runs(files) if fully else runs_to_compact(files)
-        if old:
-            journal.note(store.replace(old, cut([store.scan(old)]), day))
+        if old and not stop.is_set():
+            journal.note(store.replace(old, _until(stop, cut([store.scan(old)])), day))
             done += 1
     return done
+
+
+def _until(stop: Event, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        if stop.is_set():
+            raise UnreachableError("the service is being closed")
+        yield frame
 
 
 def runs_to_compact(files: Sequence[File]) -> list[File]:
