@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_source"]
 
-HEART_RATE_MARKER = "heartrate.json"
-
 
 def open_source(
     name: str | Path = "mock",
@@ -61,7 +59,7 @@ def open_source(
 
 def _open_folder(folder: Path) -> Source:
     """Return what is in a folder: heart-rate readings, by the file that marks them, or exports."""
-    if _has_marker(folder):
+    if _holds_readings(folder):
         from mockexport.heartrate.extra import needs_extra
 
         with needs_extra():
@@ -73,8 +71,10 @@ def _open_folder(folder: Path) -> Source:
     return DirectorySource(folder)
 
 
-def _has_marker(folder: Path) -> bool:
+def _holds_readings(folder: Path) -> bool:
+    from mockexport.heartrate.folder import is_heart_rate_folder
+
     try:
-        return (folder / HEART_RATE_MARKER).is_file()
+        return is_heart_rate_folder(folder)
     except OSError:  # a folder that can't be looked into: DirectorySource says so
         return False
