@@ -19,6 +19,8 @@ from mockexport.heartrate.table import File
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
 
 def test_a_reading_is_visible_from_its_acknowledgement_on_while_all_else_goes_on(tmp_path: Path) -> None:
     problems: list[str] = []
@@ -39,6 +41,22 @@ def test_a_reading_is_visible_from_its_acknowledgement_on_while_all_else_goes_on
             service.tidy()
         assert problems == []
         assert service.statistics().compactions > 0
+
+
+def test_a_flush_between_the_two_looks_of_a_query_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
+        service.accept(batch(("u", "d", TEN, 60.0))).result(60)
+        real = service._pending.frames
+
+        def flushed_meanwhile() -> list[pl.DataFrame]:
+            service.flush()
+            return real()
+
+        monkeypatch.setattr(service._pending, "frames", flushed_meanwhile)
+        assert len(service.query("u", TEN, TEN)) == 1
+        assert [day.rows for day in service.days()] == [1]
 
 
 def test_a_full_journal_refuses_before_accepting_and_takes_again_once_flushed(tmp_path: Path) -> None:

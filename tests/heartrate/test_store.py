@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-from typing import TYPE_CHECKING
+import os
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,9 +19,6 @@ from mockexport.heartrate.merge import SCHEMA
 from mockexport.heartrate.readings import date_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.store import DeltaStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TODAY = date_of(TEN)
 
@@ -71,6 +70,34 @@ def test_a_flush_that_power_loss_cut_short_is_dropped_and_made_again_from_the_jo
 
 def _power_loss(*_: object) -> None:
     raise JournalError("the power went")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of open files as Linux has them")
+def test_the_journal_lets_go_only_of_what_was_fsynced_with_its_folders_and_its_log_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    at_release: list[set[str]] = []
+    real_fsync, real_release = os.fsync, SqliteJournal.release
+
+    def fsync(descriptor: int) -> None:
+        real_fsync(descriptor)
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def release(self: SqliteJournal, position: int, version: int) -> None:
+        at_release.append(set(synced))
+        real_release(self, position, version)
+
+    table = tmp_path / "data" / "table"
+    with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(SqliteJournal, "release", release)
+        service.accept(batch(("u", "d", TEN, 60.0), ("u", "d", MIDNIGHT - 1, 60.0))).result(60)
+        service.flush()
+    files = parquet(table)
+    assert len(files) == 2
+    written = [*files, *(path.parent for path in files), table, newest_entry(table), table / "_delta_log"]
+    assert {str(path) for path in written} <= at_release[0]
 
 
 def test_a_crash_between_the_steps_of_a_flush_neither_loses_nor_doubles(
