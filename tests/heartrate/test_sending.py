@@ -174,7 +174,6 @@ def test_a_token_is_sent_and_its_absence_told(service: FakeService) -> None:
 def test_seconds_end_it_and_a_rate_is_kept_to(client: HeartRateClient) -> None:
     summary = send(client, Plan(readings=None, seconds=1.0, batch=10, rate=1000, burst=100))
     assert 0 < summary.sent <= 1000
-    assert summary.sent % 100 == 0
     assert summary.seconds < WAIT_SECONDS
 
 

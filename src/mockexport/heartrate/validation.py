@@ -30,6 +30,7 @@ __all__ = ["Batch", "InvalidError", "Query", "Rejected", "read_batch", "read_que
 PARAMETERS = ("user_id", "start", "end", "device_id")
 PARAMETERS_AT_MOST = 32
 NO_TIMESTAMP = "is no ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat passes one over at the end
 BARE_OFFSET = re.compile(r"(.*\d{2}:?\d{2}\S*) (\d{2}(:?\d{2}){0,2})", re.DOTALL)
 
 _ID = schema.str_schema(strict=True, min_length=1, max_length=ID_CHARACTERS)
@@ -37,7 +38,7 @@ _READING = schema.typed_dict_schema(
     {
         "device_id": schema.typed_dict_field(_ID),
         "user_id": schema.typed_dict_field(_ID),
-        "timestamp": schema.typed_dict_field(schema.str_schema(strict=True)),
+        "timestamp": schema.typed_dict_field(schema.str_schema(strict=True, pattern=NO_NUL)),
         "heart_rate": schema.typed_dict_field(
             schema.float_schema(strict=True, ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)
         ),
@@ -59,6 +60,7 @@ WHAT_IS_WRONG = {
     "string_type": "is no text",
     "string_too_short": "is empty",
     "string_too_long": f"has more than {ID_CHARACTERS} characters",
+    "string_pattern_mismatch": NO_TIMESTAMP,
     "float_type": "is no number",
     "finite_number": "is no number",
     "greater_than_equal": f"is below {LOWEST_RATE} beats a minute",
@@ -241,6 +243,8 @@ def _present(given: dict[str, str], name: str) -> str:
 def _instant(given: dict[str, str], name: str) -> int:
     """Read a timestamp; a bare `+02:00` in a URL has become ` 02:00` on the way, and is taken for what was meant."""
     text = _present(given, name)
+    if "\0" in text:
+        raise InvalidError(f"{name}: {NO_TIMESTAMP}")
     try:
         return parse_timestamp(text)
     except ValueError:
