@@ -26,7 +26,7 @@ __all__ = ["SEQUENCES_A_BATCH", "Pending", "encode", "frame_of"]
 
 SEQUENCES_A_BATCH = 1024
 """A reading's sequence is its batch's id times this, plus its index in the batch."""
-BATCHES_AT_ONCE = 16  # the interpreter is held while their columns are made; some milliseconds would be felt
+BYTES_AT_ONCE = 700_000  # the interpreter is held while their columns are made; some milliseconds would be felt
 ROWS_MERGED = 1 << 18  # a larger frame is not copied again for the sake of having fewer
 
 
@@ -118,9 +118,7 @@ class Pending:
     def _settle(self) -> None:
         """Make frames of the raw batches, and one of small neighbours. Within `_looking`."""
         while self._raw:
-            with self._lock:
-                entries = [self._raw.popleft() for _ in range(min(BATCHES_AT_ONCE, len(self._raw)))]
-            size = sum(len(entry.payload) for entry in entries)
+            entries, size = self._next_raw()
             self._pieces.append(_Piece(entries[-1].id, size, frame_of(entries)))
             while len(self._pieces) > 1:
                 left, right = self._pieces[-2:]
@@ -128,3 +126,12 @@ class Pending:
                     break
                 merged = pl.concat([left.frame, right.frame], rechunk=True)
                 self._pieces[-2:] = [_Piece(right.last, left.size + right.size, merged)]
+
+    def _next_raw(self) -> tuple[list[Entry], int]:
+        entries: list[Entry] = []
+        size = 0
+        with self._lock:
+            while self._raw and size < BYTES_AT_ONCE:
+                entries.append(self._raw.popleft())
+                size += len(entries[-1].payload)
+        return entries, size
