@@ -103,10 +103,14 @@ class HeartRateClient:
         document: dict[str, Any] = answer.document
         return document
 
-    def close(self) -> None:
-        """Break off all requests and end all waits; the client is of no use afterwards."""
+    def break_off(self) -> None:
+        """End all requests and waits of other threads; the client is of no use afterwards."""
         self._closed.set()
         self._transport.break_off()
+
+    def close(self) -> None:
+        """Let go of all connections, once no other thread uses them."""
+        self.break_off()
         self._client.close()
 
     def _ask(self, method: str, path: str, **request: Any) -> Answer:

@@ -196,9 +196,10 @@ def _written(moment: datetime, zone: str) -> str:
 
 
 def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = None) -> Summary:
-    """Send it all, with `plan.clients` requests at a time; whatever can't be sent ends it with that error.
+    """Send it all, with `plan.clients` requests at a time.
 
-    `on_progress` is called ten times a second, in this thread.
+    Whatever can't be sent ends it with that error, and the client with it. `on_progress` is called ten times a second,
+    in this thread.
     """
     sending = _Sending(client, plan)
     with ThreadPoolExecutor(plan.clients, "mockexport-send") as workers:
@@ -212,7 +213,7 @@ def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = No
                     on_progress(sending.sent)
         except BaseException:
             sending.stop.set()
-            client.close()
+            client.break_off()
             raise
     return sending.summary()
 
