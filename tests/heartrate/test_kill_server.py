@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -51,6 +52,8 @@ class Sender(threading.Thread):
                     answer = client.post(ONE if self.singles else BATCH, content=body)
                 except httpx.TransportError:
                     return
+                if answer.status_code == 503:
+                    return
                 assert answer.status_code == 202, answer.text
                 self.kept |= keys
                 self._acknowledged.set()
@@ -60,15 +63,18 @@ class Sender(threading.Thread):
         return (START + timedelta(milliseconds=7 * self._next)).isoformat()
 
 
-def killed_under_load(server: Serving, seconds: float) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-    """Load a server and kill it; return what was sent, and what of it was acknowledged."""
+def ended_under_load(
+    server: Serving, seconds: float, number: signal.Signals
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Load a server and send it a signal; return what was sent, and what of it was acknowledged."""
     acknowledged = threading.Event()
     senders = [Sender(server.url, number, acknowledged) for number in range(SENDERS)]
     for sender in senders:
         sender.start()
     assert acknowledged.wait(WAIT_SECONDS)
     time.sleep(seconds)  # the moment is what is tried here
-    server.kill()
+    server.process.send_signal(number)
+    server.process.wait(WAIT_SECONDS)
     for sender in senders:
         sender.join(WAIT_SECONDS)
         assert not sender.is_alive()
@@ -93,7 +99,7 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
     chance = random.Random(seed)
     folder = tmp_path / "readings"
     with serve_command("--data", folder) as server:
-        sent, kept = killed_under_load(server, chance.uniform(0, LOAD_SECONDS))
+        sent, kept = ended_under_load(server, chance.uniform(0, LOAD_SECONDS), signal.SIGKILL)
     with serve_command("--data", folder) as server:
         found = kept_rows(server.url)
         assert kept - set(found) == set()
@@ -104,3 +110,18 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
         assert kept_rows(server.url) == found
         counted = run_command(tmp_path, "count", "heart_rate", "-s", server.url)
         assert orjson.loads(counted.stdout)["totals"] == {"heart_rate": len(found)}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_server_that_is_asked_to_end_under_load_ends_in_one_line_and_loses_nothing(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    with serve_command("--data", tmp_path / "readings") as server:
+        sent, kept = ended_under_load(server, 0.5, number)
+        assert server.process.returncode == code
+    told = [line for line in "".join(server.told).splitlines() if "listening on" not in line]
+    assert told == [f"mockexport: error: {'interrupted' if number == signal.SIGINT else 'terminated'}"]
+    with serve_command("--data", tmp_path / "readings") as server:
+        found = kept_rows(server.url)
+    assert kept - set(found) == set(found) - sent == set()
+    assert set(found.values()) == {1}

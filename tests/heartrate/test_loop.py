@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import stat
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.commands import Ended, run_command, serve_command
+from tests.commands import Ended, run_command, serve_command, started, wait_while_running
 from tests.heartrate.bodies import reading
 from tests.heartrate.serving import BATCH, ONE
 from tests.sources import WAIT_SECONDS
@@ -152,15 +151,17 @@ def test_only_their_owner_may_read_the_files(tmp_path: Path) -> None:
     assert [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_under_load_ends_in_one_line_and_loses_nothing(
-    tmp_path: Path, sent: signal.Signals, code: int
-) -> None:
+def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
+    send = ("heartrate", "send", "-n", "100000", "--rate", "40000", "--burst", "1000", "--retries", "30")
     with serve_command("--data", tmp_path / "readings") as server:
-        answered(run_command(tmp_path, "heartrate", "send", "-s", server.url, "-n", "20000"))
-        server.process.send_signal(sent)
-        assert server.process.wait(WAIT_SECONDS) == code
-    told = [line for line in "".join(server.told).splitlines() if not re.search("listening on", line)]
-    assert told == [f"mockexport: error: {'interrupted' if sent == signal.SIGINT else 'terminated'}"]
-    counted = answered(run_command(tmp_path, "count", "heart_rate", "-s", "readings"))
-    assert total(counted) > 18_000
+        with started(tmp_path, *send, "-s", server.url) as sender:
+            with httpx.Client(base_url=server.url) as client:
+                wait_while_running(sender, lambda: "202" in client.get("/metrics").text)
+            server.kill()
+            with serve_command("--data", tmp_path / "readings", "--port", server.port) as again:
+                stdout, stderr = sender.communicate(timeout=WAIT_SECONDS * 2)
+                assert sender.returncode == 0, stderr
+                summary = json.loads(stdout)
+                counted = answered(run_command(tmp_path, "count", "heart_rate", "-s", again.url))
+    assert summary["tried_again"] > 0
+    assert (summary["sent"], summary["accepted"], total(counted)) == (100_000, 100_000, summary["distinct"])
