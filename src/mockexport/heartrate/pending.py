@@ -119,7 +119,13 @@ class Pending:
         """Make frames of the raw batches, and one of small neighbours. Within `_looking`."""
         while self._raw:
             entries, size = self._next_raw()
-            self._pieces.append(_Piece(entries[-1].id, size, frame_of(entries)))
+            try:
+                frame = frame_of(entries)
+            except BaseException:  # of memory, say: they are pending all the same
+                with self._lock:
+                    self._raw.extendleft(reversed(entries))
+                raise
+            self._pieces.append(_Piece(entries[-1].id, size, frame))
             while len(self._pieces) > 1:
                 left, right = self._pieces[-2:]
                 if left.frame.height > 2 * right.frame.height or left.frame.height + right.frame.height > ROWS_MERGED:

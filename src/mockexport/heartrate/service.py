@@ -331,7 +331,7 @@ class HeartRate:
     def _flush_often(self) -> None:
         last = time.monotonic()
         while not self._stop.wait(min(LOOK_SECONDS, self._flush_seconds)):
-            self._pending.frames()
+            self._try("look at what came in", self._pending.frames)
             waiting, since = self._pending.readings, time.monotonic() - last
             late = since >= self._flush_seconds and waiting
             if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
@@ -348,7 +348,7 @@ class HeartRate:
                 if not self._stop.is_set():
                     self._try(what, work)
 
-    def _try(self, what: str, work: Callable[[], None]) -> None:
+    def _try(self, what: str, work: Callable[[], object]) -> None:
         """Do it; when it fails say so once, and leave the next try some time."""
         try:
             work()
