@@ -153,15 +153,17 @@ def test_only_their_owner_may_read_the_files(tmp_path: Path) -> None:
 
 def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
     send = ("heartrate", "send", "-n", "100000", "--rate", "40000", "--burst", "1000", "--retries", "30")
-    with serve_command("--data", tmp_path / "readings") as server:
-        with started(tmp_path, *send, "-s", server.url) as sender:
-            with httpx.Client(base_url=server.url) as client:
-                wait_while_running(sender, lambda: "202" in client.get("/metrics").text)
-            server.kill()
-            with serve_command("--data", tmp_path / "readings", "--port", server.port) as again:
-                stdout, stderr = sender.communicate(timeout=WAIT_SECONDS * 2)
-                assert sender.returncode == 0, stderr
-                summary = json.loads(stdout)
-                counted = answered(run_command(tmp_path, "count", "heart_rate", "-s", again.url))
+    with (
+        serve_command("--data", tmp_path / "readings") as server,
+        started(tmp_path, *send, "-s", server.url) as sender,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        wait_while_running(sender, lambda: "202" in client.get("/metrics").text)
+        server.kill()
+        with serve_command("--data", tmp_path / "readings", "--port", server.port) as again:
+            stdout, stderr = sender.communicate(timeout=WAIT_SECONDS * 2)
+            assert sender.returncode == 0, stderr
+            summary = json.loads(stdout)
+            counted = answered(run_command(tmp_path, "count", "heart_rate", "-s", again.url))
     assert summary["tried_again"] > 0
     assert (summary["sent"], summary["accepted"], total(counted)) == (100_000, 100_000, summary["distinct"])
