@@ -24,7 +24,7 @@ EXTRAS = {"fastapi", "starlette", "uvicorn", "anyio", "pydantic", "pydantic_core
 HEART_RATE_EXTRAS = {"deltalake", "polars", "prometheus_client"}
 CLUSTER_EXTRAS = {"distributed", "dask"}
 NEEDS_NO_EXTRA = {  # the part of the heart-rate room that a client has
-    f"mockexport.heartrate{name}" for name in ("", ".client", ".extra", ".folder", ".readings", ".sending")
+    f"mockexport.heartrate{name}" for name in ("", ".client", ".extra", ".folder", ".making", ".readings", ".sending")
 }
 PIPELINE = ("counts", "tally", "workers", "checkpoint", "fetching", "verify", "client", "directory", "mock", "manifest")
 NEVER_INSTALLED = {"numpy", "pandas"}

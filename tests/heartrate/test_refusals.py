@@ -12,6 +12,7 @@ from tests.heartrate.bodies import GOOD, dumps, reading
 from tests.heartrate.serving import BATCH, ONE, FakeService, done, served
 from tests.sources import WAIT_SECONDS
 
+from mockexport.errors import UnreachableError
 from mockexport.heartrate import routes
 from mockexport.heartrate.journal import JournalError, JournalFullError
 
@@ -192,6 +193,14 @@ def test_a_query_without_end_is_503(
     service.answering = hold
     busy(client.get(ONE, params=QUERY), "shorter range")
     go_on.set()
+
+
+def test_a_table_that_can_not_be_read_is_503(client: httpx.Client, service: FakeService) -> None:
+    def fail(_: str) -> list[Any]:
+        raise UnreachableError("cannot read the table")
+
+    service.answering = fail
+    busy(client.get(ONE, params=QUERY), "cannot read the table")
 
 
 def test_with_a_token_only_health_is_open(service: FakeService) -> None:

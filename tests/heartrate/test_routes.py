@@ -302,10 +302,14 @@ def test_metrics_are_prometheus_text_and_name_nobody(client: httpx.Client, user:
     assert user not in answer.text
 
 
-def test_other_methods_are_405(client: httpx.Client) -> None:
-    for path in (ONE, BATCH, "/health", "/metrics"):
-        assert client.delete(path).status_code == 405
-    assert client.get(BATCH).status_code == 405
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [(ONE, {"GET", "HEAD", "POST"}), (BATCH, {"POST"}), ("/health", {"GET", "HEAD"}), ("/metrics", {"GET", "HEAD"})],
+)
+def test_other_methods_are_405_and_told_which_are_allowed(client: httpx.Client, path: str, allowed: set[str]) -> None:
+    for method in ("DELETE", "PUT", "PATCH", "OPTIONS"):
+        answer = client.request(method, path)
+        assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, allowed)
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])

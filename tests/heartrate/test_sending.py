@@ -19,8 +19,9 @@ from tests.sources import WAIT_SECONDS
 from mockexport.errors import NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.client import HeartRateClient
 from mockexport.heartrate.journal import JournalFullError
+from mockexport.heartrate.making import Plan, posts
 from mockexport.heartrate.readings import parse_timestamp
-from mockexport.heartrate.sending import Plan, Sent, posts, send
+from mockexport.heartrate.sending import Sent, send
 from mockexport.heartrate.validation import read_batch
 from mockexport.retry import Retries
 from mockexport.server.running import listen

@@ -132,7 +132,8 @@ def send_command(
     Several devices a user, out of order, in bursts, some twice. What was refused for now (503) or cut is sent again.
     In the answer, `distinct` is what `mockexport count heart_rate` gives when nothing else was sent.
     """
-    from mockexport.heartrate.sending import READINGS, Plan, send
+    from mockexport.heartrate.making import READINGS, Plan
+    from mockexport.heartrate.sending import send
 
     if output is not None and str(output) != "-":
         check_writable(output)

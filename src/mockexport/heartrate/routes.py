@@ -22,6 +22,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from mockexport.catalog import time_text
+from mockexport.errors import MockExportError
 from mockexport.heartrate.answers import (
     BATCH_ANSWERS,
     BATCH_BODY,
@@ -82,8 +83,15 @@ class HeartRateRoutes:
     def _route_all(self) -> None:
         one, batch = "/metrics/heart-rate", "/metrics/heart-rate/batch"
         add = self.router.add_api_route
+        taking, answering = self._counted("reading", self._post_reading), self._counted("query", self._get_minutes)
+
+        async def either(request: Request) -> Response:
+            return await (taking if request.method == "POST" else answering)(request)
+
+        # What answers is one route of all methods, so that any other is told which there are; those below describe it.
+        add(one, either, methods=["GET", "HEAD", "POST"], include_in_schema=False)
         add(
-            one, self._counted("reading", self._post_reading), methods=["POST"], status_code=202,
+            one, taking, methods=["POST"], status_code=202,
             summary="Take in a reading", description="Answered once the reading is on disk.",
             openapi_extra=READING_BODY, responses=READING_ANSWERS, response_class=Response,
         )  # fmt: skip
@@ -93,8 +101,8 @@ class HeartRateRoutes:
             description="Each is judged on its own. Answered once all the valid ones are on disk.",
             openapi_extra=BATCH_BODY, responses=BATCH_ANSWERS, response_class=Response,
         )  # fmt: skip
-        _get(
-            self.router, one, self._counted("query", self._get_minutes),
+        add(
+            one, answering, methods=["GET"],
             summary="A user's heart rate, minute by minute",
             description="A minute is the mean of the readings of the best device among those that reported in it.",
             openapi_extra=QUERY_PARAMETERS, responses=QUERY_ANSWERS, response_class=Response,
@@ -203,6 +211,9 @@ class HeartRateRoutes:
                 return await run_sync(work, limiter=self._query_threads, abandon_on_cancel=True)
         except TimeoutError:
             raise _busy("the query takes too long; ask for a shorter range") from None
+        except MockExportError as error:  # the table can't be read
+            logger.warning("a query failed: %s", error)
+            raise _busy(str(error)) from None
         finally:
             self._queries -= 1
 
