@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ from tests.heartrate.serving import BATCH, ONE
 from tests.sources import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -167,3 +169,24 @@ def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: P
             counted = answered(run_command(tmp_path, "count", "heart_rate", "-s", again.url))
     assert summary["tried_again"] > 0
     assert (summary["sent"], summary["accepted"], total(counted)) == (100_000, 100_000, summary["distinct"])
+
+
+def test_journal_priorities_and_age_are_as_the_options_say(
+    tmp_path: Path, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    options = ("--journal", tmp_path / "journal", "--priority", "watch=1,device_a=2", "--retain", "36h")
+    now = datetime.now(UTC).replace(second=30, microsecond=0)
+    parameters = {"user_id": "user_123", "start": "2024-01-01T00:00:00Z", "end": (now + timedelta(days=1)).isoformat()}
+    with (
+        serve_command("--data", tmp_path / "readings", *options) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        assert (tmp_path / "journal" / "journal.sqlite").exists()
+        for device, rate in (("device_a", 60), ("watch", 90), ("other", 120)):
+            body = reading(device_id=device, heart_rate=rate, timestamp=now.isoformat())
+            assert client.post(ONE, json=body).status_code == 202
+        assert client.post(ONE, json=reading()).status_code == 202  # of 2024: older than 36 hours
+        eventually(lambda: client.get(ONE, params=parameters).json()["count"] == 1)
+        (point,) = client.get(ONE, params=parameters).json()["data"]
+        assert (point["heart_rate"], point["device_id"]) == (90.0, "watch")
+        assert point["timestamp"] == f"{now:%Y-%m-%dT%H:%M}:00Z"
