@@ -23,6 +23,9 @@ HELP_PATHS = (
     "count",
     "verify",
     "serve",
+    "heartrate",
+    "heartrate send",
+    "heartrate query",
 )
 HELP_MARK = "<!-- help -->\n"
 WIDTH = 100

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UsageError
 from mockexport.kernels import choose_kernels
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mockexport.source import Source
 
 __all__ = ["open_source"]
@@ -27,6 +26,8 @@ def open_source(
 ) -> Source:
     """Return the Source that `name` means: `mock`, an http(s) URL, or a folder (a folder called mock is `./mock`).
 
+    A folder holds exports as CSV files, or what `mockexport serve --data` keeps there.
+
     `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
     The rest is for servers: `timeout`, in seconds, bounds each wait for one; `retries` is how often a request is tried
     again without progress, `retry_budget` the seconds that the tries for one download may take in all; `token` is sent
@@ -41,9 +42,7 @@ def open_source(
         return MockSource(choose_kernels(kernel).generator)
     scheme, separator, _ = str(name).partition("://")
     if not separator:
-        from mockexport.directory import DirectorySource
-
-        return DirectorySource(name)
+        return _open_folder(Path(name))
     if scheme.lower() not in ("http", "https"):
         raise UsageError(f"source {name!s} is neither http nor https; a source is mock, a folder or an http(s) URL")
     from mockexport.client import HttpSource
@@ -56,3 +55,26 @@ def open_source(
         token=token,
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
     )
+
+
+def _open_folder(folder: Path) -> Source:
+    """Return what is in a folder: heart-rate readings, by the file that marks them, or exports."""
+    if _holds_readings(folder):
+        from mockexport.heartrate.extra import needs_extra
+
+        with needs_extra():
+            from mockexport.heartrate.source import HeartRateSource
+
+            return HeartRateSource(folder)
+    from mockexport.directory import DirectorySource
+
+    return DirectorySource(folder)
+
+
+def _holds_readings(folder: Path) -> bool:
+    from mockexport.heartrate.folder import is_heart_rate_folder
+
+    try:
+        return is_heart_rate_folder(folder)
+    except OSError:  # a folder that can't be looked into: DirectorySource says so
+        return False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
     from tests.cli.conftest import RunCommand
 
-GROUPS = {"", "exports", "downloads"}
+GROUPS = {"", "exports", "downloads", "heartrate"}
 
 
 def test_the_list_of_commands_is_whole() -> None:
@@ -40,7 +40,7 @@ def test_the_short_form_shows_the_same(path: str, command: RunCommand) -> None:
     assert command(*path.split(), "-h") == command(*path.split(), "--help")
 
 
-@pytest.mark.parametrize("path", sorted(set(HELP_PATHS) - {"exports", "downloads"}))
+@pytest.mark.parametrize("path", sorted(set(HELP_PATHS) - GROUPS | {""}))
 def test_help_gives_examples_that_name_the_command(path: str, command: RunCommand) -> None:
     assert f"mockexport {path}".strip() in command(*path.split(), "--help").stdout.partition("Examples:")[2]
 

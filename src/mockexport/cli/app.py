@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mockexport.cli import count, downloads, exports, serve, verify
+from mockexport.cli import count, downloads, exports, heartrate, serve, verify
 from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -42,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(exports.app, name="exports")
 app.add_typer(downloads.app, name="downloads")
+app.add_typer(heartrate.app, name="heartrate")
 app.command("count", short_help="Count an export by patient and event type.", epilog=count.EXAMPLES)(
     count.count_command
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import re
+from contextlib import ExitStack, closing
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,6 +17,11 @@ from mockexport.errors import UsageError
 from mockexport.opening import open_source
 from mockexport.settings import Settings
 
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from mockexport.source import Source
+
 __all__ = ["EXAMPLES", "serve_command"]
 
 EXAMPLES = """\b
@@ -23,8 +30,19 @@ Examples:
   mockexport serve --port 0               on a free port, told on stderr
   mockexport serve --source exports       a folder of CSV files as an API
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
+  mockexport serve --data readings        takes heart rates in too, and keeps them
   mockexport count demo -s http://127.0.0.1:8000
 """
+AGE = re.compile(r"([0-9]{1,6})(d|h)")
+PRIORITY = re.compile(r"(.+)=([0-9]{1,3})", re.DOTALL)
+
+
+class Served(NamedTuple):
+    """What is served: a source, and with --data the routes of the heart-rate service."""
+
+    source: Source
+    beside: APIRouter | None = None
+    health: APIRouter | None = None
 
 
 def serve_command(
@@ -54,12 +72,45 @@ def serve_command(
             help="What is to go wrong: rules such as data:cut=100000,p=0.1;seed=7, or a TOML file (docs/faults.md).",
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DIR|URL",
+            show_default=False,
+            help="Take in heart-rate readings, and keep them there: a folder, or a table's URL such as s3://bucket/key.",
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal",
+            metavar="DIR",
+            show_default=False,
+            help="The folder of the journal of readings.  [default: in --data, where that is a folder]",
+        ),
+    ] = None,
+    retain: Annotated[
+        str | None,
+        typer.Option(
+            "--retain", metavar="AGE", show_default=False, help="Drop days of readings when they are so old: 90d, 36h."
+        ),
+    ] = None,
+    priority: Annotated[
+        str,
+        typer.Option(
+            "--priority",
+            metavar="DEVICE=N,…",
+            help="Whose readings count in a minute in which several devices report: the lowest; others have 999.",
+        ),
+    ] = "device_a=1,device_b=2",
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Serve the exports of a source over HTTP, until Ctrl-C; --verbose logs each request.
 
-    Rows are made as they are sent. The API is described at /docs.
+    Rows are made as they are sent. The API is described at /docs. With --data, heart-rate readings are taken in beside
+    (docs/heart-rate.md).
     """
     from mockexport.server import Faults, create_app, read_faults, run  # needs the extra
 
@@ -68,9 +119,18 @@ def serve_command(
     token = read_token(token_file or settings.token_file)
     if token is None and not insecure and not is_loopback(host):
         raise UsageError(f"--host {host} lets others in: name a --token-file, or say --insecure")
+    if data is None and (journal or retain):
+        raise UsageError("--journal and --retain are about the readings that --data keeps; name it too")
+    if data is not None and "://" in data and journal is None:
+        raise UsageError(f"--data {data} is a table's URL: name a local folder for the journal with --journal")
     plan = read_faults(faults) if faults else None
-    with closing(open_source(source or settings.source, kernel=settings.kernel)) as served:
-        application = create_app(served, token=token)
+    with ExitStack() as stack:
+        exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
+        served = Served(exports)
+        if data is not None:
+            age, priorities = read_age(retain) if retain else None, read_priorities(priority)
+            served = keeping_readings(stack, exports, data, journal, age, priorities)
+        application = create_app(served.source, token=token, beside=served.beside, health=served.health)
         run(
             Faults(application, plan) if plan else application,
             host,
@@ -78,6 +138,47 @@ def serve_command(
             access_log=verbose,
             on_listening=lambda url: terminal.note(f"listening on {url}"),
         )
+
+
+def keeping_readings(
+    stack: ExitStack,
+    source: Source,
+    data: str,
+    journal: Path | None,
+    retain: timedelta | None,
+    priorities: dict[str, int],
+) -> Served:
+    """Open the heart-rate service, until the stack is closed, and have its export and its routes served beside."""
+    from mockexport.heartrate.extra import needs_extra
+
+    with needs_extra():
+        from mockexport.heartrate.routes import HeartRateRoutes
+        from mockexport.heartrate.service import HeartRate
+        from mockexport.heartrate.source import HeartRateSource
+        from mockexport.joined import JoinedSource
+
+        service = stack.enter_context(HeartRate(data, journal=journal, retain=retain, priorities=priorities))
+        routes = HeartRateRoutes(service)
+        return Served(JoinedSource(source, HeartRateSource(data, service)), routes.router, routes.health)
+
+
+def read_age(text: str) -> timedelta:
+    """Read an age such as 90d or 36h. Raises UsageError."""
+    found = AGE.fullmatch(text)
+    if not found or int(found[1]) == 0:
+        raise UsageError(f"--retain {text} is no age; it takes days or hours, such as 90d or 36h")
+    return timedelta(**{"d": {"days": int(found[1])}, "h": {"hours": int(found[1])}}[found[2]])
+
+
+def read_priorities(text: str) -> dict[str, int]:
+    """Read priorities such as device_a=1,device_b=2. Raises UsageError."""
+    priorities: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        found = PRIORITY.fullmatch(part.strip())
+        if not found or found[1] in priorities:
+            raise UsageError(f"--priority {text} makes no sense at {part!r}; it is like device_a=1,device_b=2")
+        priorities[found[1]] = int(found[2])
+    return priorities
 
 
 def is_loopback(host: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mockexport.counts import OnProgress
+    from mockexport.heartrate.sending import OnSending
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
 
@@ -62,6 +63,20 @@ class Terminal:
         from mockexport.cli.progress import Progress
 
         shown = Progress(title, animated=self._animated)
+        try:
+            yield shown.update
+        finally:
+            shown.close()
+
+    @contextmanager
+    def sending_progress(self, readings: int | None, seconds: float | None) -> Generator[OnSending | None, None, None]:
+        """Give a function that shows how much is sent of so many readings, or in so much time, after a second."""
+        if not self._shows_progress:
+            yield None
+            return
+        from mockexport.cli.sending_progress import SendingProgress
+
+        shown = SendingProgress(readings, seconds, animated=self._animated)
         try:
             yield shown.update
         finally:

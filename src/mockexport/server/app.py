@@ -39,25 +39,37 @@ __all__ = ["create_app"]
 logger = logging.getLogger(__name__)
 
 
-def create_app(source: Source, *, token: str | None = None) -> FastAPI:
+def create_app(
+    source: Source, *, token: str | None = None, beside: APIRouter | None = None, health: APIRouter | None = None
+) -> FastAPI:
     """Make the application that serves a source; the source stays its caller's to close.
 
     With a token, the API answers 401 to whoever doesn't send it as a bearer token; `/health` answers all the same.
+    `beside` are routes of another service, asked for the same token; `health` is what then answers at `/health`.
     """
     app = FastAPI(
         title="mockexport",
         version=__version__,
         summary="Bulk healthcare exports: what there is, and the CSV itself.",
     )
-    app.include_router(_export_routes(source), dependencies=[Depends(_bearer(token))] if token else [])
+    guards = [Depends(_bearer(token))] if token else []
+    app.include_router(_export_routes(source), dependencies=guards)
+    if beside:
+        app.include_router(beside, dependencies=guards)
+    app.include_router(health or _health_route())
     app.add_exception_handler(MockExportError, _answer_error)
+    return app
+
+
+def _health_route() -> APIRouter:
+    router = APIRouter(tags=["server"])
 
     async def health() -> dict[str, str]:
         """Tell that the server is up; the source is not asked."""
         return {"status": "healthy"}
 
-    _get(app.router, "/health", health, summary="Is the server up?", response_model=HealthAnswer, tags=["server"])
-    return app
+    _get(router, "/health", health, summary="Is the server up?", response_model=HealthAnswer)
+    return router
 
 
 def _bearer(token: str) -> Callable[[Request], None]:

@@ -136,14 +136,24 @@ def _log_to_stderr(*, access_log: bool) -> Generator[None, None, None]:
         "uvicorn.error": logging.WARNING,
         "uvicorn.access": logging.INFO if access_log else logging.WARNING,
     }
+    access = logging.getLogger("uvicorn.access")
+    access.addFilter(_without_query)
     for name, level in loggers.items():
         logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
+        access.removeFilter(_without_query)
         for name in loggers:
             logging.getLogger(name).removeHandler(handler)
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """Leave the query out of a request's line: it may say whose data was asked for."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
+    return True
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:

@@ -1,0 +1,152 @@
+"""What goes in and what comes out, for the description at /docs; what is taken in is judged in validation.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from mockexport.heartrate.readings import HIGHEST_RATE, ID_CHARACTERS, LOWEST_RATE, READINGS_A_BATCH
+
+__all__ = [
+    "BATCH_ANSWERS",
+    "BATCH_BODY",
+    "HEALTH_ANSWERS",
+    "METRICS_ANSWERS",
+    "QUERY_ANSWERS",
+    "QUERY_PARAMETERS",
+    "READING_ANSWERS",
+    "READING_BODY",
+]
+
+Answers = dict[int | str, dict[str, Any]]
+
+ID = {"type": "string", "minLength": 1, "maxLength": ID_CHARACTERS, "example": "user_123"}
+TIMESTAMP = {
+    "type": "string",
+    "format": "date-time",
+    "description": "ISO 8601 with any offset, or none for UTC; kept to the microsecond.",
+    "example": "2024-01-15T10:00:00Z",
+}
+READING = {
+    "type": "object",
+    "required": ["device_id", "user_id", "timestamp", "heart_rate"],
+    "properties": {
+        "device_id": {**ID, "example": "device_a"},
+        "user_id": ID,
+        "timestamp": TIMESTAMP,
+        "heart_rate": {
+            "type": "number",
+            "minimum": LOWEST_RATE,
+            "maximum": HIGHEST_RATE,
+            "description": "Beats a minute.",
+            "example": 75,
+        },
+    },
+}
+BATCH = {
+    "type": "object",
+    "required": ["readings"],
+    "properties": {"readings": {"type": "array", "minItems": 1, "maxItems": READINGS_A_BATCH, "items": READING}},
+}
+
+
+class Problem(BaseModel):
+    """What is wrong, in one line that begins with the name of the field."""
+
+    detail: str
+
+
+class ReadingAccepted(BaseModel):
+    """The reading is on disk, and queries see it."""
+
+    status: str
+
+
+class RejectedReading(BaseModel):
+    """A reading of the batch that is not kept, and why."""
+
+    index: int
+    reason: str
+
+
+class BatchAccepted(BaseModel):
+    """The valid readings are on disk, and queries see them; `errors` is there when some were not valid."""
+
+    status: str
+    accepted: int
+    rejected: int
+    total: int
+    errors: list[RejectedReading] = []
+
+
+class Minute(BaseModel):
+    """The mean heart rate of a UTC minute, and the device whose readings it is made of."""
+
+    timestamp: str
+    heart_rate: float
+    device_id: str
+
+
+class Minutes(BaseModel):
+    """A user's heart rate by minutes, in order."""
+
+    user_id: str
+    data: list[Minute]
+    count: int
+
+
+class Health(BaseModel):
+    """A reading would be taken in."""
+
+    status: str
+    service: str
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str, *, required: bool = True) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"model": Problem, "description": description}
+
+
+_BUSY = {
+    **_problem("Not now, and nothing was kept; `Retry-After` says when to try again."),
+    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+}
+_POST: Answers = {
+    400: _problem("The body is invalid; `detail` begins with the field's name."),
+    408: _problem("The body did not come in time."),
+    413: _problem("The body is larger than 1 MiB."),
+    503: _BUSY,
+}
+READING_BODY = _body(READING)
+BATCH_BODY = _body(BATCH)
+READING_ANSWERS: Answers = {202: {"model": ReadingAccepted, "description": "It is on disk."}, **_POST}
+BATCH_ANSWERS: Answers = {202: {"model": BatchAccepted, "description": "The valid ones are on disk."}, **_POST}
+QUERY_PARAMETERS = {
+    "parameters": [
+        _parameter("user_id", ID, "Whose heart rate."),
+        _parameter("start", TIMESTAMP, "The first instant."),
+        _parameter("end", TIMESTAMP, "The last instant, included."),
+        _parameter("device_id", ID, "Readings of this device alone.", required=False),
+    ]
+}
+QUERY_ANSWERS: Answers = {
+    200: {"model": Minutes, "description": "The minutes that have readings."},
+    400: _problem("A parameter is invalid; `detail` begins with its name."),
+    404: _problem("The range holds nothing."),
+    503: _BUSY,
+}
+HEALTH_ANSWERS: Answers = {
+    200: {"model": Health, "description": "Yes."},
+    503: _problem("No, and why."),
+}
+METRICS_ANSWERS: Answers = {
+    200: {"description": "Figures by name.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}

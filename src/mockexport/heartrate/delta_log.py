@@ -1,0 +1,124 @@
+"""The log of a Delta table on a local disk: put on disk, and taken back to what is whole after a power loss.
+
+deltalake leaves what it writes to the system; an entry is durable once it and its folder are fsynced here. What was
+durable at last is noted elsewhere, in the journal, so only newer entries and checkpoints are ever in doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+
+from mockexport.output import sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["drop_torn", "sync_checkpoint", "sync_entry", "sync_file"]
+
+ENTRY = re.compile(r"(\d{20})\.json")
+CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
+LAST_CHECKPOINT = "_last_checkpoint"
+
+log = logging.getLogger(__name__)
+
+
+def sync_file(path: Path) -> None:
+    """Put a file's content on disk, and make it its owner's alone."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        path.chmod(0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_entry(folder: Path, version: int, *, anew: bool) -> None:
+    """Put a log entry on disk.
+
+    `anew` is for after a failed try: the system may then take for written what isn't, so its bytes are written again.
+    """
+    path = folder / f"{version:020}.json"
+    if anew:
+        copy = folder / f".{path.name}.copy"
+        copy.write_bytes(path.read_bytes())
+        sync_file(copy)
+        copy.replace(path)
+    else:
+        sync_file(path)
+    sync_folder(folder)
+
+
+def sync_checkpoint(folder: Path, version: int) -> None:
+    """Put a checkpoint on disk, and the file that names it."""
+    sync_file(folder / f"{version:020}.checkpoint.parquet")
+    sync_file(folder / LAST_CHECKPOINT)
+    sync_folder(folder)
+
+
+def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
+    """Remove what a power loss left unfinished: entries behind version `durable`, checkpoints behind `checkpoint`.
+
+    An entry is whole when all of it can be read, and every file that it adds. What is behind a torn one goes with it.
+    """
+    folder = table / "_delta_log"
+    _drop_checkpoints(folder, checkpoint)
+    versions = _versions(folder, ENTRY)
+    doubtful = [version for version in versions if version > durable] if durable is not None else versions[-1:]
+    torn = next((version for version in doubtful if not _is_whole(table, folder / f"{version:020}.json")), None)
+    if torn is None:
+        return
+    for version in reversed([version for version in doubtful if version >= torn]):
+        log.warning("dropping version %d of the table %s: it was not written whole", version, table)
+        (folder / f"{version:020}.json").unlink()
+        sync_folder(folder)
+
+
+def _drop_checkpoints(folder: Path, checkpoint: int | None) -> None:
+    if checkpoint is None and _versions(folder, ENTRY)[:1] != [0]:
+        return  # the journal that noted it is lost, and without it the table is
+    doubtful = [version for version in _versions(folder, CHECKPOINT) if checkpoint is None or version > checkpoint]
+    for version in doubtful:
+        (folder / f"{version:020}.checkpoint.parquet").unlink()
+    if doubtful or not _is_json(folder / LAST_CHECKPOINT):
+        (folder / LAST_CHECKPOINT).unlink(missing_ok=True)  # then the newest one in the folder is taken
+        sync_folder(folder)
+
+
+def _versions(folder: Path, pattern: re.Pattern[str]) -> list[int]:
+    return sorted(int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    return True
+
+
+def _is_whole(table: Path, entry: Path) -> bool:
+    data = entry.read_bytes()
+    try:
+        actions: list[dict[str, Any]] = [orjson.loads(line) for line in data.splitlines() if line]
+    except orjson.JSONDecodeError:
+        return False
+    if not any("commitInfo" in action for action in actions):
+        return False
+    return all(_is_file_whole(table, action["add"]) for action in actions if "add" in action)
+
+
+def _is_file_whole(table: Path, add: dict[str, Any]) -> bool:
+    path = table / add["path"]
+    try:
+        if path.stat().st_size != add["size"]:
+            return False
+        rows = pl.read_parquet(path, hive_partitioning=False, glob=False).height
+        return bool(rows == orjson.loads(add["stats"])["numRecords"])
+    except (OSError, pl.exceptions.PolarsError):
+        return False

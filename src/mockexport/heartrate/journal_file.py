@@ -1,0 +1,151 @@
+"""The journal's SQLite file: how it is opened, what is noted in it, and how its write-ahead log is kept short."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from mockexport.errors import MockExportError, UntrustedDataError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "FORMAT",
+    "Checkpointer",
+    "Entry",
+    "cannot_open",
+    "check_format",
+    "connect",
+    "empty_log",
+    "meta_of",
+    "read_entries",
+    "set_meta",
+]
+
+FORMAT = 1
+PAGE_SIZE = 16384
+CHECKPOINT_BYTES = 8 << 20
+LARGEST_LOG_PAGES = 4096  # 64 MiB; then the writer copies it itself
+WAIT_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """A batch in the journal. Ids rise, from one journal to the next too: they are microseconds of the clock."""
+
+    id: int
+    payload: bytes
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """Return what a journal holds, by id, without changing it; another process may be writing to it."""
+    if not path.exists():
+        return []
+    try:
+        if not _has_log(path):  # it was closed well; SQLite would make a log to read it, but for this
+            found = _read(path, "immutable=1")
+            if not _has_log(path):
+                return found
+        return _read(path, "mode=ro")
+    except sqlite3.DatabaseError as error:
+        raise cannot_open(path, error) from error
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
+
+
+def _read(path: Path, how: str) -> list[Entry]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+        meta = meta_of(connection)
+        check_format(path, meta)
+        found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
+        return [Entry(*row) for row in found]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a journal for writing; every commit is on disk when it returns."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = OFF")  # or what is released is written again as zeros
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LARGEST_LOG_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Copy the write-ahead log into the file and cut it to nothing; raise sqlite3.Error where that fails."""
+    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
+        raise sqlite3.OperationalError("another program reads it")
+
+
+def meta_of(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return what is noted in a journal."""
+    return dict(connection.execute("SELECT name, value FROM meta"))
+
+
+def set_meta(connection: sqlite3.Connection, **values: str | int | None) -> None:
+    """Note something, in the transaction that is open."""
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+
+def check_format(path: Path, meta: dict[str, int]) -> None:
+    """Raise UsageError for a journal of another format."""
+    if meta.get("format") != FORMAT:
+        raise UsageError(f"the journal {path} is of format {meta.get('format')}; this version reads {FORMAT}")
+
+
+def cannot_open(path: Path, error: sqlite3.Error) -> MockExportError:
+    """Return what to tell of a journal that can't be opened."""
+    if isinstance(error, sqlite3.OperationalError):
+        return UsageError(f"cannot open the journal {path}: {error}; see that it can be read and written")
+    return UntrustedDataError(f"{path} is no journal, or a damaged one: {error}")
+
+
+class Checkpointer:
+    """Copies the write-ahead log into the file beside the writer, who would keep all batches waiting for it.
+
+    The log is then written from its start again, in place, which also makes its fsyncs cheap.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path)
+        self._wake = threading.Event()
+        self._closing = False
+        self._written = 0
+        self._thread = threading.Thread(target=self._run, name="heart-rate journal checkpoints", daemon=True)
+        self._thread.start()
+
+    def wrote(self, size: int) -> None:
+        """Count bytes that were committed."""
+        self._written += size
+        if self._written >= CHECKPOINT_BYTES:
+            self._written = 0
+            self._wake.set()
+
+    def close(self) -> None:
+        """End it."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(WAIT_SECONDS)
+
+    def _run(self) -> None:
+        while self._wake.wait() and not self._closing:
+            self._wake.clear()
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:  # nothing is lost; the writer will meet it
+                log.warning("the journal's write-ahead log can't be copied: %s", error)
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()

@@ -1,0 +1,67 @@
+"""What the service tells of itself to Prometheus, in a registry of its own: numbers, and never who sent what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.core import Metric
+
+__all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PREFIX = "mockexport_heartrate"
+ONLY_GROWS = frozenset(("commits", "compactions", "dropped_days", "flushes"))
+
+
+class Metrics:
+    """Counts of what came in and went out, and the figures of `statistics` whenever they are asked for."""
+
+    def __init__(self, statistics: Callable[[], Any]) -> None:
+        self._registry = CollectorRegistry()
+        readings = Counter(f"{PREFIX}_readings", "Readings judged.", ["outcome"], registry=self._registry)
+        self.accepted = readings.labels("accepted")
+        self.rejected = readings.labels("rejected")
+        self._answers = Counter(f"{PREFIX}_answers", "Answers given.", ["route", "status"], registry=self._registry)
+        self.post_seconds = Histogram(
+            f"{PREFIX}_post_seconds", "From a body that is read to its 202.", buckets=SECONDS, registry=self._registry
+        )
+        self.query_seconds = Histogram(
+            f"{PREFIX}_query_seconds", "From a query to its points.", buckets=SECONDS, registry=self._registry
+        )
+        self._registry.register(_Statistics(statistics))
+
+    def answered(self, route: str, status: int) -> None:
+        """Count an answer."""
+        self._answers.labels(route, str(status)).inc()
+
+    def text(self) -> bytes:
+        """Return all of it, in the format that Prometheus reads."""
+        return generate_latest(self._registry)
+
+
+class _Statistics(Collector):
+    """The figures of the journal and the store, as they are when they are asked for."""
+
+    def __init__(self, statistics: Callable[[], Any]) -> None:
+        self._statistics = statistics
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: the names are known once there are figures."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Give each figure that is a number; of a missing one nothing is said."""
+        found = self._statistics()
+        for name, value in (asdict(found) if is_dataclass(found) and not isinstance(found, type) else found).items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            family = CounterMetricFamily if name in ONLY_GROWS else GaugeMetricFamily
+            yield family(f"{PREFIX}_{name}", f"{name.replace('_', ' ').capitalize()}.", value=value)

@@ -1,0 +1,97 @@
+"""The nouns of heart-rate data: readings that came in, the points and days that go out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+__all__ = [
+    "HIGHEST_RATE",
+    "ID_CHARACTERS",
+    "LATEST",
+    "LOWEST_RATE",
+    "READINGS_A_BATCH",
+    "Day",
+    "Point",
+    "Readings",
+    "date_of",
+    "parse_timestamp",
+    "time_of",
+]
+
+LOWEST_RATE, HIGHEST_RATE = 30, 220
+"""Beats a minute that a reading may have, both included."""
+ID_CHARACTERS = 128
+"""How long a user's or a device's id may be."""
+READINGS_A_BATCH = 1000
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")  # datetime.fromisoformat takes any separator, and none
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One batch that is valid: 1 to 1,000 readings as columns of equal length, in the order they came.
+
+    `times` are microseconds since 1970-01-01T00:00Z, `rates` beats a minute.
+    """
+
+    users: list[str]
+    devices: list[str]
+    times: list[int]
+    rates: list[float]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class Point(NamedTuple):
+    """A user's heart rate in one UTC minute, whose start is `minute` (microseconds since 1970), from one device."""
+
+    minute: int
+    heart_rate: float
+    device: str
+
+
+class Day(NamedTuple):
+    """What is kept of one UTC day; `rows` are distinct readings, `users` is None when there are too many to name.
+
+    `first` and `last` are the earliest and latest time (microseconds since 1970). `etag` names the content: it stays
+    when files are only rewritten, and changes when readings come in.
+    """
+
+    date: date
+    rows: int
+    users: tuple[str, ...] | None
+    first: int
+    last: int
+    etag: str
+
+
+def parse_timestamp(text: str) -> int:
+    """Return the microseconds since 1970 of an ISO 8601 date and time; without an offset it means UTC.
+
+    A fraction is cut to microseconds. Raises ValueError for anything else, and for what isn't in the years 1 to 9999.
+    """
+    if not DATE_AND_TIME.match(text):
+        raise ValueError("a timestamp must have a date and a time, as in 2024-01-15T10:00:00Z")
+    moment = datetime.fromisoformat(text)
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
+    time = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if not EARLIEST <= time <= LATEST:
+        raise ValueError("a timestamp must be within the years 1 to 9999 in UTC")
+    return time
+
+
+def time_of(microseconds: int) -> datetime:
+    """Return the UTC time that `microseconds` since 1970 are."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def date_of(microseconds: int) -> date:
+    """Return the UTC day that `microseconds` since 1970 fall on."""
+    return time_of(microseconds).date()

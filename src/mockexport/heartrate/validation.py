@@ -1,0 +1,257 @@
+"""HTTP bodies and query strings to readings; whatever is wrong is told in one line that begins with the field's name.
+
+A whole batch is one call of pydantic-core. Only when that fails is it judged reading by reading, by the same rules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import parse_qsl
+
+from pydantic_core import SchemaValidator, ValidationError, from_json
+from pydantic_core import core_schema as schema
+
+from mockexport.heartrate.readings import (
+    HIGHEST_RATE,
+    ID_CHARACTERS,
+    LOWEST_RATE,
+    READINGS_A_BATCH,
+    Readings,
+    parse_timestamp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Batch", "InvalidError", "Query", "Rejected", "read_batch", "read_query", "read_reading"]
+
+PARAMETERS = ("user_id", "start", "end", "device_id")
+PARAMETERS_AT_MOST = 32
+NO_TIMESTAMP = "is no ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat passes one over at the end
+BARE_OFFSET = re.compile(r"(.*\d{2}:?\d{2}\S*) (\d{2}(:?\d{2}){0,2})", re.DOTALL)
+
+_ID = schema.str_schema(strict=True, min_length=1, max_length=ID_CHARACTERS)
+_READING = schema.typed_dict_schema(
+    {
+        "device_id": schema.typed_dict_field(_ID),
+        "user_id": schema.typed_dict_field(_ID),
+        "timestamp": schema.typed_dict_field(schema.str_schema(strict=True, pattern=NO_NUL)),
+        "heart_rate": schema.typed_dict_field(
+            schema.float_schema(strict=True, ge=LOWEST_RATE, le=HIGHEST_RATE, allow_inf_nan=False)
+        ),
+    },
+    extra_behavior="ignore",
+)
+_BATCH = schema.typed_dict_schema(
+    {
+        "readings": schema.typed_dict_field(
+            schema.list_schema(_READING, strict=True, min_length=1, max_length=READINGS_A_BATCH)
+        )
+    },
+    extra_behavior="ignore",
+)
+ONE_READING, WHOLE_BATCH = SchemaValidator(_READING), SchemaValidator(_BATCH)
+
+WHAT_IS_WRONG = {
+    "missing": "is missing",
+    "string_type": "is no text",
+    "string_too_short": "is empty",
+    "string_too_long": f"has more than {ID_CHARACTERS} characters",
+    "string_pattern_mismatch": NO_TIMESTAMP,
+    "float_type": "is no number",
+    "finite_number": "is no number",
+    "greater_than_equal": f"is below {LOWEST_RATE} beats a minute",
+    "less_than_equal": f"is above {HIGHEST_RATE} beats a minute",
+    "dict_type": "is no JSON object",
+}
+
+
+class InvalidError(Exception):
+    """What was sent makes no sense; `str(error)` is one line that names the field."""
+
+
+class Judged(TypedDict):
+    """A reading in which only the timestamp is still to be read."""
+
+    device_id: str
+    user_id: str
+    timestamp: str
+    heart_rate: float
+
+
+class Rejected(TypedDict):
+    """A reading of a batch that is not kept: its place in the batch, from 0 on, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The valid readings of a batch, and what became of the others."""
+
+    readings: Readings
+    rejected: list[Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a query asks for; `start` and `end`, both included, are microseconds since 1970 in UTC."""
+
+    user: str
+    start: int
+    end: int
+    device: str | None
+
+
+def read_reading(body: bytes | bytearray) -> Readings:
+    """Read the body of a single reading. Raises InvalidError."""
+    try:
+        return _columns([ONE_READING.validate_json(body)])
+    except (ValidationError, ValueError):
+        return _columns([_judge(_json(body))])
+
+
+def read_batch(body: bytes | bytearray) -> Batch:
+    """Read the body of a batch, each reading judged on its own. Raises InvalidError when nothing of it can be kept."""
+    try:
+        return Batch(_columns(WHOLE_BATCH.validate_json(body)["readings"]), [])
+    except (ValidationError, ValueError):
+        return judge_batch(body)
+
+
+def judge_batch(body: bytes | bytearray) -> Batch:
+    """Read the body of a batch reading by reading: slower, and able to say what is wrong with each."""
+    valid: list[Judged] = []
+    rejected: list[Rejected] = []
+    for index, reading in enumerate(_envelope(_json(body))):
+        try:
+            valid.append(_judge(reading))
+        except InvalidError as error:
+            rejected.append({"index": index, "reason": str(error)})
+    if not valid:
+        raise InvalidError(f"readings: none of {len(rejected)} is valid; the first: {rejected[0]['reason']}")
+    return Batch(_columns(valid), rejected)
+
+
+def _json(body: bytes | bytearray) -> object:
+    try:
+        return from_json(bytes(body))
+    except ValueError as error:
+        raise InvalidError(f"body: is no JSON: {error}") from None
+
+
+def _envelope(document: object) -> list[object]:
+    if not isinstance(document, dict):
+        raise InvalidError("body: is no JSON object")
+    if "readings" not in document:
+        raise InvalidError("readings: is missing")
+    readings = document["readings"]
+    if not isinstance(readings, list):
+        raise InvalidError("readings: is no list")
+    if not readings:
+        raise InvalidError("readings: is empty")
+    if len(readings) > READINGS_A_BATCH:
+        raise InvalidError(f"readings: has {len(readings):,} readings, and {READINGS_A_BATCH:,} are the most")
+    return readings
+
+
+def _judge(reading: object) -> Judged:
+    """Return a reading whose timestamp can be read. Raises InvalidError, which tells of all of its fields."""
+    try:
+        judged: Judged = ONE_READING.validate_python(reading)
+    except ValidationError as error:
+        told = {problem["loc"]: _told(problem) for problem in error.errors(include_url=False, include_input=False)}
+        timestamp = reading.get("timestamp") if isinstance(reading, dict) else None
+        if isinstance(timestamp, str) and not _is_timestamp(timestamp):
+            told["timestamp",] = f"timestamp: {NO_TIMESTAMP}"
+        raise InvalidError("; ".join(told.values())) from None
+    if not _is_timestamp(judged["timestamp"]):
+        raise InvalidError(f"timestamp: {NO_TIMESTAMP}")
+    return judged
+
+
+def _told(problem: Mapping[str, Any]) -> str:
+    field = problem["loc"][0] if problem["loc"] else "reading"
+    return f"{field}: {WHAT_IS_WRONG.get(problem['type'], problem['msg'])}"
+
+
+def _is_timestamp(text: str) -> bool:
+    try:
+        parse_timestamp(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _columns(readings: list[Judged]) -> Readings:
+    """Turn readings into columns. Raises ValueError for a timestamp that is none."""
+    return Readings(
+        users=[reading["user_id"] for reading in readings],
+        devices=[reading["device_id"] for reading in readings],
+        times=[parse_timestamp(reading["timestamp"]) for reading in readings],
+        rates=[reading["heart_rate"] for reading in readings],
+    )
+
+
+def read_query(query_string: bytes) -> Query:
+    """Read the query string of a query; parameters that it doesn't know are passed over. Raises InvalidError."""
+    given = _parameters(query_string)
+    user = _id(given, "user_id")
+    start, end = (_instant(given, name) for name in ("start", "end"))
+    device = _id(given, "device_id") if "device_id" in given else None
+    if start > end:
+        raise InvalidError("start: lies after end")
+    return Query(user, start, end, device)
+
+
+def _parameters(query_string: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_AT_MOST
+        )
+    except UnicodeDecodeError:
+        raise InvalidError("query: is not UTF-8, percent-encoded") from None
+    except ValueError:
+        raise InvalidError(f"query: has more than {PARAMETERS_AT_MOST} parameters") from None
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given and name in PARAMETERS:
+            raise InvalidError(f"{name}: is given twice")
+        given[name] = value
+    return given
+
+
+def _id(given: dict[str, str], name: str) -> str:
+    value = _present(given, name)
+    if len(value) > ID_CHARACTERS:
+        raise InvalidError(f"{name}: {WHAT_IS_WRONG['string_too_long']}")
+    return value
+
+
+def _present(given: dict[str, str], name: str) -> str:
+    if name not in given:
+        raise InvalidError(f"{name}: is missing")
+    if not given[name]:
+        raise InvalidError(f"{name}: is empty")
+    return given[name]
+
+
+def _instant(given: dict[str, str], name: str) -> int:
+    """Read a timestamp; a bare `+02:00` in a URL has become ` 02:00` on the way, and is taken for what was meant."""
+    text = _present(given, name)
+    if "\0" in text:
+        raise InvalidError(f"{name}: {NO_TIMESTAMP}")
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        bare = BARE_OFFSET.fullmatch(text)
+    if bare:
+        try:
+            return parse_timestamp(f"{bare[1]}+{bare[2]}")
+        except ValueError:
+            pass
+    raise InvalidError(f"{name}: {NO_TIMESTAMP}")

@@ -1,0 +1,170 @@
+"""The commands `heartrate send`, `heartrate query` and `serve --data`: what they refuse, and in which words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.conftest import environment
+from tests.commands import run_command
+from tests.heartrate.serving import FakeService, done, served
+
+from mockexport.cli.serve import read_age, read_priorities
+from mockexport.errors import UsageError
+from mockexport.heartrate.readings import Point, parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from syrupy.assertion import SnapshotAssertion
+
+NOON = parse_timestamp("2024-01-15T12:00:00Z")
+MINUTE = 60_000_000
+
+
+def wave(_user: str) -> list[Point]:
+    """Half an hour up and down, with a gap, of two devices."""
+    return [
+        Point(NOON + number * MINUTE, 70 + abs(15 - number) * 2.5, "device_a" if number % 10 else "device_b")
+        for number in range(31)
+        if number not in (8, 9, 10)
+    ]
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server that knows of such a wave of everyone."""
+    with served(FakeService(answering=wave)) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+QUERY = ("heartrate", "query", "user_1", "--start", "2024-01-15T12:00:00Z", "--end", "2024-01-15T13:00:00Z")
+
+
+def test_the_answer_is_json_in_order(tmp_path: Path, url: str, snapshot: SnapshotAssertion) -> None:
+    answer = run_command(tmp_path, *QUERY, "-s", url)
+    assert (answer.code, answer.stderr) == (0, "")
+    assert answer.stdout == snapshot
+    written = run_command(tmp_path, *QUERY, "-s", url, "-o", "answer.json")
+    assert (written.code, written.stdout) == (0, "")
+    assert (tmp_path / "answer.json").read_text() == answer.stdout
+
+
+def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: SnapshotAssertion) -> None:
+    answer = run_command(tmp_path, *QUERY, "-s", url, "--format", "chart")
+    assert (answer.code, answer.stderr) == (0, "")
+    assert answer.stdout == snapshot
+    assert max(map(len, answer.stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is no ISO 8601 time"),
+        ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is no ISO 8601 time"),
+        ((*QUERY, "-s", "ftp://host"), "is no http(s) URL"),
+        (("heartrate", "send", "-s", "mock"), "is no http(s) URL"),
+        (("heartrate", "send", "--start", "today"), "--start today is no ISO 8601 time"),
+        (("heartrate", "send", "-o", "nowhere/summary.json"), "there is no folder nowhere"),
+        (("heartrate", "send", "--token-file", "nowhere"), "--token-file nowhere can't be read"),
+        (("serve", "--journal", "here"), "--data"),
+        (("serve", "--retain", "90d"), "--data"),
+        (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is no age"),
+        (("serve", "--data", "readings", "--priority", "device_a"), "makes no sense at 'device_a'"),
+        (("serve", "--data", "s3://bucket/key"), "--journal"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    ended = run_command(tmp_path, *arguments)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert told in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_is_called_heart_rate_already_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exports" / "heart_rate").mkdir(parents=True)
+    (tmp_path / "exports" / "heart_rate" / "a.csv").write_text("patient_id,event_time,event_type,value\n")
+    ended = run_command(tmp_path, "serve", "--port", "0", "--source", "exports", "--data", "readings")
+    assert ended.code == 2
+    assert "both exports and readings have an export 'heart_rate'" in ended.stderr
+
+
+def test_without_a_server_send_ends_with_5_and_one_line(tmp_path: Path) -> None:
+    ended = run_command(tmp_path, "heartrate", "send", "-s", "http://127.0.0.1:1", "--retries", "0")
+    assert (ended.code, ended.stdout) == (5, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "http://127.0.0.1:1/metrics/heart-rate/batch can't be reached" in ended.stderr
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    with served(FakeService(accepting=lambda _: done())) as client:
+        arguments = ("--seconds", "2", "--rate", "5000", "--burst", "100", "--progress", "-s", client.base_url)
+        ended = run_command(tmp_path, "heartrate", "send", *arguments)
+    assert ended.code == 0
+    assert "readings/s" in ended.stderr
+    assert json.loads(ended.stdout)["sent"] <= 10_000
+
+
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+sys.meta_path.insert(0, Hide())
+from mockexport.__main__ import main
+main()
+"""
+
+
+SERVE, COUNT = "serve --port 0 --data readings", "count heart_rate -s kept"
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [(SERVE, "polars"), (SERVE, "deltalake"), (SERVE, "prometheus_client"), (COUNT, "polars"), (COUNT, "deltalake")],
+)
+def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path, hidden: str, line: str) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "heartrate.json").write_text('{"format": 1}')
+    program = (sys.executable, "-c", HIDE.format(hidden={hidden}))
+    ended = run_command(tmp_path, *line.split(), program=program)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "pip install 'mockexport[heartrate]'" in ended.stderr
+    assert not (tmp_path / "readings").exists()
+
+
+def test_sending_and_asking_need_no_extra(tmp_path: Path, url: str) -> None:
+    hidden = {"polars", "deltalake", "prometheus_client", "fastapi", "starlette", "uvicorn"}
+    program = (sys.executable, "-c", HIDE.format(hidden=hidden))
+    for arguments in (("heartrate", "send", "--readings", "10"), QUERY):
+        ended = run_command(tmp_path, *arguments, "-s", url, program=program, **environment())
+        assert ended.code == 0, ended.stderr
+
+
+@pytest.mark.parametrize(("text", "hours"), [("90d", 90 * 24), ("36h", 36), ("1d", 24)])
+def test_an_age_is_days_or_hours(text: str, hours: int) -> None:
+    assert read_age(text).total_seconds() == hours * 3600
+
+
+@pytest.mark.parametrize("text", ["", "90", "d", "-1d", "0d", "1.5d", "90 d", "9999999d", "90w", "٣d"])
+def test_what_is_no_age_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="--retain"):
+        read_age(text)
+
+
+def test_priorities_are_devices_and_numbers() -> None:
+    assert read_priorities("device_a=1,device_b=2") == {"device_a": 1, "device_b": 2}
+    assert read_priorities("a=b=7, ☃=0") == {"a=b": 7, "☃": 0}
+    assert read_priorities("") == {}
+
+
+@pytest.mark.parametrize("text", ["device_a", "device_a=", "=1", "a=1,a=2", "a=x", "a=1000", "a=-1"])
+def test_priorities_that_make_no_sense_are_told(text: str) -> None:
+    with pytest.raises(UsageError, match="--priority"):
+        read_priorities(text)

@@ -1,0 +1,53 @@
+"""What a timestamp may look like."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mockexport.heartrate.readings import date_of, parse_timestamp, time_of
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2024-01-15T10:00:00Z", "2024-01-15T10:00:00+00:00"),
+        ("2024-01-15T10:00:00", "2024-01-15T10:00:00+00:00"),
+        ("2024-01-15 10:00", "2024-01-15T10:00:00+00:00"),
+        ("20240115T100000Z", "2024-01-15T10:00:00+00:00"),
+        ("2024-W03-1T10", "2024-01-15T10:00:00+00:00"),
+        ("2024-01-15T23:30:00-01:00", "2024-01-16T00:30:00+00:00"),
+        ("2024-01-15T10:00:00.123456789Z", "2024-01-15T10:00:00.123456+00:00"),
+        ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_a_timestamp_is_iso_8601_and_means_utc_without_an_offset(text: str, meant: str) -> None:
+    assert time_of(parse_timestamp(text)) == datetime.fromisoformat(meant)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "yesterday", "2024-01-15", "20240115", "2024-W03-1", "2024-01-15x10:00:00", "2024-13-01T10:00:00Z",
+        "2024-02-30T10:00:00Z", "2024-01-15T25:00:00Z", "2024-01-15T10:00:60Z", "1705312800", "10:00:00",
+        "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", " 2024-01-15T10:00:00Z", "\uff12024-01-15T10:00:00Z",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_timestamp(text)
+
+
+@given(
+    st.datetimes(
+        min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), # noqa: DTZ001
+        timezones=st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+    )
+)  # fmt: skip
+def test_every_moment_survives_the_way_there_and_back_to_the_microsecond(moment: datetime) -> None:
+    time = parse_timestamp(moment.isoformat())
+    assert time_of(time) == moment
+    assert date_of(time) == moment.astimezone(UTC).date()
