@@ -10,10 +10,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from mockexport.heartrate.service import HeartRate
 from tests.sources import WAIT_SECONDS, MemorySource
 
 from mockexport.heartrate.routes import HeartRateRoutes
+from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.source import HeartRateSource
 from mockexport.joined import JoinedSource
 from mockexport.server import create_app

@@ -75,7 +75,9 @@ def test_without_an_etag_no_length_is_remembered(serve: Serve) -> None:
     assert get(client, "watched", Range="bytes=5-").content == (HEADER + ROW * 20)[5:]
 
 
-def test_another_etag_has_another_length(serve: Serve) -> None:
+def test_another_etag_has_another_length(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    monkeypatch.setattr("mockexport.server.identity.HOLDS_SECONDS", -1.0)  # the source is asked each time
+
     class ChangingSource(DeclaringSource):
         def downloads(self, export: str) -> Sequence[Download]:
             self.etags = {"day": str(len(self.bodies["day"]))}
