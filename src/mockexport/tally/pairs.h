@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define SHORT_FIELD 16
 
@@ -116,11 +119,21 @@ static inline const uint8_t *entry_type(const Pairs *pairs, const Entry *entry)
                                         : pairs->text + entry->key.patient[0] + (uint32_t)entry->key.lengths;
 }
 
+#ifdef __SSE2__
+static inline int same_short(const Key *a, const Key *b)
+{
+    const __m128i *x = (const __m128i *)(const void *)a, *y = (const __m128i *)(const void *)b; /* the fields are first */
+    __m128i patients = _mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y));
+    __m128i types = _mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1));
+    return _mm_movemask_epi8(_mm_and_si128(patients, types)) == 0xffff && a->lengths == b->lengths;
+}
+#else
 static inline int same_short(const Key *a, const Key *b)
 {
     return ((a->patient[0] ^ b->patient[0]) | (a->patient[1] ^ b->patient[1]) | (a->type[0] ^ b->type[0]) |
             (a->type[1] ^ b->type[1]) | (a->lengths ^ b->lengths)) == 0;
 }
+#endif
 
 static inline int has_upper_half(uint64_t slot, uint64_t hash)
 {
