@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import time
 from collections import Counter
 from concurrent.futures import BrokenExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, NotFoundError, StartAnewError, UntrustedDataError
@@ -41,7 +43,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 RESTARTS = 5  # of one body, where its source can't go on with it
 GRACE_SECONDS = 2.0  # for tasks to end that nobody wants any more
-LOOK_SECONDS = 0.1  # how often progress is reported while nothing ends
+LOOK_SECONDS = 0.1  # how often progress is reported
+IN_FLIGHT = 10_000  # tasks handed out at a time: work for thousands of workers, and no more than a scheduler holds well
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +193,27 @@ def run_tasks(
     caller's going away, stops all the others.
     """
     # The largest first, so that the workers end at about the same time.
-    order = sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0))
+    rest = iter(sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0)))
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     with start_workers(len(downloads)) as (executor, board):
         for number, rows in (done or {}).items():
             board.end(number, rows)
         numbers: dict[Future[T], int] = {}
+        next_look = 0.0
         try:
-            for i in order:
-                future = executor.submit(tasks[i], board, i)
-                numbers[future] = i
-                future.add_done_callback(ended.put)
-            while numbers:
+            while True:
+                for i in islice(rest, IN_FLIGHT - len(numbers)):
+                    future = executor.submit(tasks[i], board, i)
+                    numbers[future] = i
+                    future.add_done_callback(ended.put)
+                if not numbers:
+                    break
                 with contextlib.suppress(queue.Empty):
                     future = ended.get(timeout=LOOK_SECONDS)
                     yield numbers.pop(future), future.result()
-                if on_progress:
+                if on_progress and (not numbers or time.monotonic() >= next_look):
                     on_progress(downloads, board)
+                    next_look = time.monotonic() + LOOK_SECONDS
         except BaseException as error:
             board.stop()
             source.close()  # wakes the tasks that wait for more bytes

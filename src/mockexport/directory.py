@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,6 +54,10 @@ class DirectorySource:
         if not self._root.is_dir():
             raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
 
+    def __reduce__(self) -> tuple[type[DirectorySource], tuple[Path]]:
+        """Travel to a process that may run elsewhere as the whole path."""
+        return DirectorySource, (self._root.absolute(),)
+
     @property
     def name(self) -> str:
         """The folder, as the user wrote it."""
@@ -89,17 +94,20 @@ class DirectorySource:
 
     @_reading()
     def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked."""
+        """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
+
+        Raises UntrustedDataError, once it is read, when the file is not the one that was listed.
+        """
         folder = self._folder(download.export)
         entries = read_manifest(folder / MANIFEST, download.export)
         if entries is None:
             files = self._files(folder)
             if download.id not in files:
                 raise no_such("download", download.id, str(folder), list(files))
-            return _chunks(files[download.id], None, offset)
+            return _chunks(files[download.id], None, offset, download.etag)
         for entry in entries:
             if entry.download.id == download.id:
-                return _chunks(folder / entry.file, entry, offset)
+                return _chunks(folder / entry.file, entry, offset, download.etag)
         raise no_such("download", download.id, str(folder), [entry.download.id for entry in entries])
 
     def close(self) -> None:
@@ -152,15 +160,21 @@ def _of_file(file: Path, *, in_pieces: bool) -> dict[str, Any]:
     A file may be read in pieces when nothing has to be seen from its start: it isn't packed, nor to be hashed.
     """
     status = file.stat()
-    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    etag = _etag(status)
     if file.suffix != ".csv":
         return {"etag": etag}
     return {"etag": etag, "size": status.st_size, "piece": PIECE_BYTES if in_pieces else None}
 
 
-def _chunks(file: Path, entry: ManifestEntry | None, offset: int) -> Chunks:
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _chunks(file: Path, entry: ManifestEntry | None, offset: int, etag: str | None) -> Chunks:
     try:
         with file.open("rb", buffering=0) as raw:
+            if etag not in (None, _etag(os.fstat(raw.fileno()))):
+                raise UntrustedDataError(f"{file} has changed since it was listed, or is another file on this machine")
             reader = _HashingReader(raw, entry)
             opened = _unpacked(file, reader)
             if file.suffix == ".csv" and offset:

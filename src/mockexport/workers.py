@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, MutableSequence
+    from collections.abc import Callable, Generator, MutableSequence, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
     from multiprocessing.process import BaseProcess
@@ -83,6 +83,19 @@ class Board:
         at = 1 + FIELDS * task
         self._numbers[at] = ENDED
         self._numbers[at + 1] = rows
+
+    def numbers(self, task: int) -> list[int]:
+        """All that is known of a task, to be put on another board."""
+        return list(self._numbers[1 + FIELDS * task : 1 + FIELDS * (task + 1)])
+
+    def put(self, task: int, numbers: Sequence[int]) -> None:
+        """Take what another board knows of a task."""
+        for at, number in enumerate(numbers, start=1 + FIELDS * task):
+            self._numbers[at] = number
+
+    def has_ended(self, task: int) -> bool:
+        """Tell whether a task has ended well."""
+        return self._numbers[1 + FIELDS * task] == ENDED
 
     def running(self) -> list[int]:
         """The tasks that have begun and not ended."""
