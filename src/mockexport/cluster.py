@@ -34,6 +34,7 @@ from mockexport.workers import Board, Cancelled
 
 try:
     import distributed
+    from distributed.comm.addressing import get_address_host_port
     from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 except ImportError as missing:
@@ -88,12 +89,9 @@ def _connected(scheduler: str, timeout: float) -> Generator[distributed.Client, 
     """Connect to a scheduler; what Dask would print goes to our own log."""
     with warnings.catch_warnings(), _quiet():
         warnings.filterwarnings("ignore", module=r"distributed\b")  # other versions of Dask or Python, which may do
+        _check_address(scheduler)
         try:
             client = distributed.Client(scheduler, timeout=timeout, set_as_default=False)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UsageError(
-                f"--scheduler {scheduler!r} is no address: {error}; it looks like tcp://host:8786"
-            ) from error
         except (OSError, ImportError) as error:  # a TimeoutError is an OSError; ImportError: of another age
             raise UnreachableError(
                 f"no Dask scheduler answers at {scheduler} within {timeout:g} s: {_first_line(error)}"
@@ -103,6 +101,18 @@ def _connected(scheduler: str, timeout: float) -> Generator[distributed.Client, 
         finally:
             with suppress(OSError, RuntimeError):  # of a scheduler that is gone
                 client.close(timeout=timeout)
+
+
+def _check_address(scheduler: str) -> None:
+    try:
+        get_address_host_port(scheduler)
+        certificates = distributed.Security().get_connection_args("client").get("ssl_context")
+    except ValueError as error:
+        raise UsageError(f"--scheduler {scheduler!r} is no address: {error}; it looks like tcp://host:8786") from error
+    except OSError as error:
+        raise UsageError(f"the certificates that Dask's configuration names can't be read: {error}") from error
+    if scheduler.startswith("tls://") and not certificates:
+        raise UsageError(f"{scheduler} needs certificates; Dask's configuration names them: distributed.comm.tls")
 
 
 @contextmanager
@@ -140,8 +150,8 @@ def _check(client: distributed.Client, scheduler: str, source: Source, timeout: 
     for worker, version in _ask_workers(client, timeout, pydoc.locate, "mockexport.__version__").items():
         _check_version(f"worker {worker}", version)
     if _is_own(source.name):
-        for worker, network in _ask_workers(client, timeout, own_network).items():
-            if network != own_network():
+        for worker, elsewhere in _ask_workers(client, timeout, is_elsewhere, this_network()).items():
+            if elsewhere:
                 raise UsageError(
                     f"worker {worker} is elsewhere, where {source.name} is another server or none; "
                     "name the source by an address that means the same on all machines"
@@ -253,6 +263,8 @@ class ClusterExecutor(Executor):
         waiting: Any = asyncio.current_task()
         self._running.add(waiting)
         try:
+            if self._lost:
+                raise self._lost
             result, numbers = await remote
         except asyncio.CancelledError:
             if self._lost:
@@ -264,7 +276,7 @@ class ClusterExecutor(Executor):
                 f"{error.last_worker.address}; their memory may be short"
             ) from error
         except (CancelledError, OSError) as error:
-            raise self._stopped(error) from error
+            raise self._stopped(getattr(error, "reason", None) or _first_line(error)) from error
         except ModuleNotFoundError as error:
             raise UsageError(f"a new worker lacks a part of mockexport {__version__}: {error}") from error
         finally:
@@ -273,8 +285,8 @@ class ClusterExecutor(Executor):
         self._board.put(number, numbers)
         return result
 
-    def _stopped(self, error: object) -> UnreachableError:
-        return UnreachableError(f"the scheduler {self._scheduler} has stopped, or let go of us: {_first_line(error)}")
+    def _stopped(self, how: str) -> UnreachableError:
+        return UnreachableError(f"the scheduler {self._scheduler} has stopped, or let go of us: {how}")
 
     async def _watch(self) -> None:
         """End all tasks when the scheduler falls silent, or has had no workers for too long."""
@@ -285,13 +297,15 @@ class ClusterExecutor(Executor):
             try:
                 asked = scheduler.identity(n_workers=0)
                 identity = await asyncio.wait_for(asked, self._timeout)
-            except (OSError, TimeoutError) as error:
-                self._lost = self._stopped(error or f"nothing heard for {self._timeout:g} s")
-                break
-            if identity["n_workers"]:
-                seen = time.monotonic()
-            elif time.monotonic() - seen > self._timeout:
-                self._lost = UnreachableError(f"the scheduler {self._scheduler} has no workers any more")
+            except TimeoutError:
+                self._lost = self._stopped(f"nothing heard for {self._timeout:g} s")
+            except OSError as error:
+                self._lost = self._stopped(_first_line(error))
+            else:
+                if identity["n_workers"]:
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > self._timeout:
+                    self._lost = UnreachableError(f"the scheduler {self._scheduler} has no workers any more")
         self._cancel()
 
 
@@ -343,12 +357,12 @@ def _twins() -> dict[int, str | None]:
 # ---- On a worker ----
 
 
-def _own() -> dict[str, Any]:
+def _own_twins() -> dict[str, Any]:
     kernels = choose_kernels(Settings.from_environment().kernel)
     return {"tally": kernels.tally, "generator": kernels.generator}
 
 
-def own_network() -> str:
+def this_network() -> str:
     """Name the network stack that this process is on: where it is the same, localhost is the same."""
     try:  # Linux
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -357,9 +371,14 @@ def own_network() -> str:
         return socket.gethostname()
 
 
+def is_elsewhere(network: str) -> bool:
+    """Tell whether this worker is on another network stack."""
+    return network != this_network()
+
+
 def look(source: bytes) -> list[str]:
     """Return the exports that this worker sees."""
-    with closing(_Unpickler(source, _own()).load()) as opened:
+    with closing(_Unpickler(source, _own_twins()).load()) as opened:
         return sorted(opened.exports())
 
 
@@ -367,10 +386,10 @@ def run_here(version: str, source: bytes, task: bytes, run: str, number: int, pa
     """Run a task; return its result, and what its board says of it in the end."""
     if version != __version__:  # a worker that came later than the check
         _check_version(f"worker {distributed.get_worker().address}", version)
-    own = _own()
-    with closing(_Unpickler(source, own).load()) as opened:
+    twins = _own_twins()
+    with closing(_Unpickler(source, twins).load()) as opened:
         board = _WorkerBoard(run, number, pause)
-        result = _Unpickler(task, {**own, "source": opened, "board": board}).load()(board, 0)
+        result = _Unpickler(task, {**twins, "source": opened, "board": board}).load()(board, 0)
     return result, board.numbers(0)
 
 
