@@ -64,7 +64,7 @@ class Cluster:
         return self
 
     def start_worker(self, **changes: str) -> str:
-        """Start a worker with one thread, and return its name."""
+        """Start a worker with one thread and this change of environment; return its name."""
         self.started += 1
         name = f"w{self.started}"
         self.workers[name] = self._start(

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.conftest import write_export
 from tests.cluster.conftest import odd_worker
 from tests.cluster.sources import Deadly, Faulty, HereAlone
 from tests.commands import run_command, serve_command
@@ -125,10 +126,11 @@ def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> Non
 
 
 def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mockexport.cluster.this_network", lambda: "another")
-    with serve_command() as server, closing(HttpSource(server.url)) as source:
+    write_export(tmp_path, TRIAL, a=csv_body(10))
+    with serve_command("-s", tmp_path) as server, closing(HttpSource(server.url)) as source:
         told = refusal(cluster, source, UsageError)
         assert re.fullmatch(rf"worker \S+ is elsewhere, where {server.url} is another server or none; name .*", told)
 
