@@ -60,15 +60,10 @@ class Counts:
     @classmethod
     def sum(cls, parts: Iterable[Counts | Tallied]) -> Counts:
         """Add up many counts at once."""
-        patients: dict[str, dict[str, int]] = {}
-        left_out: Counter[str] = Counter()
+        total = RunningTotal()
         for part in parts:
-            for patient, types in part.patients.items():
-                known = patients.setdefault(patient, {})
-                for event_type, n in types.items():
-                    known[event_type] = known.get(event_type, 0) + n
-            left_out.update(part.left_out)
-        return cls(patients, dict(left_out))
+            total.add(part)
+        return total.counts
 
     def __add__(self, other: Counts) -> Counts:
         return Counts.sum((self, other))
@@ -90,6 +85,27 @@ class Counts:
     def rows_seen(self) -> int:
         """All records, those left out too."""
         return self.rows + sum(self.left_out.values())
+
+
+class RunningTotal:
+    """A sum of counts that grows, and holds no part of it for longer than it is added."""
+
+    def __init__(self) -> None:
+        self._patients: dict[str, dict[str, int]] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def add(self, part: Counts | Tallied) -> None:
+        """Add counts."""
+        for patient, types in part.patients.items():
+            known = self._patients.setdefault(patient, {})
+            for event_type, n in types.items():
+                known[event_type] = known.get(event_type, 0) + n
+        self._left_out.update(part.left_out)
+
+    @property
+    def counts(self) -> Counts:
+        """What the sum is."""
+        return Counts(self._patients, dict(self._left_out))
 
 
 def count(
@@ -117,10 +133,12 @@ def count(
     downloads = source.downloads(export)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    counted: dict[int, Counts] = {}
-    if checkpoint:
-        found = {number: checkpoint.find(download) for number, download in enumerate(downloads)}
-        counted = {number: counts for number, counts in found.items() if counts is not None}
+    total = RunningTotal()
+    counted: dict[int, int] = {}  # the rows of each download that is in the total
+    for number, download in enumerate(downloads if checkpoint else ()):
+        if checkpoint and (kept := checkpoint.find(download)) is not None:
+            total.add(kept)
+            counted[number] = kept.rows_seen
     # Large downloads in pieces first; then in one go, where the pieces didn't fit together.
     for in_pieces in (True, False):
         if len(counted) < len(downloads):
@@ -129,16 +147,17 @@ def count(
                 for number, download in enumerate(downloads)
             ]
             for number, counts in _count_parts(source, parts, counted, new_tally, start_workers, on_progress):
-                counted[number] = counts
+                total.add(counts)
+                counted[number] = counts.rows_seen
                 if checkpoint:
                     checkpoint.keep(downloads[number], counts)
-    return Counts.sum(counted.values())
+    return total.counts
 
 
 def _count_parts(
     source: Source,
     parts: Sequence[Sequence[Download]],
-    counted: Mapping[int, Counts],
+    counted: Mapping[int, int],
     new_tally: Callable[[], Tally],
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
@@ -148,7 +167,7 @@ def _count_parts(
     One whose pieces don't fit together is left out.
     """
     flat = [(number, part) for number, download_parts in enumerate(parts) for part in download_parts]
-    done = {i: counted[number].rows_seen for i, (number, _) in enumerate(flat) if number in counted}
+    done = {i: counted[number] for i, (number, _) in enumerate(flat) if number in counted}
     tasks: dict[int, Callable[[Board, int], Counts | TalliedPiece | None]] = {
         i: partial(tally_piece, source, part, new_tally)
         if isinstance(part, Piece)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mockexport.source import Chunks
+    from mockexport.workers import Board
+
+
+PATIENTS = tuple(f"P{number:03}" for number in range(20))
 
 
 @dataclass
@@ -54,3 +58,33 @@ class Endless(MemorySource):
         yield HEADER
         while True:
             yield ROW * 1000
+
+
+@dataclass
+class Many:
+    """An export of very many tiny downloads, as their source declares them; each names 5 of its 20 patients."""
+
+    count: int = 0
+    rows: int = 20
+    name: str = "many"
+
+    @staticmethod
+    def download(number: int) -> Download:
+        return Download("many", f"{number:08}", rows=20, etag=f'"{number:08}"', patients=PATIENTS[:5])
+
+    def exports(self) -> Sequence[str]:
+        return ["many"]
+
+    def downloads(self, _export: str) -> Sequence[Download]:
+        return [self.download(number) for number in range(self.count)]
+
+    def open(self, _download: Download, offset: int = 0) -> Chunks:
+        rows = b"".join(b"%s,2025-08-26T00:00:04Z,bp_sys,71\n" % patient.encode() for patient in PATIENTS)
+        yield (HEADER + rows)[offset:]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def nothing(_board: Board, _number: int) -> None:
+    """Do the work of an empty piece."""
