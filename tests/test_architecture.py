@@ -20,7 +20,18 @@ PACKAGE = SOURCE / "mockexport"
 MODULES = sorted(
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
 )
-EXTRAS = {"fastapi", "starlette", "uvicorn", "anyio", "pydantic", "backports"}
+EXTRAS = {  # each package with the rooms that may know it
+    "fastapi": ["server"],
+    "starlette": ["server"],
+    "uvicorn": ["server"],
+    "anyio": ["server"],
+    "pydantic": ["server"],
+    "backports": ["server", "zstd"],
+    "distributed": ["cluster"],
+    "dask": ["cluster"],
+    "tornado": ["cluster"],
+}
+EXTRA_ROOMS = {room for rooms in EXTRAS.values() for room in rooms} - {"zstd"}  # which the core does without
 NEVER_INSTALLED = {"numpy", "pandas"}
 
 
@@ -99,8 +110,14 @@ def test_the_tally_imports_nothing_of_ours_and_does_no_input_or_output() -> None
 
 def test_extras_are_imported_in_their_own_rooms_alone() -> None:
     for module in MODULES:
-        if not in_room(module, "server") and module != "mockexport.zstd":
-            assert not {name.split(".")[0] for name in imports(module)} & EXTRAS, module
+        for name in {name.split(".")[0] for name in imports(module)} & EXTRAS.keys():
+            assert any(in_room(module, room) for room in EXTRAS[name]), (module, name)
+
+
+def test_a_cluster_knows_no_particular_source_and_counts_knows_no_cluster() -> None:
+    for room in ("client", "directory", "mock", "server"):
+        assert not [name for name in own_imports("mockexport.cluster") if in_room(name, room)]
+    assert "mockexport.cluster" not in own_imports("mockexport.counts")
 
 
 def test_there_is_no_import_circle() -> None:
@@ -119,12 +136,16 @@ def test_each_module_can_be_imported_alone(module: str) -> None:
 
 def test_the_core_works_with_no_extra_installed() -> None:
     """The core's modules are loaded with every package of the extras hidden, and an export is counted."""
-    core = [name for name in MODULES if not in_room(name, "server") and not name.endswith("__main__")]
+    core = [
+        name
+        for name in MODULES
+        if not any(in_room(name, room) for room in EXTRA_ROOMS) and not name.endswith("__main__")
+    ]
     script = f"""
 import importlib, sys
 class Hide:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {sorted(EXTRAS - {"pydantic", "anyio"})!r}:
+        if name.split(".")[0] in {sorted(EXTRAS.keys() - {"pydantic", "anyio"})!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Hide())
 for name in {core!r}:

@@ -16,6 +16,7 @@ import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -99,12 +100,9 @@ class DirectorySource:
         Raises UntrustedDataError, once it is read, when the file is not the one that was listed.
         """
         folder = self._folder(download.export)
-        entries = read_manifest(folder / MANIFEST, download.export)
+        entries = _manifest_once(folder / MANIFEST, download.export)
         if entries is None:
-            files = self._files(folder)
-            if download.id not in files:
-                raise no_such("download", download.id, str(folder), list(files))
-            return _chunks(files[download.id], None, offset, download.etag)
+            return _chunks(self._file(folder, download.id), None, offset, download.etag)
         for entry in entries:
             if entry.download.id == download.id:
                 return _chunks(folder / entry.file, entry, offset, download.etag)
@@ -131,6 +129,17 @@ class DirectorySource:
             and any(file.name == MANIFEST or _download_in(file) for file in folder.iterdir())
         )
 
+    def _file(self, folder: Path, download: str) -> Path:
+        """Return the file of one download, without a look at all the others where there is just the one."""
+        named = [folder / f"{download}{suffix}" for suffix in SUFFIXES]
+        found = [file for file in named if _download_in(file) == download and file.is_file()]
+        if len(found) == 1:
+            return found[0]
+        files = self._files(folder)
+        if download not in files:
+            raise no_such("download", download, str(folder), list(files))
+        return files[download]
+
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the CSV files of an export by the download that they hold."""
         files: dict[str, Path] = {}
@@ -146,6 +155,20 @@ class DirectorySource:
     @staticmethod
     def _download(export: str, name: str, file: Path) -> Download:
         return Download(export=export, id=name, **_of_file(file, in_pieces=True))
+
+
+def _manifest_once(path: Path, export: str) -> list[ManifestEntry] | None:
+    """Read a manifest, unless it has been read before: each of very many downloads asks for it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return read_manifest(path, export)
+    return _manifest_as_of(path, export, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _manifest_as_of(path: Path, export: str, *_state: int) -> list[ManifestEntry] | None:
+    return read_manifest(path, export)
 
 
 def _download_in(file: Path) -> str | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
@@ -34,6 +36,26 @@ if TYPE_CHECKING:
 ROUNDS = 5
 PIECES = 100_000  # of the export that docs/scale.md is about
 EMPTY = 1000
+CROWD_WORKERS = 100
+CROWD_SECONDS = 20.0
+CROWD = """
+import asyncio
+from distributed import Worker
+
+async def main():
+    workers = [Worker("{address}", nthreads=4, dashboard=False) for _ in range({workers})]
+    await asyncio.gather(*workers)
+    print("there", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+# The model of docs/scale.md: what it takes for given, and what was measured.
+ROWS = 10**12
+ROW_BYTES = 44
+WORKER_ROWS_A_SECOND = 28e6  # 10 Gbit/s, which four threads of the native tally more than keep up with
+SCHEDULER_SECONDS = 1.2e-3  # of its processor, a piece
 
 
 def on(cluster: Cluster, source: Source) -> StartWorkers:
@@ -121,8 +143,36 @@ def again(folder: Path) -> None:
         assert checkpoint.count == PIECES
 
 
+def crowd_figures(cluster: Cluster) -> None:
+    """What workers cost the scheduler that only are there; many of them are in one process here."""
+    before = memory_mb(cluster.scheduler.pid)
+    script = CROWD.format(address=cluster.address, workers=CROWD_WORKERS)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout
+        process.stdout.readline()
+        after, busy = memory_mb(cluster.scheduler.pid), processor_seconds(cluster.scheduler.pid)
+        time.sleep(CROWD_SECONDS)
+        load = (processor_seconds(cluster.scheduler.pid) - busy) / CROWD_SECONDS
+        process.kill()
+    print_figure("scheduler: memory a worker", f"{(after - before) / CROWD_WORKERS:.2f} MB")
+    print_figure(f"scheduler: load of {CROWD_WORKERS} idle workers", f"{load:.1%} of a processor")
+
+
+def model() -> None:
+    """Print how long a trillion rows in a hundred thousand downloads take, by what was measured."""
+    for workers in (1, 3, 10, 30, 100, 300, 1000):
+        counting = ROWS / (workers * WORKER_ROWS_A_SECOND)
+        scheduling = PIECES * SCHEDULER_SECONDS
+        took, which = max((counting, "the workers' network"), (scheduling, "the scheduler"))
+        source = ROWS * ROW_BYTES / took / 1e9
+        print(f"| {workers:,} | {took / 60:,.0f} min | {which} | {source:,.1f} GB/s |")
+
+
 def main() -> None:
-    """Print all figures."""
+    """Print all figures, or the model alone."""
+    if sys.argv[1:] == ["model"]:
+        model()
+        return
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / part for part in ("scaling", "cluster", "kept")]
@@ -133,6 +183,8 @@ def main() -> None:
             cluster.with_workers(3)
             start_figures(cluster)
             simulation(cluster, folders[2])
+            crowd_figures(cluster)
+    model()
 
 
 if __name__ == "__main__":
