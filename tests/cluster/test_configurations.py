@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from distributed.cli import dask_scheduler, dask_ssh, dask_worker
+from tests.cluster import bench
 from tests.cluster.machines import ROOT
 from typer.main import get_command
 
@@ -130,3 +131,8 @@ def test_the_hosts_of_ssh_are_names_and_the_command_of_the_page_is_one() -> None
     told = options(dask_ssh.main, [part.replace("docs/scale", str(FOLDER)) for part in command.split()])
     assert (told["hostfile"], told["n_workers"]) == (str(FOLDER / "hosts.txt"), 1)
     assert f"mockexport[cluster]=={mockexport.__version__}" in PAGE
+
+
+def test_the_model_of_the_page_is_what_the_program_says(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.model()
+    assert capsys.readouterr().out in PAGE
