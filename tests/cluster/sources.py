@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.sources import EXPORT, HEADER, ROW, MemorySource
+from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
 
 from mockexport import Download, NotFoundError
 
@@ -48,6 +50,23 @@ class Faulty(MemorySource):
 
     def open(self, download: Download, offset: int = 0) -> Chunks:
         raise LookupError(f"{download.id} at {offset}")
+
+
+@dataclass
+class Watched(MemorySource):
+    """Its downloads come to an end once somebody has seen how far they are, and made a file of that name."""
+
+    seen: str = ""
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        first, *rest = super().open(download, offset)
+        yield first
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not Path(self.seen).exists():
+            assert time.monotonic() < deadline, "nobody has seen it"
+            time.sleep(0.01)
+            yield rest.pop(0) if len(rest) > 1 else b""
+        yield from rest
 
 
 class Endless(MemorySource):
