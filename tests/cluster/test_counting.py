@@ -14,7 +14,7 @@ from tests.cluster.machines import COMMITTED, EXPORT, PURE
 from tests.cluster.sources import Watched
 from tests.commands import run_command, serve_command
 from tests.sources import EXPORT as TRIAL
-from tests.sources import HEADER, ROW, MemorySource, csv_body
+from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
 from mockexport.checkpoint import Checkpoint, Subject
