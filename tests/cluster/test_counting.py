@@ -18,7 +18,8 @@ from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
 from mockexport.checkpoint import Checkpoint, Subject
-from mockexport.cluster import _dumps, _twins, cluster_workers
+from mockexport.cluster import cluster_workers
+from mockexport.cluster.travel import dumps, twins
 from mockexport.counts import count_download
 from mockexport.kernels import choose_kernels
 from mockexport.pieces import Piece
@@ -146,8 +147,8 @@ def test_what_travels_is_small_and_names_no_twin() -> None:
     (download, *_) = source.downloads("large")
     for wanted in ("auto", "pure"):
         kernels = choose_kernels(wanted)
-        names = _twins()
-        sent = _dumps(source, names) + _dumps(partial(kernels.tally, skip=True), names) + _dumps(download, names)
+        names = twins()
+        sent = dumps(source, names) + dumps(partial(kernels.tally, skip=True), names) + dumps(download, names)
         assert b"_native" not in sent
         assert b"reference" not in sent
         assert len(sent) < 500

@@ -128,7 +128,7 @@ def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> Non
 def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mockexport.cluster.this_network", lambda: "another")
+    monkeypatch.setattr("mockexport.cluster.joining.this_network", lambda: "another")
     write_export(tmp_path, TRIAL, a=csv_body(10))
     with serve_command("-s", tmp_path) as server, closing(HttpSource(server.url)) as source:
         told = refusal(cluster, source, UsageError)
