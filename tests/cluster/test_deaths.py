@@ -166,6 +166,7 @@ def test_when_the_user_goes_the_cluster_lets_go_of_the_work_and_is_ready_for_mor
         process.send_signal(sent)
         gone = ended(process)
     assert (gone.code, gone.stdout) == (code, "")
+    assert len(gone.stderr.splitlines()) == (2 if code > 0 else 0), gone.stderr  # how to go on, and what happened
     assert len(kept_downloads(tmp_path / "kept")) < DOWNLOADS
 
     eventually(lambda: is_idle(cluster))

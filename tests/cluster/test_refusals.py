@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.conftest import write_export
 from tests.cluster.conftest import odd_worker
+from tests.cluster.machines import ROOT, Cluster
 from tests.cluster.sources import Deadly, Faulty, HereAlone
 from tests.commands import run_command, serve_command
 from tests.sources import EXPORT as TRIAL
@@ -21,8 +22,6 @@ from mockexport.cluster import cluster_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.cluster.machines import Cluster
 
     from mockexport.source import Source
 
@@ -113,6 +112,14 @@ def test_a_worker_with_another_version_or_none_is_refused(
         done = run_command(tmp_path, "count", "demo", "--scheduler", lone_scheduler.address)
     assert (done.code, done.stdout) == (2, "")
     assert re.fullmatch(rf"worker tcp://\S+ {told} \S+; the whole cluster .*", one_line(done.stderr))
+
+
+def test_a_scheduler_without_mockexport_is_refused(tmp_path: Path) -> None:
+    missing = stub(tmp_path, "mockexport", "raise ImportError('hidden by the test')")
+    with Cluster(tmp_path, settings={"PYTHONPATH": missing}) as cluster, odd_worker(cluster, PYTHONPATH=str(ROOT)):
+        done = run_command(tmp_path, "count", "demo", "--scheduler", cluster.address)
+    assert (done.code, done.stdout) == (2, "")
+    assert one_line(done.stderr).startswith(f"the scheduler {cluster.address} has no mockexport, this machine ")
 
 
 def test_a_source_that_workers_do_not_see_is_refused(cluster: Cluster) -> None:
