@@ -95,6 +95,33 @@ def test_a_download_has_the_strong_etag_of_its_data_and_most_have_none(
     assert [download.etag for download in http_source.downloads("trial")] == ['"x"', None, None]
 
 
+RANGES = {"ETag": '"x"', "Accept-Ranges": "bytes", "Content-Length": "3000000000"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "in_pieces"),
+    [
+        ({}, True),
+        ({"ETag": 'W/"x"'}, False),
+        ({"ETag": None}, False),
+        ({"ETag": None, "Last-Modified": "Tue, 26 Aug 2025 00:00:00 GMT"}, False),  # two changes in one second
+        ({"Accept-Ranges": "none"}, False),
+        ({"Accept-Ranges": None}, False),
+        ({"Content-Length": None}, False),
+        ({"Content-Encoding": "gzip"}, False),
+    ],
+)
+def test_a_download_may_be_read_in_pieces_where_any_of_these_very_bytes_can_be_asked_for(
+    http_server: ScriptedServer, http_source: HttpSource, missing: dict[str, str | None], in_pieces: bool
+) -> None:
+    http_server.has("trial", {"a": b""})
+    headers = {name: value for name, value in (RANGES | missing).items() if value is not None}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    http_server.heads[f"{DOWNLOAD}/data"] = f"HTTP/1.1 200 OK\r\n{head}\r\n".encode()
+    (download,) = http_source.downloads("trial")
+    assert (download.size, download.piece) == ((3_000_000_000, 1 << 30) if in_pieces else (None, None))
+
+
 def test_every_request_for_json_is_a_get_that_says_who_asks(
     http_server: ScriptedServer, http_source: HttpSource
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import threading
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +17,19 @@ from tests.conftest import KERNELS
 from tests.sources import HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Counts, NotFoundError, UntrustedDataError, count
+from mockexport.counts import run_tasks
 from mockexport.kernels import choose_kernels
 from mockexport.mock import MockSource
-from mockexport.workers import process_workers, thread_workers
+from mockexport.workers import Board, process_workers, thread_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.bodies import Malformed
 
     from mockexport import Download
     from mockexport.kernels import Kernels
-    from mockexport.workers import Board, StartWorkers
+    from mockexport.workers import StartWorkers
 
 numbers = st.dictionaries(st.sampled_from("xyz"), st.integers(1, 9), max_size=3)
 counts_strategy = st.builds(
@@ -225,3 +228,26 @@ def test_progress_is_told_in_the_callers_thread_and_ends_exact(kernels: Kernels,
     count(source, "trial", tally=kernels.tally, start_workers=start_workers, on_progress=on_progress)
     assert told[-1] == (507, sum(map(len, source.bodies.values())), 2, [500, 7])
     assert [rows for rows, *_ in told] == sorted(rows for rows, *_ in told)
+
+
+def test_no_more_tasks_are_handed_out_at_a_time_than_are_held_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mockexport.counts.IN_FLIGHT", 3)
+    submitted: list[int] = []
+
+    class AtOnce(Executor):
+        def submit(self, task: Callable[..., Any], /, *arguments: Any, **_options: Any) -> Future[Any]:
+            submitted.append(arguments[1])
+            future: Future[Any] = Future()
+            future.set_result(task(*arguments))
+            return future
+
+    @contextmanager
+    def at_once(tasks: int, _rows: int) -> Iterator[tuple[Executor, Board]]:
+        yield AtOnce(), Board([0] * Board.size(tasks))
+
+    source = MemorySource({f"d{number}": b"" for number in range(20)})
+    tasks = dict.fromkeys(range(20), lambda _board, number: number)
+    results = run_tasks(source, source.downloads("trial"), tasks, at_once, None)
+    ahead = [len(submitted) - ended for ended, _ in enumerate(results)]
+    assert ahead == [*[3] * 18, 2, 1]
+    assert sorted(submitted) == list(range(20))

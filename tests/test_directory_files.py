@@ -13,7 +13,8 @@ from tests.bodies import COUNTS_OF_SOUND, MALFORMED, SOUND
 from tests.files import PACK, read, source_of, zstd, zstd_frame
 from tests.sources import csv_body
 
-from mockexport import Counts, Download, UntrustedDataError, UsageError, count
+from mockexport import Counts, Download, NotFoundError, UntrustedDataError, UsageError, count
+from mockexport.manifest import read_manifest
 
 if TYPE_CHECKING:
     from tests.bodies import Malformed
@@ -138,3 +139,47 @@ def test_zst_without_the_extra_is_a_usage_error_that_names_it(export: Path, monk
     monkeypatch.setitem(sys.modules, zstd.__name__, None)
     with pytest.raises(UsageError, match=r"mockexport\[zstd\]"):
         read(export)
+
+
+@EACH_SUFFIX
+def test_a_file_that_has_changed_since_it_was_listed_is_never_read(export: Path, suffix: str) -> None:
+    (export / f"a{suffix}").write_bytes(PACK[suffix](csv_body(10)))
+    source = source_of(export)
+    (listed,) = source.downloads("trial")
+    (export / f"a{suffix}").write_bytes(PACK[suffix](csv_body(11)))
+    with pytest.raises(UntrustedDataError, match="has changed since it was listed, or is another file on this machine"):
+        next(source.open(listed))
+
+
+def test_one_of_very_many_files_is_opened_without_a_look_at_the_others(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (export / f"{name}.csv").write_bytes(BODY)
+    source = source_of(export)
+    listed = source.downloads("trial")
+    monkeypatch.setattr(type(source), "_files", None)
+    assert [len(b"".join(source.open(download))) for download in listed] == [len(BODY)] * 3
+
+
+def test_a_manifest_is_read_once_for_all_downloads_and_again_when_it_has_changed(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export / "a.csv").write_bytes(BODY)
+    manifest = export / "manifest.json"
+    manifest.write_bytes(b'{"export": "trial", "downloads": [{"id": "x", "file": "a.csv"}]}')
+    source = source_of(export)
+    reads: list[Path] = []
+
+    def read_and_tell(path: Path, name: str) -> object:
+        reads.append(path)
+        return read_manifest(path, name)
+
+    monkeypatch.setattr("mockexport.directory.read_manifest", read_and_tell)
+    for _ in range(3):
+        assert b"".join(source.open(Download("trial", "x"))) == BODY
+    assert len(reads) == 1
+    manifest.write_bytes(b'{"export": "trial", "downloads": [{"id": "other", "file": "a.csv"}]}')
+    assert b"".join(source.open(Download("trial", "other"))) == BODY
+    with pytest.raises(NotFoundError, match="no download 'x'"):
+        source.open(Download("trial", "x"))

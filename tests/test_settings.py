@@ -19,9 +19,11 @@ def test_the_environment_wins_over_the_defaults() -> None:
         "MOCKEXPORT_SOURCE": "http://host:8000",
         "MOCKEXPORT_KERNEL": "pure",
         "MOCKEXPORT_TOKEN_FILE": "secrets/token",
+        "MOCKEXPORT_SCHEDULER": "tcp://host:8786",
         "OTHER": "x",
     }
-    assert Settings.from_environment(environment) == Settings("http://host:8000", "pure", Path("secrets/token"))
+    found = Settings.from_environment(environment)
+    assert found == Settings("http://host:8000", "pure", Path("secrets/token"), "tcp://host:8786")
 
 
 def test_an_empty_value_counts_as_unset() -> None:

@@ -52,7 +52,7 @@ class Checkpoint:
     def __init__(self, path: Path, subject: Subject) -> None:
         self._path = path
         self._subject = subject
-        self._kept: dict[tuple[Any, ...], Counts] = {}
+        self._kept: dict[tuple[Any, ...], int] = {}  # where each one's line begins: the counts themselves may be much
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class Checkpoint:
         # Opened so that nothing in it changes before it is known to be ours, and locked before it is read.
         self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY, 0o666), "r+b")
         self._lock()
-        whole = self._read(self._file.read())
+        whole = self._read(self._file)
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
@@ -98,13 +98,21 @@ class Checkpoint:
 
     def find(self, download: Download) -> Counts | None:
         """Return what was counted in a download, if it is still the same one."""
-        return self._kept.get(key(download))
+        place = self._kept.get(key(download))
+        if place is None:
+            return None
+        file = self._opened()
+        file.seek(place)
+        entry = orjson.loads(file.readline()[CHECKSUM_DIGITS + 1 :])
+        file.seek(0, os.SEEK_END)
+        return Counts(entry["patients"], entry["left_out"])
 
     def keep(self, download: Download, counts: Counts) -> None:
         """Put a finished download's counts on disk."""
         fields = dict(zip(("id", "rows", "etag"), key(download), strict=True))
+        place = self._opened().tell()
         self._write({**fields, "patients": counts.patients, "left_out": counts.left_out})
-        self._kept[key(download)] = counts
+        self._kept[key(download)] = place
 
     def _head(self) -> dict[str, Any]:
         subject = self._subject
@@ -141,24 +149,30 @@ class Checkpoint:
         except BlockingIOError as error:
             raise UsageError(f"the checkpoint {self._path} is in use by another run; wait for it") from error
 
-    def _read(self, data: bytes) -> int:
-        """Read what is there; return how many bytes of it are whole lines."""
-        whole = data.rfind(b"\n") + 1
-        lines = data[:whole].split(b"\n")[:-1]
-        entries = [self._entry(number, line) for number, line in enumerate(lines, start=1)]
-        if not entries:
-            if data and not self._looks_begun(data):
-                raise self._damaged(1)
-            return 0
-        if entries[0] != self._head():
-            raise self._other(entries[0])
-        for number, entry in enumerate(entries[1:], start=2):
-            try:
-                name = (entry["id"], entry["rows"], entry["etag"])
-                self._kept[name] = Counts(entry["patients"], entry["left_out"])
-            except (KeyError, TypeError):
-                raise self._damaged(number) from None
+    def _read(self, file: IO[bytes]) -> int:
+        """Read what is there, a line at a time; return how many bytes of it are whole lines."""
+        whole = 0
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                if number == 1 and not self._looks_begun(line):
+                    raise self._damaged(1)
+                break
+            entry = self._entry(number, line[:-1])
+            if number == 1:
+                if entry != self._head():
+                    raise self._other(entry)
+            else:
+                self._note(number, entry, whole)
+            whole += len(line)
         return whole
+
+    def _note(self, number: int, entry: dict[str, Any], place: int) -> None:
+        try:
+            name = (entry["id"], entry["rows"], entry["etag"])
+            Counts(entry["patients"], entry["left_out"])
+            self._kept[name] = place
+        except (KeyError, TypeError):
+            raise self._damaged(number) from None
 
     def _looks_begun(self, data: bytes) -> bool:
         """Tell whether this is the beginning of our own first line, cut off."""

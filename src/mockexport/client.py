@@ -45,6 +45,7 @@ T = TypeVar("T")
 
 METADATA_AT_ONCE = 8
 REDIRECTS = 20
+PIECE_BYTES = 1 << 30  # worth a request of its own, wherever the server is
 JSON_LIMIT = 64 << 20  # bytes; the ids of a million downloads fit
 URL_SHOWN = 200
 
@@ -116,7 +117,7 @@ class HttpSource:
         def ask(name: str) -> Download:
             path = download_path(export, name)
             download = self._ask(path, lambda answer: read_download(export, name, answer))
-            return replace(download, etag=self._ask_etag(f"{self._url}{path}/data"))
+            return replace(download, **self._ask_body(f"{self._url}{path}/data"))
 
         executor = ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids))))
         try:
@@ -200,17 +201,30 @@ class HttpSource:
         except UntrustedDataError as error:
             raise UntrustedDataError(f"{url[:URL_SHOWN]}: {error}") from error
 
-    def _ask_etag(self, url: str) -> str | None:
-        """Ask what names a download's bytes; many servers don't say, and one that refuses is not asked again."""
+    def _ask_body(self, url: str) -> dict[str, Any]:
+        """Ask what names a download's bytes; many servers don't say, and one that refuses is not asked again.
+
+        Where any of these very bytes can be asked for, the download may be read in pieces.
+        """
         if self._answers_head:
             try:
                 with self._request(url, {"Accept": "text/csv"}, method="HEAD") as response:
-                    return validator(response)
+                    length = response.headers.get("Content-Length", "")
+                    etag = validator(response)
+                    in_pieces = (
+                        etag is not None
+                        and etag.startswith('"')
+                        and response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
+                        and response.headers.get("Content-Encoding", "identity").strip().lower() == "identity"
+                        and length.isascii()
+                        and length.isdigit()
+                    )
+                    return {"etag": etag, **({"size": int(length), "piece": PIECE_BYTES} if in_pieces else {})}
             except (Again, UnreachableError, NotFoundError):
                 pass
             except MockExportError:
                 self._answers_head = False
-        return None
+        return {}
 
     def _ask_once(self, url: str) -> bytes:
         body = bytearray()

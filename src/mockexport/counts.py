@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import time
 from collections import Counter
 from concurrent.futures import BrokenExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, NotFoundError, StartAnewError, UntrustedDataError
@@ -41,7 +43,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 RESTARTS = 5  # of one body, where its source can't go on with it
 GRACE_SECONDS = 2.0  # for tasks to end that nobody wants any more
-LOOK_SECONDS = 0.1  # how often progress is reported while nothing ends
+LOOK_SECONDS = 0.1  # how often progress is reported
+IN_FLIGHT = 10_000  # tasks handed out at a time: work for thousands of workers, and no more than a scheduler holds well
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,10 @@ class Counts:
     @classmethod
     def sum(cls, parts: Iterable[Counts | Tallied]) -> Counts:
         """Add up many counts at once."""
-        total = _Sum()
+        total = RunningTotal()
         for part in parts:
             total.add(part)
-        return total.counts()
+        return total.counts
 
     def __add__(self, other: Counts) -> Counts:
         return Counts.sum((self, other))
@@ -84,21 +87,24 @@ class Counts:
         return self.rows + sum(self.left_out.values())
 
 
-class _Sum:
-    """Counts on their way: each part can be forgotten once it is added."""
+class RunningTotal:
+    """A sum of counts that grows, and holds no part of it for longer than it is added."""
 
     def __init__(self) -> None:
         self._patients: dict[str, dict[str, int]] = {}
         self._left_out: Counter[str] = Counter()
 
     def add(self, part: Counts | Tallied) -> None:
+        """Add counts."""
         for patient, types in part.patients.items():
             known = self._patients.setdefault(patient, {})
             for event_type, n in types.items():
                 known[event_type] = known.get(event_type, 0) + n
         self._left_out.update(part.left_out)
 
+    @property
     def counts(self) -> Counts:
+        """What the sum is."""
         return Counts(self._patients, dict(self._left_out))
 
 
@@ -127,51 +133,51 @@ def count(
     downloads = source.downloads(export)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    total = _Sum()
-    seen: dict[int, int] = {}  # rows of the downloads that are counted
+    total = RunningTotal()
+    counted: dict[int, int] = {}  # the rows of each download that is in the total
     if checkpoint:
         for number, download in enumerate(downloads):
             if kept := checkpoint.find(download):
                 total.add(kept)
-                seen[number] = kept.rows_seen
+                counted[number] = kept.rows_seen
     # Large downloads in pieces first; then in one go, where the pieces didn't fit together.
     for in_pieces in (True, False):
-        if len(seen) < len(downloads):
+        if len(counted) < len(downloads):
             parts = [
-                split(source, download, new_tally) if in_pieces and number not in seen else [download]
+                split(source, download, new_tally) if in_pieces and number not in counted else [download]
                 for number, download in enumerate(downloads)
             ]
-            for number, counts in _count_parts(source, parts, seen, new_tally, start_workers, on_progress):
+            for number, counts in _count_parts(source, parts, counted, new_tally, start_workers, on_progress):
                 total.add(counts)
-                seen[number] = counts.rows_seen
+                counted[number] = counts.rows_seen
                 if checkpoint:
                     checkpoint.keep(downloads[number], counts)
-    return total.counts()
+    return total.counts
 
 
 def _count_parts(
     source: Source,
     parts: Sequence[Sequence[Download]],
-    seen: Mapping[int, int],
+    counted: Mapping[int, int],
     new_tally: Callable[[], Tally],
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> Generator[tuple[int, Counts], None, None]:
     """Count the parts of each download, side by side; yield a download's number and counts once all are counted.
 
-    `seen` has the rows of those that need no counting. One whose pieces don't fit together is left out.
+    `counted` has the rows of those that are. One whose pieces don't fit together is left out.
     """
     flat = [(number, part) for number, download_parts in enumerate(parts) for part in download_parts]
-    done = {i: seen[number] for i, (number, _) in enumerate(flat) if number in seen}
+    done = {i: counted[number] for i, (number, _) in enumerate(flat) if number in counted}
     tasks: dict[int, Callable[[Board, int], Counts | TalliedPiece | None]] = {
         i: partial(tally_piece, source, part, new_tally)
         if isinstance(part, Piece)
         else partial(count_download, source, part, new_tally)
         for i, (number, part) in enumerate(flat)
-        if number not in seen
+        if number not in counted
     }
-    sums = {number: _Sum() for number, _ in flat}
-    spans: dict[int, dict[int, Span | None]] = {number: {} for number, _ in flat}
+    totals = {number: RunningTotal() for number, part in flat if isinstance(part, Piece)}
+    spans: dict[int, dict[int, Span | None]] = {number: {} for number in totals}
     labels = [part for _, part in flat]
     with contextlib.closing(run_tasks(source, labels, tasks, start_workers, on_progress, done)) as ended:
         for i, result in ended:
@@ -181,9 +187,9 @@ def _count_parts(
                 continue
             spans[number][i] = result.span if result else None
             if result:
-                sums[number].add(result.tallied)
+                totals[number].add(result.tallied)
             if isinstance(part, Piece) and len(spans[number]) == len(parts[number]):
-                counts = sums.pop(number).counts()
+                counts = totals.pop(number).counts
                 if fit_together(part.whole, [span for _, span in sorted(spans.pop(number).items())]):
                     yield number, counts
                 else:
@@ -204,23 +210,27 @@ def run_tasks(
     caller's going away, stops all the others.
     """
     # The largest first, so that the workers end at about the same time.
-    order = sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0))
+    rest = iter(sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0)))
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     with start_workers(len(downloads), sum(downloads[i].rows or 0 for i in tasks)) as (executor, board):
         for number, rows in (done or {}).items():
             board.end(number, rows)
         numbers: dict[Future[T], int] = {}
+        next_look = 0.0
         try:
-            for i in order:
-                future = executor.submit(tasks[i], board, i)
-                numbers[future] = i
-                future.add_done_callback(ended.put)
-            while numbers:
+            while True:
+                for i in islice(rest, IN_FLIGHT - len(numbers)):
+                    future = executor.submit(tasks[i], board, i)
+                    numbers[future] = i
+                    future.add_done_callback(ended.put)
+                if not numbers:
+                    break
                 with contextlib.suppress(queue.Empty):
                     future = ended.get(timeout=LOOK_SECONDS)
                     yield numbers.pop(future), future.result()
-                if on_progress:
+                if on_progress and (not numbers or time.monotonic() >= next_look):
                     on_progress(downloads, board)
+                    next_look = time.monotonic() + LOOK_SECONDS
         except BaseException as error:
             board.stop()
             source.close()  # wakes the tasks that wait for more bytes

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -55,6 +56,10 @@ class DirectorySource:
         if not self._root.is_dir():
             raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
 
+    def __reduce__(self) -> tuple[type[DirectorySource], tuple[Path]]:
+        """Travel to a process that may run elsewhere as the whole path."""
+        return DirectorySource, (self._root.absolute(),)
+
     @property
     def name(self) -> str:
         """The folder, as the user wrote it."""
@@ -91,15 +96,18 @@ class DirectorySource:
 
     @_reading()
     def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked."""
+        """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
+
+        Raises UntrustedDataError, once it is read, when the file is not the one that was listed.
+        """
         folder = self._root / download.export if is_plain_id(download.export) else self._folder(download.export)
         entries = self._entries(folder, download.export)
         if entries is None:
-            return _chunks(self._file(folder, download), None, offset)
+            return _chunks(self._file(folder, download), None, offset, download.etag)
         entry = entries.get(download.id)
         if entry is None:
             raise no_such("download", download.id, str(folder), list(entries))
-        return _chunks(folder / entry.file, entry, offset)
+        return _chunks(folder / entry.file, entry, offset, download.etag)
 
     def close(self) -> None:
         """Nothing is held between calls."""
@@ -137,7 +145,7 @@ class DirectorySource:
         return entries
 
     def _file(self, folder: Path, download: Download) -> Path:
-        """Return a download's file, without looking at all the others, of which there may be thousands."""
+        """Return a download's file, without a look at all the others, of which there may be thousands."""
         named = [folder / f"{download.id}{suffix}" for suffix in SUFFIXES] if is_plain_id(download.id) else []
         found = [file for file in named if file.is_file()]
         if len(found) == 1:
@@ -159,10 +167,6 @@ class DirectorySource:
             files[download] = file
         return files
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as what it was made of."""
-        return DirectorySource, (self._root,)
-
     @staticmethod
     def _download(export: str, name: str, file: Path) -> Download:
         return Download(export=export, id=name, **_of_file(file, in_pieces=True))
@@ -180,15 +184,21 @@ def _of_file(file: Path, *, in_pieces: bool) -> dict[str, Any]:
     A file may be read in pieces when nothing has to be seen from its start: it isn't packed, nor to be hashed.
     """
     status = file.stat()
-    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    etag = _etag(status)
     if file.suffix != ".csv":
         return {"etag": etag}
     return {"etag": etag, "size": status.st_size, "piece": PIECE_BYTES if in_pieces else None}
 
 
-def _chunks(file: Path, entry: ManifestEntry | None, offset: int) -> Chunks:
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _chunks(file: Path, entry: ManifestEntry | None, offset: int, etag: str | None) -> Chunks:
     try:
         with file.open("rb", buffering=0) as raw:
+            if etag not in (None, _etag(os.fstat(raw.fileno()))):
+                raise UntrustedDataError(f"{file} has changed since it was listed, or is another file on this machine")
             reader = _HashingReader(raw, entry)
             opened = _unpacked(file, reader)
             if file.suffix == ".csv" and offset:

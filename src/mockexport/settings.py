@@ -20,12 +20,14 @@ class Settings:
     source: str
     kernel: str
     token_file: Path | None = None
+    scheduler: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read `MOCKEXPORT_SOURCE`, `MOCKEXPORT_KERNEL` and `MOCKEXPORT_TOKEN_FILE`; an empty value counts as unset."""
+        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset."""
         return cls(
             source=environ.get("MOCKEXPORT_SOURCE") or "mock",
             kernel=environ.get("MOCKEXPORT_KERNEL") or "auto",
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
+            scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
         )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mockexport.source import keep_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, MutableSequence
+    from collections.abc import Callable, Generator, MutableSequence, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
     from multiprocessing.process import BaseProcess
@@ -86,6 +86,19 @@ class Board:
         at = 1 + FIELDS * task
         self._numbers[at] = ENDED
         self._numbers[at + 1] = rows
+
+    def numbers(self, task: int) -> list[int]:
+        """All that is known of a task, to be put on another board."""
+        return list(self._numbers[1 + FIELDS * task : 1 + FIELDS * (task + 1)])
+
+    def put(self, task: int, numbers: Sequence[int]) -> None:
+        """Take what another board knows of a task."""
+        for at, number in enumerate(numbers, start=1 + FIELDS * task):
+            self._numbers[at] = number
+
+    def has_ended(self, task: int) -> bool:
+        """Tell whether a task has ended well."""
+        return self._numbers[1 + FIELDS * task] == ENDED
 
     def running(self) -> list[int]:
         """The tasks that have begun and not ended."""

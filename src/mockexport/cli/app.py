@@ -32,7 +32,8 @@ app = typer.Typer(
     "  mockexport verify outputs/                 count again, compare with what was kept\n"
     "  mockexport count demo -s http://host:8000  the same from a server\n"
     "\n\b\nEnvironment: MOCKEXPORT_SOURCE (mock, a folder or a URL),\n"
-    "  MOCKEXPORT_KERNEL (auto, native or pure), NO_COLOR.\n"
+    "  MOCKEXPORT_KERNEL (auto, native or pure), NO_COLOR,\n"
+    "  MOCKEXPORT_SCHEDULER (of a Dask cluster).\n"
     "\n\b\nExit codes: 0 done, 1 differences found, 2 usage, 3 not found, 4 not authorised,\n"
     "  5 not reached, 6 data not to be trusted.",
     no_args_is_help=True,

@@ -40,7 +40,7 @@ class OnMalformed(StrEnum):
     skip = "skip"
 
 
-@takes_run(works=True)
+@takes_run(works=True, on_cluster=True)
 def count_command(
     run: Run,
     export: Annotated[

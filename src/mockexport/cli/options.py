@@ -6,7 +6,7 @@ import inspect
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,13 @@ JobsOption = Annotated[
     typer.Option(
         "--jobs", "-j", min=1, max=1024, metavar="N", show_default=False,
         help="How many downloads at a time.  [default: one a processor]",
+    ),
+]  # fmt: skip
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS", show_default=False,
+        help="Work on the Dask cluster there, such as tcp://host:8786 [cluster].  [env: MOCKEXPORT_SCHEDULER]",
     ),
 ]  # fmt: skip
 OutputOption = Annotated[
@@ -170,6 +177,7 @@ def begin(
     token_file: TokenOption = None,
     ca_bundle: BundleOption = None,
     jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     progress: ProgressOption = None,
@@ -185,34 +193,49 @@ def begin(
     if verbose:
         terminal.show_log()
     terminal.detail(f"{kernels.name} kernels")
-    name = source or settings.source
+    opened = open_source(
+        source or settings.source,
+        kernel=settings.kernel,
+        timeout=timeout,
+        retries=retries,
+        retry_budget=retry_budget,
+        token=read_token(token_file or settings.token_file),
+        ca_bundle=ca_bundle,
+    )
     return Run(
-        source=open_source(
-            name,
-            kernel=settings.kernel,
-            timeout=timeout,
-            retries=retries,
-            retry_budget=retry_budget,
-            token=read_token(token_file or settings.token_file),
-            ca_bundle=ca_bundle,
-        ),
+        source=opened,
         kernels=kernels,
-        start_workers=workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in str(name)),
+        start_workers=choose_workers(kernels, jobs, scheduler, opened, timeout),
         terminal=terminal,
         output=output,
         format=format,
     )
 
 
-def takes_run(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def choose_workers(
+    kernels: Kernels, jobs: int | None, scheduler: str | None, source: Source, timeout: float
+) -> StartWorkers:
+    """Return what does the work: this machine, or a cluster. Raises UsageError when the cluster's extra is missing."""
+    if not scheduler:
+        return workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in source.name)
+    if jobs:
+        raise UsageError("--jobs is for this machine and --scheduler for a cluster; give one of them")
+    from mockexport.cluster import cluster_workers
+
+    return partial(cluster_workers, scheduler=scheduler, source=source, timeout=timeout)
+
+
+def takes_run(*, works: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of `begin` behind its own, and the Run that they make as its first argument.
 
     `works` tells whether it works on downloads, side by side and for a while: then it has --jobs and --progress too.
+    `on_cluster` tells whether a cluster can do that: then it has --scheduler.
     """
+    left_out = {*(() if works else ("jobs", "progress")), *(() if on_cluster else ("scheduler",))}
     shared = {
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(begin, eval_str=True).parameters.items()
-        if works or name not in ("jobs", "progress")
+        if name not in left_out
     }
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -221,7 +244,10 @@ def takes_run(*, works: bool) -> Callable[[Callable[..., None]], Callable[..., N
 
         @wraps(command)
         def with_run(**options: Any) -> None:
-            run = begin(**{name: options.pop(name) for name in shared})
+            given = {name: options.pop(name) for name in shared}
+            if on_cluster:
+                given["scheduler"] = given["scheduler"] or Settings.from_environment().scheduler
+            run = begin(**given)
             with closing(run.source):
                 command(run, **options)
 

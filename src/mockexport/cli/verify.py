@@ -27,7 +27,7 @@ Examples:
 DIFFERENCES_FOUND = 1
 
 
-@takes_run(works=True)
+@takes_run(works=True, on_cluster=True)
 def verify_command(
     run: Run,
     paths: Annotated[

@@ -1,0 +1,189 @@
+"""A count on a cluster is the count of one machine, from every source, and behaves as it does there."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.conftest import write_export
+from tests.cluster.conftest import odd_worker
+from tests.cluster.machines import COMMITTED, EXPORT, PURE
+from tests.cluster.sources import Watched
+from tests.commands import run_command, serve_command
+from tests.sources import EXPORT as TRIAL
+from tests.sources import HEADER, ROW, csv_body
+
+from mockexport import UntrustedDataError, count, fetch, open_source
+from mockexport.checkpoint import Checkpoint, Subject
+from mockexport.cluster import cluster_workers
+from mockexport.cluster.travel import dumps, twins
+from mockexport.counts import count_download
+from mockexport.kernels import choose_kernels
+from mockexport.pieces import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.cluster.machines import Cluster
+
+    from mockexport import Download
+    from mockexport.workers import Board
+
+WHERE = ["mock", "http", "folder"]
+large = pytest.mark.large
+native_alone = pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this")
+
+
+def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) -> bytes:
+    """The answer of a count on the cluster: the very bytes."""
+    answer = folder / "answer.json"
+
+    def run(source: str) -> None:
+        done = run_command(folder, "count", export, "-s", source, "--scheduler", cluster.address, "-o", answer)
+        assert (done.code, done.stdout, done.stderr) == (0, "", "")
+
+    if where == "mock":
+        run("mock")
+    elif where == "http":
+        with serve_command() as server:
+            run(server.url)
+    else:
+        fetch(open_source(), export, folder / "exports")
+        run("exports")  # told as the user sees it, from where the command runs
+    return answer.read_bytes()
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_count_on_a_cluster_gives_the_committed_bytes(cluster: Cluster, tmp_path: Path, where: str) -> None:
+    assert count_everywhere(cluster, tmp_path, where, EXPORT) == (COMMITTED / f"{EXPORT}.json").read_bytes()
+
+
+@native_alone
+@pytest.mark.parametrize("where", ["mock", *(pytest.param(where, marks=large) for where in ("http", "folder"))])
+def test_so_does_a_count_of_the_large_export(cluster: Cluster, tmp_path: Path, where: str) -> None:
+    assert count_everywhere(cluster, tmp_path, where, "large") == (COMMITTED / "large.json").read_bytes()
+
+
+def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_bytes((COMMITTED / "demo.json").read_bytes())
+    done = run_command(tmp_path, "verify", "demo.json", "--format", "csv", MOCKEXPORT_SCHEDULER=cluster.address)
+    assert (done.code, done.stdout.splitlines()[1:], done.stderr) == (0, ["demo.json,demo,match,,,,"], "")
+    assert "look" in "".join(cluster.said(name) for name in cluster.workers)
+
+    (tmp_path / "demo.json").write_bytes(b'{"patients": {}, "totals": {}}')
+    assert run_command(tmp_path, "verify", "demo.json", "--scheduler", cluster.address).code == 1
+
+
+@pytest.mark.parametrize("treatment", ["fail", "skip"])
+def test_malformed_rows_end_a_count_or_are_left_out_as_on_one_machine(
+    cluster: Cluster, tmp_path: Path, treatment: str
+) -> None:
+    write_export(tmp_path / "exports", TRIAL, a=csv_body(1000), b=HEADER + ROW + b"P001\n" + ROW)
+    arguments = ("count", TRIAL, "-s", "exports", "--on-malformed", treatment)
+    here = run_command(tmp_path, *arguments)
+    assert run_command(tmp_path, *arguments, "--scheduler", cluster.address) == here
+    assert here.code == {"fail": 6, "skip": 0}[treatment]
+    assert "malformed" in here.stderr
+
+
+@pytest.mark.parametrize("export", ["demmo", "trial"])
+def test_what_is_not_found_is_told_as_on_one_machine(cluster: Cluster, tmp_path: Path, export: str) -> None:
+    here = run_command(tmp_path, "count", export)
+    assert run_command(tmp_path, "count", export, "--scheduler", cluster.address) == here
+    assert here.code == 3
+
+
+def test_pieces_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_export(tmp_path, TRIAL, a=csv_body(20_000), b=csv_body(10))
+    monkeypatch.setattr("mockexport.directory.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.client.PIECE_BYTES", 100_000)
+    parts: dict[str, set[Download]] = {}
+    with serve_command("-s", tmp_path) as server:
+        for name in (str(tmp_path), server.url):
+            with closing(open_source(name)) as source:
+                counts = count(
+                    source, TRIAL,
+                    start_workers=partial(cluster_workers, scheduler=cluster.address, source=source),
+                    on_progress=lambda downloads, _, name=name: parts.update({name: set(downloads)}),  # type: ignore[misc]
+                )  # fmt: skip
+            assert counts.patients == {"P001": {"bp_sys": 20_010}}
+            assert sum(isinstance(part, Piece) for part in parts[name]) == 8
+
+
+def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp_path: Path) -> None:
+    write_export(tmp_path, TRIAL, a=csv_body(10))
+    source = open_source(tmp_path)
+    (listed,) = source.downloads(TRIAL)
+    (tmp_path / TRIAL / "a.csv").write_bytes(csv_body(11))
+    task = partial(count_download, source, listed, choose_kernels().tally)
+    with (
+        cluster_workers(1, scheduler=cluster.address, source=source) as (executor, board),
+        pytest.raises(UntrustedDataError, match=r"a\.csv has changed since it was listed, or is another file"),
+    ):
+        executor.submit(task, board, 0).result()
+
+
+# ---- Twins ----
+
+
+@pytest.mark.parametrize("kernel", ["auto", "pure"])
+def test_a_worker_counts_with_its_own_twin_whatever_the_client_has(
+    lone_scheduler: Cluster, tmp_path: Path, kernel: str
+) -> None:
+    other = {"auto": "pure", "pure": "auto"}[kernel]
+    with odd_worker(lone_scheduler, MOCKEXPORT_KERNEL=other):
+        done = run_command(tmp_path, "count", "demo", "--scheduler", lone_scheduler.address, MOCKEXPORT_KERNEL=kernel)
+    assert (done.code, done.stdout.encode(), done.stderr) == (0, (COMMITTED / "demo.json").read_bytes(), "")
+
+
+def test_what_travels_is_small_and_names_no_twin() -> None:
+    source = open_source()
+    (download, *_) = source.downloads("large")
+    for wanted in ("auto", "pure"):
+        kernels = choose_kernels(wanted)
+        names = twins()
+        sent = dumps(source, names) + dumps(partial(kernels.tally, skip=True), names) + dumps(download, names)
+        assert b"_native" not in sent
+        assert b"reference" not in sent
+        assert len(sent) < 500
+
+
+# ---- Progress and checkpoints ----
+
+
+def test_progress_is_told_on_the_way_and_ends_exact(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mockexport.cluster.REPORT_SECONDS", 0.01)
+    bodies = {name: csv_body(10_000) for name in "abc"}
+    source = Watched(bodies, chunk_bytes=1000, seen=str(tmp_path / "seen"))
+    told: list[tuple[int, int, int]] = []
+
+    def on_progress(downloads: Sequence[Download], board: Board) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        assert len(downloads) == 3
+        told.append((board.rows(), board.bytes(), board.ended()))
+        if board.rows():
+            (tmp_path / "seen").touch()
+
+    workers = partial(cluster_workers, scheduler=cluster.address, source=source)
+    assert count(source, TRIAL, on_progress=on_progress, start_workers=workers).rows == 30_000
+    assert told[-1] == (30_000, sum(map(len, bodies.values())), 3)
+    assert any(0 < rows < 30_000 and ended == 0 for rows, _, ended in told)
+
+
+def test_a_checkpoint_of_a_cluster_and_one_of_this_machine_are_the_same(cluster: Cluster, tmp_path: Path) -> None:
+    source = open_source()
+    subject = Subject("mock", "demo", skip_malformed=False)
+    workers = partial(cluster_workers, scheduler=cluster.address, source=source)
+    with Checkpoint(tmp_path / "kept", subject) as checkpoint:
+        there = count(source, "demo", checkpoint=checkpoint, start_workers=workers)
+    with Checkpoint(tmp_path / "kept", subject) as checkpoint:
+        assert checkpoint.count == 2
+        assert count(source, "demo", checkpoint=checkpoint) == there
