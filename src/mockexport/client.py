@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,6 +44,7 @@ __all__ = ["HttpSource"]
 T = TypeVar("T")
 
 METADATA_AT_ONCE = 8
+LOOK_SECONDS = 0.5
 REDIRECTS = 20
 PIECE_BYTES = 1 << 30  # worth a request of its own, wherever the server is
 JSON_LIMIT = 64 << 20  # bytes; the ids of a million downloads fit
@@ -121,7 +122,7 @@ class HttpSource:
 
         executor = ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids))))
         try:
-            return list(executor.map(ask, ids))
+            return [_result(future) for future in [executor.submit(ask, name) for name in ids]]
         finally:  # after an error, or Ctrl-C, nobody waits for the others
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -282,6 +283,13 @@ class HttpSource:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as what it was made of."""
         return _made_again, (self._url, self._timeout, self._retries, self._token, self._ca_bundle)
+
+
+def _result(future: Future[T]) -> T:
+    """Wait for a result in short waits: one that begins just after Ctrl-C was pressed is not interrupted by it."""
+    while not wait((future,), LOOK_SECONDS).done:
+        pass
+    return future.result()
 
 
 def _made_again(url: str, timeout: float, retries: Retries, token: str | None, ca_bundle: str | None) -> HttpSource:
