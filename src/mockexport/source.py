@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunks", "Source", "keep_freed_memory"]
 
-LARGE_BLOCK = 1 << 20  # bytes
+LARGE_BLOCK = 4 << 20  # bytes
 
 Chunks: TypeAlias = Generator[bytes, None, None]
 """The bytes of a CSV, cut anywhere. Close it to let go of what is behind it.
