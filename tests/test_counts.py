@@ -24,6 +24,7 @@ from mockexport.workers import Board, process_workers, thread_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from tests.bodies import Malformed
 
@@ -251,3 +252,17 @@ def test_no_more_tasks_are_handed_out_at_a_time_than_are_held_well(monkeypatch: 
     ahead = [len(submitted) - ended for ended, _ in enumerate(results)]
     assert ahead == [*[3] * 18, 2, 1]
     assert sorted(submitted) == list(range(20))
+
+
+@pytest.mark.parametrize(("rows", "piece", "told"), [({"a": 7}, None, 7), ({}, 1 << 20, 2), ({}, None, 0)])
+def test_workers_are_told_how_much_there_is_by_rows_or_else_by_size(
+    rows: dict[str, int | None], piece: int | None, told: int
+) -> None:
+    seen = []
+
+    def start(tasks: int, rows: int) -> AbstractContextManager[tuple[Executor, Board]]:
+        seen.append(rows)
+        return thread_workers(tasks, rows)
+
+    count(MemorySource({"a": csv_body(7 if rows else 2, ROW)}, rows, piece=piece), "trial", start_workers=start)
+    assert seen == [told]

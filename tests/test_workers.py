@@ -267,7 +267,7 @@ def test_processes_are_for_work_that_keeps_the_gil_and_more_than_one_job(
     assert chosen.keywords == {"jobs": jobs}
 
 
-@pytest.mark.parametrize(("rows", "processes"), [(0, False), (29_999_999, False), (30_000_000, True)])
+@pytest.mark.parametrize(("rows", "processes"), [(0, False), (19_999_999, False), (20_000_000, True)])
 def test_large_exports_that_come_over_http_get_processes(rows: int, processes: bool) -> None:
     with workers_for(2, releases_gil=True, over_http=True)(1, rows) as (executor, _board):
         assert isinstance(executor, ProcessPoolExecutor if processes else ThreadPoolExecutor)

@@ -43,6 +43,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 RESTARTS = 5  # of one body, where its source can't go on with it
 GRACE_SECONDS = 2.0  # for tasks to end that nobody wants any more
+BYTES_A_ROW = 45  # about, where rows are not declared
 LOOK_SECONDS = 0.1  # how often progress is reported
 IN_FLIGHT = 10_000  # tasks handed out at a time: work for thousands of workers, and no more than a scheduler holds well
 
@@ -212,7 +213,7 @@ def run_tasks(
     # The largest first, so that the workers end at about the same time.
     rest = iter(sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0)))
     ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-    with start_workers(len(downloads), sum(downloads[i].rows or 0 for i in tasks)) as (executor, board):
+    with start_workers(len(downloads), sum(_rows_about(downloads[i]) for i in tasks)) as (executor, board):
         for number, rows in (done or {}).items():
             board.end(number, rows)
         numbers: dict[Future[T], int] = {}
@@ -240,6 +241,10 @@ def run_tasks(
             if isinstance(error, BrokenExecutor):
                 raise MockExportError("a worker process died; memory may be short: try fewer --jobs") from error
             raise
+
+
+def _rows_about(download: Download) -> int:
+    return download.rows or (download.size or 0) // BYTES_A_ROW
 
 
 def count_download(
