@@ -7,7 +7,6 @@ was sent, whole; a body that ends before its time is an error and never an end.
 from __future__ import annotations
 
 import contextlib
-import ssl
 import threading
 import time
 import zlib
@@ -25,12 +24,11 @@ from mockexport.errors import (
     NotFoundError,
     UnreachableError,
     UntrustedDataError,
-    UsageError,
     no_such,
 )
 from mockexport.http_body import HttpBody, unpacked, validator
-from mockexport.retry import Again, Retries, parse_retry_after, schedule
-from mockexport.transport import Transport, httpx
+from mockexport.retry import TRANSIENT, Again, Retries, parse_retry_after, schedule
+from mockexport.transport import Transport, check_url, httpx, lost_connection, tls_context
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
@@ -54,7 +52,6 @@ OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE, UNSATISFIABLE, UNPROCESSA
     200, 206, 401, 403, 404, 410, 416, 422,
 )  # fmt: skip
 SERVER_ERROR = 500  # and above
-TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 class HttpSource:
@@ -79,18 +76,7 @@ class HttpSource:
         self._retries = retries or Retries()
         self._token = token
         self._ca_bundle = ca_bundle
-        try:
-            parsed = httpx.URL(self._url)
-            host = parsed.host
-            parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise UsageError(f"source {url!r} is no URL: {error}") from error
-        if not host:
-            raise UsageError(f"source {url!r} names no host; it looks like http://127.0.0.1:8000")
-        if parsed.userinfo:
-            raise UsageError("a source's URL must not hold a password: it would be seen by everyone on the machine")
-        if parsed.query or parsed.fragment:
-            raise UsageError(f"source {url!r} goes on behind its path; it ends where /api/export would begin")
+        check_url(url)
         self._closed = threading.Event()  # ends the waits between tries; each `close` sets it and makes another
         self._answers_head = True
         self._client_made = threading.Lock()
@@ -170,7 +156,7 @@ class HttpSource:
                 headers = {"User-Agent": f"mockexport/{__version__}", "Accept-Encoding": "identity"}
                 if self._token:
                     headers["Authorization"] = f"Bearer {self._token}"
-                tls = self._tls()
+                tls = tls_context(self._ca_bundle)
                 self._transport = Transport(tls)
                 self._client = httpx.Client(
                     mounts={"all://": self._transport},  # proxies that the environment names go before it
@@ -179,14 +165,6 @@ class HttpSource:
                     headers=headers,
                 )
             return self._client
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._ca_bundle is None:
-            return httpx.create_ssl_context()
-        try:
-            return ssl.create_default_context(cafile=self._ca_bundle)
-        except OSError as error:  # ssl.SSLError is one
-            raise UsageError(f"--ca-bundle {self._ca_bundle} can't be read: {error.strerror or error}") from error
 
     def _ask(self, path: str, read: Callable[[object], T]) -> T:
         """Send a request for JSON until it is answered, and read the answer."""
@@ -266,19 +244,12 @@ class HttpSource:
             raise
         except (httpx.InvalidURL, UnicodeError) as error:  # an id too long for a URL, a redirect to what is no host
             raise UntrustedDataError(f"{url[:URL_SHOWN]} can't be asked for: {error}") from error
-        except httpx.TimeoutException as error:
-            problem = f"{url} did not answer within {self._timeout:g} s; is the server there?"
-            raise Again(UnreachableError(problem)) from error
-        except httpx.RemoteProtocolError as error:
-            raise Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}")) from error
         except zlib.error as error:
             raise UntrustedDataError(f"{url} can't be unpacked: {error}") from error
         except httpx.UnsupportedProtocol as error:
             raise UntrustedDataError(f"{url} redirects to what is neither http nor https") from error
         except (httpx.TransportError, httpx.StreamError, RuntimeError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}") from error
-            raise Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}")) from error
+            raise lost_connection(error, url, self._timeout) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as what it was made of."""

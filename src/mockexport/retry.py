@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from mockexport.errors import MockExportError
 
-__all__ = ["Again", "Retries", "parse_retry_after", "schedule"]
+__all__ = ["TRANSIENT", "Again", "Retries", "parse_retry_after", "schedule"]
 
+TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""The statuses that another try may mend."""
 LONGEST_WAIT_SECONDS = 30.0  # of those that we choose ourselves
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,14 @@ else:
     import httpx
 import httpcore
 
+from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
+from mockexport.retry import Again
 from mockexport.source import keep_freed_memory
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterable
 
-__all__ = ["Transport", "httpx"]
+__all__ = ["Transport", "check_url", "httpx", "lost_connection", "tls_context"]
 
 CONNECTIONS = 64
 READ_BYTES = 1 << 17  # twice what httpx asks for; it takes what it gets
@@ -119,3 +121,42 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._plain.get_extra_info(info)
+
+
+def check_url(url: str) -> None:
+    """Raise UsageError for a server's URL that names none, or holds what it must not."""
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.host
+        parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise UsageError(f"source {url!r} is no URL: {error}") from error
+    if parsed.scheme not in ("http", "https"):
+        raise UsageError(f"source {url!r} is no http(s) URL; it looks like http://127.0.0.1:8000")
+    if not host:
+        raise UsageError(f"source {url!r} names no host; a URL looks like http://127.0.0.1:8000")
+    if parsed.userinfo:
+        raise UsageError("a source's URL must not hold a password: it would be seen by everyone on the machine")
+    if parsed.query or parsed.fragment:
+        raise UsageError(f"source {url!r} goes on behind its path; it ends where /api/export would begin")
+
+
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return whom to trust: the usual certificates, or those in a file. Raises UsageError when it can't be read."""
+    if ca_bundle is None:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"--ca-bundle {ca_bundle} can't be read: {error.strerror or error}") from error
+
+
+def lost_connection(error: Exception, url: str, timeout: float) -> Again | UnreachableError:
+    """Return what a failure on the way means: mostly, that another try may mend it."""
+    if isinstance(error, httpx.TimeoutException):
+        return Again(UnreachableError(f"{url} did not answer within {timeout:g} s; is the server there?"))
+    if isinstance(error, httpx.RemoteProtocolError):
+        return Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}")
+    return Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))

@@ -200,6 +200,11 @@ def test_what_is_no_url_is_a_usage_error(url: str) -> None:
         HeartRateClient(url)
 
 
+def test_a_url_that_holds_a_password_is_refused_as_it_is_for_a_source() -> None:
+    with pytest.raises(UsageError, match="must not hold a password"):
+        HeartRateClient("http://user:secret@127.0.0.1:1")
+
+
 def test_an_answer_that_makes_no_sense_is_told(http_server: ScriptedServer) -> None:
     instants = ("2024-01-15T10:00:00Z", "2024-01-15T11:00:00Z")
     http_server.answers[f"{ONE}?" + urlencode({"user_id": "u", "start": instants[0], "end": instants[1]})] = json({})

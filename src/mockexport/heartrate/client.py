@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,8 @@ from mockexport.errors import (
     UntrustedDataError,
     UsageError,
 )
-from mockexport.retry import Again, Retries, parse_retry_after, schedule
-from mockexport.transport import Transport, httpx
+from mockexport.retry import TRANSIENT, Again, Retries, parse_retry_after, schedule
+from mockexport.transport import Transport, check_url, httpx, lost_connection, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "HeartRateClient"]
 
 OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 202, 400, 401, 403, 404
-TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 SHOWN = 200  # characters of an answer
 
 
@@ -64,14 +62,8 @@ class HeartRateClient:
         headers = {"User-Agent": f"mockexport/{__version__}", "Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        try:
-            if not httpx.URL(url).host or httpx.URL(url).scheme not in ("http", "https"):
-                raise UsageError(f"{url!r} is no http(s) URL; a heart-rate server's is such as http://127.0.0.1:8000")
-            tls = ssl.create_default_context(cafile=ca_bundle) if ca_bundle else httpx.create_ssl_context()
-        except httpx.InvalidURL as error:
-            raise UsageError(f"{url!r} is no URL: {error}") from error
-        except OSError as error:  # ssl.SSLError is one
-            raise UsageError(f"--ca-bundle {ca_bundle} can't be read: {error.strerror or error}") from error
+        check_url(url)
+        tls = tls_context(ca_bundle)
         self._transport = Transport(tls)
         self._client = httpx.Client(
             mounts={"all://": self._transport},  # proxies that the environment names go before it
@@ -128,15 +120,8 @@ class HeartRateClient:
     def _ask_once(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
             response = self._client.request(method, url, **request)
-        except httpx.TimeoutException as error:
-            problem = f"{url} did not answer within {self._timeout:g} s; is the server there?"
-            raise Again(UnreachableError(problem)) from error
-        except httpx.RemoteProtocolError as error:
-            raise Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}")) from error
         except (httpx.TransportError, RuntimeError) as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}") from error
-            raise Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}")) from error
+            raise lost_connection(error, url, self._timeout) from error
         status = response.status_code
         if status in TRANSIENT:
             told: MockExportError = UnreachableError(
