@@ -18,6 +18,7 @@ EXIT_CODES = {
     "UnreachableError": 5,
     "StartAnewError": 5,
     "UntrustedDataError": 6,
+    "ChangedError": 6,
 }
 ALL_ERRORS: list[type[MockExportError]] = [getattr(errors, name) for name in EXIT_CODES]
 

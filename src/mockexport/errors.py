@@ -7,6 +7,7 @@
     ├── UnreachableError    5  the source could not be reached, after retries
     │   └── StartAnewError     a body can't be gone on with; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
+        └── ChangedError       what is read under one name changed; it is not read again
 
 A message is one line that names what, where and what to do next. Errors carry plain values only, so that they
 survive a trip through a process pool.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "ChangedError",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -73,6 +75,10 @@ class UntrustedDataError(MockExportError):
     """The data can't be trusted: truncated, malformed, or other than declared."""
 
     exit_code = 6
+
+
+class ChangedError(UntrustedDataError):
+    """What is read under one name changed since it was listed, or while it was read; it is not read again."""
 
 
 def no_such(kind: str, name: str, where: str, known: Sequence[str]) -> NotFoundError:
