@@ -9,31 +9,29 @@ there and not listed, and one whose SHA-256 differs are all errors.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import os
-import zlib
+import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from mockexport.catalog import Download
+from mockexport.csv_file import read_csv_file
 from mockexport.errors import NotFoundError, UnreachableError, UntrustedDataError, no_such
+from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
 from mockexport.wire import is_plain_id
-from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
+    from mockexport.identity import FileVersion
     from mockexport.source import Chunks
 
 __all__ = ["DirectorySource"]
 
+log = logging.getLogger(__name__)
 PIECE_BYTES = 1 << 26
-CHUNK_BYTES = 1 << 19  # fits a core's own cache, so that the tally finds it there; smaller ones cost more turns
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 
 
@@ -52,8 +50,9 @@ class DirectorySource:
     @_reading()
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
-        self._manifest: tuple[object, dict[str, ManifestEntry]] = (None, {})  # the one read last, by its file's state
-        self._listed: dict[str, dict[Download, tuple[Path, ManifestEntry | None]]] = {}  # of each export, the last time
+        self._manifest: tuple[object, dict[str, ManifestEntry]] = (None, {})  # the one read last, by its file's version
+        self._listed: dict[str, dict[Download, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
+        self._told: set[Path] = set()  # the folders that can't be read
         if not self._root.is_dir():
             raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
 
@@ -68,8 +67,8 @@ class DirectorySource:
 
     @_reading()
     def exports(self) -> list[str]:
-        """Return the names of the folders that hold CSV files or a manifest."""
-        return sorted(folder.name for folder in self._root.iterdir() if self._is_export(folder))
+        """Return the names of the folders that hold CSV files or a manifest; one that can't be read is told of."""
+        return sorted(folder.name for folder in self._root.iterdir() if self._is_export_or_tell(folder))
 
     @_reading()
     def downloads(self, export: str) -> list[Download]:
@@ -77,55 +76,52 @@ class DirectorySource:
         folder = self._folder(export)
         files = self._files(folder)
         entries = self._entries(folder, export)
+        listed: dict[Download, tuple[Path, str | None]] = {}
         if entries is None:
-            self._listed[export] = {self._download(export, name, file): (file, None) for name, file in files.items()}
-            return list(self._listed[export])
-        named = {entry.file for entry in entries.values()}
-        for entry in entries.values():
-            if not (folder / entry.file).is_file():
-                raise UntrustedDataError(
-                    f"{folder / MANIFEST} lists {entry.file}, which is not there; "
-                    "`mockexport downloads fetch` completes it"
-                )
-        for file in files.values():
-            if file.name not in named:
-                raise UntrustedDataError(
-                    f"{file} is not listed in its folder's {MANIFEST}; move the file away, or list it there"
-                )
-        self._listed[export] = {
-            replace(entry.download, **_of_file(folder / entry.file, in_pieces=not entry.sha256)): (
-                folder / entry.file,
-                entry,
-            )
-            for entry in entries.values()
-        }
-        return list(self._listed[export])
+            versions = file_versions(files.values())
+            for name, file in files.items():
+                declared = _declared(file, versions[file], in_pieces=True)
+                listed[Download(export=export, id=name, **declared)] = (file, None)
+        else:
+            _compare(folder, entries.values(), files.values())
+            versions = file_versions(folder / entry.file for entry in entries.values())
+            for entry in entries.values():
+                file = folder / entry.file
+                declared = _declared(file, versions[file], in_pieces=not entry.sha256)
+                listed[replace(entry.download, **declared)] = (file, entry.sha256)
+        self._listed[export] = listed
+        return list(listed)
 
     @_reading()
     def open(self, download: Download, offset: int = 0) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
 
-        Raises UntrustedDataError, once it is read, when the file is not the one that was listed.
+        Raises ChangedError when the file is not the one that was listed, or changes while it is read.
         """
-        listed = self._listed.get(download.export, {}).get(download)
-        if listed and listed[0].is_file():  # its etag will show whether it is still the same
-            return _chunks(*listed, offset, download.etag)
-        folder = self._root / download.export if is_plain_id(download.export) else self._folder(download.export)
-        entries = self._entries(folder, download.export)
-        if entries is None:
-            return _chunks(self._file(folder, download), None, offset, download.etag)
-        entry = entries.get(download.id)
-        if entry is None:
-            raise no_such("download", download.id, str(folder), list(entries))
-        return _chunks(folder / entry.file, entry, offset, download.etag)
+        file, sha256 = self._listed.get(download.export, {}).get(download) or (None, None)
+        if file is None or not file.exists():  # what is there is compared with the ETag as it is opened
+            file, sha256 = self._find(download)
+        return read_csv_file(file, offset, download.etag, sha256)
 
     def close(self) -> None:
         """Nothing is held between calls."""
 
+    def _find(self, download: Download) -> tuple[Path, str | None]:
+        """Return a download's file, and the SHA-256 that it should have, if one is declared."""
+        folder = self._root / download.export if is_plain_id(download.export) else self._folder(download.export)
+        entries = self._entries(folder, download.export)
+        if entries is None:
+            return self._file(folder, download), None
+        entry = entries.get(download.id)
+        if entry is None:
+            raise no_such("download", download.id, str(folder), list(entries))
+        return folder / entry.file, entry.sha256
+
     def _folder(self, export: str) -> Path:
+        for folder in self._root.iterdir():
+            if folder.name == export and _is_export(folder):
+                return folder
         known = self.exports()
-        if export in known:
-            return self._root / export
         if not known and any(_download_in(file) for file in self._root.iterdir()):
             raise NotFoundError(
                 f"{self.name} holds CSV files itself: an export is a folder in the source; "
@@ -133,31 +129,33 @@ class DirectorySource:
             )
         raise no_such("export", export, self.name, known)
 
-    def _is_export(self, folder: Path) -> bool:
-        return (
-            folder.is_dir()
-            and not folder.name.startswith(".")
-            and any(file.name == MANIFEST or _download_in(file) for file in folder.iterdir())
-        )
+    def _is_export_or_tell(self, folder: Path) -> bool:
+        """Tell whether a folder is an export; say so, once, of one that can't be looked into."""
+        try:
+            return _is_export(folder)
+        except OSError as error:
+            if folder not in self._told:
+                self._told.add(folder)
+                log.warning("passed over %s: %s", folder, error.strerror)
+            return False
 
     def _entries(self, folder: Path, export: str) -> dict[str, ManifestEntry] | None:
         """Return what an export's manifest says of each download; a manifest of thousands is not read for each."""
         path = folder / MANIFEST
         try:
-            status = path.stat()
+            version = file_versions([path])[path]
         except FileNotFoundError:
             return None
-        state = (path, status.st_ino, status.st_mtime_ns, status.st_size)
         kept, entries = self._manifest
-        if kept != state:
+        if version is None or kept != (path, version):
             entries = {entry.download.id: entry for entry in read_manifest(path, export) or ()}
-            self._manifest = (state, entries)
+            self._manifest = ((path, version), entries)
         return entries
 
     def _file(self, folder: Path, download: Download) -> Path:
         """Return a download's file, without a look at all the others, of which there may be thousands."""
         named = [folder / f"{download.id}{suffix}" for suffix in SUFFIXES] if is_plain_id(download.id) else []
-        found = [file for file in named if file.is_file()]
+        found = [file for file in named if file.exists() and not file.is_dir()]
         if len(found) == 1:
             return found[0]
         files = self._files(self._folder(download.export))
@@ -177,9 +175,13 @@ class DirectorySource:
             files[download] = file
         return files
 
-    @staticmethod
-    def _download(export: str, name: str, file: Path) -> Download:
-        return Download(export=export, id=name, **_of_file(file, in_pieces=True))
+
+def _is_export(folder: Path) -> bool:
+    return (
+        folder.is_dir()
+        and not folder.name.startswith(".")
+        and any(file.name == MANIFEST or _download_in(file) for file in folder.iterdir())
+    )
 
 
 def _download_in(file: Path) -> str | None:
@@ -188,98 +190,29 @@ def _download_in(file: Path) -> str | None:
     return file.name.removesuffix(suffix) if suffix and not file.name.startswith(".") else None
 
 
-def _of_file(file: Path, *, in_pieces: bool) -> dict[str, Any]:
-    """What the file system tells: the size of the CSV, where it isn't packed, and a name for this very content.
-
-    A file may be read in pieces when nothing has to be seen from its start: it isn't packed, nor to be hashed.
-    """
-    status = file.stat()
-    etag = _etag(status)
-    if file.suffix != ".csv":
-        return {"etag": etag}
-    return {"etag": etag, "size": status.st_size, "piece": PIECE_BYTES if in_pieces else None}
-
-
-def _etag(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
-
-
-def _chunks(file: Path, entry: ManifestEntry | None, offset: int, etag: str | None) -> Chunks:
-    try:
-        with file.open("rb", buffering=0) as raw:
-            if etag not in (None, _etag(os.fstat(raw.fileno()))):
-                raise UntrustedDataError(f"{file} has changed since it was listed, or is another file on this machine")
-            reader = _HashingReader(raw, entry)
-            opened = _unpacked(file, reader)
-            if file.suffix == ".csv" and offset:
-                raw.seek(offset)
-                reader.forget()
-                offset = 0
-            while chunk := opened.read(CHUNK_BYTES):
-                if offset < len(chunk):
-                    yield chunk[offset:] if offset else chunk
-                offset = max(0, offset - len(chunk))
-            reader.check(file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UntrustedDataError(f"{file} can't be unpacked: {error}") from error
-    except OSError as error:
-        raise UnreachableError(f"cannot read {file}: {error.strerror or error}") from error
-
-
-def _unpacked(file: Path, reader: _HashingReader) -> BinaryIO:
-    if file.suffix == ".gz":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", reader)))
-    if file.suffix == ".zst":
-        return cast("BinaryIO", _ZstdReader(file, reader))
-    return cast("BinaryIO", reader)
-
-
-class _ZstdReader:
-    """A zstd file as the CSV in it; the module's own error becomes ours."""
-
-    def __init__(self, file: Path, reader: _HashingReader) -> None:
-        zstd = zstd_module()
-        self._file = file
-        self._error = zstd.ZstdError
-        self._opened = zstd.ZstdFile(io.BufferedReader(cast("io.RawIOBase", reader)))
-
-    def read(self, size: int) -> bytes:
-        try:
-            return cast("bytes", self._opened.read(size))
-        except self._error as error:
-            raise UntrustedDataError(f"{self._file} can't be unpacked: {error}") from error
-
-
-class _HashingReader(io.RawIOBase):
-    """A file that takes the SHA-256 of all that is read from it, when its manifest declares one."""
-
-    def __init__(self, raw: io.FileIO, entry: ManifestEntry | None) -> None:
-        self._raw = raw
-        self._wanted = entry.sha256 if entry else None
-        self._hash = hashlib.sha256() if self._wanted else None
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._raw.read(size) or b""
-        if self._hash:
-            self._hash.update(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def forget(self) -> None:
-        """Give up the check: the file is not read from its start."""
-        self._hash = None
-
-    def check(self, file: Path) -> None:
-        """At the end of the file: raise UntrustedDataError when it isn't what the manifest declares."""
-        if self._hash and self._hash.hexdigest() != self._wanted:
+def _compare(folder: Path, entries: Iterable[ManifestEntry], files: Iterable[Path]) -> None:
+    """Raise UntrustedDataError when a folder holds other files than its manifest lists."""
+    named = {entry.file: folder / entry.file for entry in entries}
+    for name, file in named.items():
+        if file.is_dir() or not file.exists():
             raise UntrustedDataError(
-                f"{file} has SHA-256 {self._hash.hexdigest()[:12]}…, "
-                f"but its manifest declares {str(self._wanted)[:12]}…; fetch it anew"
+                f"{folder / MANIFEST} lists {name}, which is not there; `mockexport downloads fetch` completes it"
             )
+    for file in files:
+        if file.name not in named:
+            raise UntrustedDataError(
+                f"{file} is not listed in its folder's {MANIFEST}; move the file away, or list it there"
+            )
+
+
+def _declared(file: Path, version: FileVersion | None, *, in_pieces: bool) -> dict[str, Any]:
+    """What the file system tells of a file: the size of the CSV, where it isn't packed, and its ETag.
+
+    A file that is being written just now has neither. One may be read in pieces when nothing has to be seen from its
+    start: it isn't packed, nor to be hashed.
+    """
+    if version is None:
+        return {}
+    if file.suffix != ".csv":
+        return {"etag": version.etag}
+    return {"etag": version.etag, "size": version.size, "piece": PIECE_BYTES if in_pieces else None}

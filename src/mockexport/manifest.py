@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mockexport.errors import UnreachableError, UntrustedDataError
+from mockexport.local_file import read_whole
 from mockexport.wire import download_body, is_plain_id, read_download
 
 if TYPE_CHECKING:
@@ -41,9 +42,12 @@ def manifest_document(export: str, entries: Sequence[ManifestEntry]) -> dict[str
 
 
 def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
-    """Read a manifest; None when there is none. Raises UntrustedDataError when it makes no sense."""
+    """Read a manifest; None when there is none.
+
+    Raises UntrustedDataError when it makes no sense, is not a regular file, or changes while it is read.
+    """
     try:
-        document = orjson.loads(path.read_bytes())
+        document = orjson.loads(read_whole(path))
     except FileNotFoundError:
         return None
     except orjson.JSONDecodeError as error:

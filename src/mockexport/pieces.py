@@ -2,8 +2,9 @@
 
 A piece begins at a guess: the first line behind its place that would be a row. Whether it is one, nobody can tell from
 there, for a line end may stand within quotes. So each piece also says where its last row ended, and the guess is proven
-by the piece before it: only when every piece begins where the one before it ended, and the first one at the start, do
-their counts stand. In any other case, a malformed row among them, the download is read in one go, which decides.
+by the piece before it: only when every piece begins where the one before it ended, the first one at the start, and the
+last one ends where the download does, do their counts stand. In any other case, a malformed row among them, the
+download is read in one go, which decides.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from mockexport.catalog import Download
-from mockexport.errors import StartAnewError, UntrustedDataError
+from mockexport.errors import ChangedError, StartAnewError, UntrustedDataError
 from mockexport.tally import Malformed
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ def split(source: Source, download: Download, new_tally: Callable[[], Tally]) ->
 
 
 def fit_together(download: Download, spans: Sequence[Span | None]) -> bool:
-    """Tell whether these are all rows of a download: each piece begins where the one before it ended."""
+    """Tell whether these are all rows of a download: each piece begins where the one before it ended, up to its end."""
     found = [span for span in spans if span]
     return (
         len(found) == len(spans)
         and found[0].began == 0
         and all(one.ended == next_one.began for one, next_one in pairwise(found))
+        and found[-1].ended == download.size
         and download.rows in (None, sum(span.rows for span in found))
     )
 
@@ -91,13 +93,15 @@ def fit_together(download: Download, spans: Sequence[Span | None]) -> bool:
 def tally_piece(
     source: Source, piece: Piece, new_tally: Callable[[], Tally], board: Board, number: int
 ) -> TalliedPiece | None:
-    """Count the rows of a piece; None when it can't be told by itself."""
+    """Count the rows of a piece; None when it can't be told by itself. Raises ChangedError, as the source does."""
     board.restart(number)
     try:
         # The first piece too begins behind what is known: then a server is asked for these very bytes, by their ETag.
         place = piece.begin - 1 if piece.begin else len(piece.header)
         with contextlib.closing(source.open(piece.whole, place)) as chunks:
             tallied = _tally(chunks, piece, new_tally, board, number)
+    except ChangedError:  # to read it in one go would be to read another version of it
+        raise
     except (Malformed, StartAnewError, UntrustedDataError):
         return None
     board.end(number, tallied.span.rows if tallied else 0)
@@ -127,8 +131,8 @@ def _tally(
     else:
         if piece.stop is not None:  # the download is shorter than declared
             return None
-    rows = tally.rows
-    return TalliedPiece(tally.finish(), Span(rows, began, position))
+    tallied = tally.finish()  # a last row without a line end is a row only now
+    return TalliedPiece(tallied, Span(tally.rows, began, position))
 
 
 def _first_row(chunks: Chunks, piece: Piece, new_tally: Callable[[], Tally]) -> tuple[int, bytes] | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mockexport.cli.terminal import Terminal
-from mockexport.errors import UsageError
+from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.kernels import Kernels, choose_kernels
+from mockexport.local_file import read_whole
 from mockexport.opening import open_source
 from mockexport.output import check_writable, json_bytes, write_answer
 from mockexport.settings import Settings
@@ -160,7 +161,9 @@ def read_token(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        token = path.read_text(encoding="ascii").partition("\n")[0].strip()
+        token = read_whole(path).decode("ascii").partition("\n")[0].strip()
+    except UntrustedDataError as error:
+        raise UsageError(f"--token-file {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no plain text"
         raise UsageError(f"--token-file {path} can't be read: {reason}") from None
@@ -190,8 +193,7 @@ def begin(
         check_writable(output)
     kernels = choose_kernels(settings.kernel)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
-    if verbose:
-        terminal.show_log()
+    terminal.show_log()
     terminal.detail(f"{kernels.name} kernels")
     opened = open_source(
         source or settings.source,

@@ -41,7 +41,7 @@ class Terminal:
             self.note(text)
 
     def show_log(self) -> None:
-        """Show what the library logs, such as each try after a failure, a line each."""
+        """Show what the library logs, a line each: warnings, and with --verbose each try after a failure."""
         import logging
 
         terminal = self
@@ -52,7 +52,7 @@ class Terminal:
 
         log = logging.getLogger("mockexport")
         log.addHandler(Handler())
-        log.setLevel(logging.INFO)
+        log.setLevel(logging.INFO if self._verbose else logging.WARNING)
 
     @contextmanager
     def progress(self, title: str) -> Generator[OnProgress | None, None, None]:

@@ -10,6 +10,7 @@ import typer
 
 from mockexport.cli.options import Run, takes_run
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
+from mockexport.local_file import read_whole
 from mockexport.output import csv_text, verdict_document
 from mockexport.verify import Difference, compare, read_committed
 
@@ -100,7 +101,7 @@ def check(run: Run, file: Path) -> list[Difference]:
     from mockexport.counts import count
 
     try:
-        committed = read_committed(orjson.loads(file.read_bytes()))
+        committed = read_committed(orjson.loads(read_whole(file)))
     except orjson.JSONDecodeError as error:
         raise UntrustedDataError(f"it is no JSON: {error}") from error
     except OSError as error:
