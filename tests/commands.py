@@ -89,16 +89,16 @@ class Ended:
 
 def run_command(folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,), **changes: str) -> Ended:
     """Run the command to its end in a folder."""
-    with started(folder, *arguments, program=program, **changes) as process:
+    with started(folder, *arguments, program=program, session=False, **changes) as process:
         stdout, stderr = process.communicate(timeout=WAIT_SECONDS * 4)
         return Ended(process.returncode, stdout, stderr)
 
 
 @contextmanager
 def started(
-    folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,), **changes: str
+    folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,), session: bool = False, **changes: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start the command in a folder; it is killed with the block."""
+    """Start the command in a folder, if need be in a session of its own; it is killed with the block."""
     with subprocess.Popen(
         [*program, *map(str, arguments)],
         cwd=folder,
@@ -107,6 +107,7 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=session,
     ) as process:
         try:
             yield process

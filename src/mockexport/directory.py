@@ -20,7 +20,7 @@ from mockexport.csv_file import read_csv_file
 from mockexport.errors import NotFoundError, UnreachableError, UntrustedDataError, no_such
 from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
-from mockexport.wire import is_plain_id
+from mockexport.wire import is_plain_id, same_id
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -166,12 +166,14 @@ class DirectorySource:
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the CSV files of an export by the download that they hold."""
         files: dict[str, Path] = {}
+        known: dict[str, Path] = {}
         for file in sorted(folder.iterdir()):
             download = _download_in(file)
             if not download or file.is_dir():  # a link that leads nowhere stays, to be missed later on
                 continue
-            if download in files:
-                raise UntrustedDataError(f"{file} and {files[download].name} hold the same download; move one away")
+            other = known.setdefault(same_id(download), file)
+            if other is not file:
+                raise UntrustedDataError(f"{file} and {other.name} hold the same download; move one away")
             files[download] = file
         return files
 

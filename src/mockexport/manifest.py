@@ -10,7 +10,7 @@ import orjson
 
 from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.local_file import read_whole
-from mockexport.wire import download_body, is_plain_id, read_download
+from mockexport.wire import download_body, is_plain_id, read_download, same_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _entries(document: Any, export: str) -> list[ManifestEntry]:
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise UntrustedDataError('"downloads" is no list of objects')
     entries = [_entry(export, fields) for fields in listed]
-    for kind, names in (("download", [e.download.id for e in entries]), ("file", [e.file for e in entries])):
+    for kind, names in (("download", [same_id(e.download.id) for e in entries]), ("file", [e.file for e in entries])):
         if len(set(names)) < len(names):
             raise UntrustedDataError(f"it lists a {kind} twice")
     return entries

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import stat
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -16,7 +15,7 @@ from mockexport.catalog import time_text
 from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -32,15 +31,38 @@ __all__ = [
     "export_document",
     "json_bytes",
     "sync_folder",
+    "unicode_only",
     "verdict_document",
     "write_answer",
     "write_atomically",
 ]
 
 
+CRLF = "\r\n"
+
+
 def json_bytes(document: Any) -> bytes:
     """Return JSON with two-space indent and a newline at the end; keys stay in the order given."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    try:
+        return orjson.dumps(document, option=options)
+    except orjson.JSONEncodeError:  # a name in it is not UTF-8
+        return orjson.dumps(_unicode_only(document), option=options)
+
+
+def unicode_only(text: str) -> str:
+    r"""Return text that can be written as UTF-8: a byte that is not UTF-8 in a name becomes `\udcxx`."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _unicode_only(value: Any) -> Any:
+    if isinstance(value, str):
+        return unicode_only(value)
+    if isinstance(value, dict):
+        return {_unicode_only(key): _unicode_only(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unicode_only(held) for held in value]
+    return value
 
 
 def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
@@ -95,12 +117,18 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV with a header; a list within a field is joined by spaces, what is not declared is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    lines: list[str] = []
+    writer = csv.writer(_Lines(lines.append), lineterminator=CRLF)  # so that a lone CR in a field is quoted, too
     writer.writerow(columns)
     for row in rows:
         writer.writerow([" ".join(field) if isinstance(field, tuple | list) else field for field in row])
-    return out.getvalue()
+    return unicode_only("".join(f"{line.removesuffix(CRLF)}\n" for line in lines))
+
+
+class _Lines(NamedTuple):
+    """What `csv.writer` writes to: a call a row."""
+
+    write: Callable[[str], object]
 
 
 def check_writable(path: Path) -> None:

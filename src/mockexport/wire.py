@@ -6,6 +6,7 @@ on the wire are naive ISO 8601 and mean UTC.
 
 from __future__ import annotations
 
+import re
 import reprlib
 import string
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,7 @@ __all__ = [
     "read_download",
     "read_export",
     "read_exports",
+    "same_id",
 ]
 
 API = "/api/export"
@@ -36,6 +38,7 @@ CSV_TYPE = "text/csv; charset=utf-8"
 
 PLAIN_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 PLAIN_ID_LENGTH = 128
+UUID_TEXT = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 SHOWN = 60  # characters of what makes no sense
 DOTS = {".": "%2E", "..": "%2E%2E"}
 
@@ -60,6 +63,11 @@ def _segment(text: str) -> str:
 def is_plain_id(text: str) -> bool:
     """Tell whether an id can safely be a file's name: letters, digits, `-`, `_` and `.`, no dot in front."""
     return 0 < len(text) <= PLAIN_ID_LENGTH and not text.startswith(".") and PLAIN_ID_CHARACTERS.issuperset(text)
+
+
+def same_id(download: str) -> str:
+    """Return what two ids of one download have in common: UUIDs are the same in any case (RFC 9562, section 4)."""
+    return download.lower() if UUID_TEXT.fullmatch(download) else download
 
 
 def exports_body(exports: list[str]) -> dict[str, Any]:
@@ -98,7 +106,10 @@ def read_exports(answer: object) -> list[str]:
 
 def read_export(answer: object) -> list[str]:
     """Read the download ids out of the answer of `GET /api/export/{export_id}`. Raises UntrustedDataError."""
-    return _texts(_data(answer), "download_ids")
+    ids = _texts(_data(answer), "download_ids")
+    if len({same_id(download) for download in ids}) < len(ids):
+        raise UntrustedDataError(f"'download_ids' names the same one twice: {_short(ids)}")
+    return ids
 
 
 def read_download(export: str, download: str, answer: object) -> Download:

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from mockexport import wire
 from mockexport._version import __version__
 from mockexport.errors import MockExportError, NotFoundError
+from mockexport.output import unicode_only
 from mockexport.server.answers import (
     DATA_ANSWERS,
     NO_EXPORT,
@@ -150,4 +151,4 @@ def _download(downloads: WireDownloads, export: str, download: UUID) -> Download
 async def _answer_error(_request: Request, error: Exception) -> Response:
     """Answer what the source says when it can't be read: it is behind this server, as seen from the client."""
     logger.warning("the source failed: %s", error)
-    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, NotFoundError) else 502)
+    return JSONResponse({"detail": unicode_only(str(error))}, 404 if isinstance(error, NotFoundError) else 502)
