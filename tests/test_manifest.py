@@ -102,3 +102,10 @@ def test_a_manifest_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").mkdir()
     with pytest.raises(UnreachableError, match=r"cannot read .*manifest\.json"):
         read_manifest(tmp_path / "manifest.json", "trial")
+
+
+def test_a_uuid_listed_twice_in_different_case_is_refused(tmp_path: Path) -> None:
+    uuid = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
+    downloads = [{"id": uuid, "file": "a.csv"}, {"id": uuid.upper(), "file": "b.csv"}]
+    with pytest.raises(UntrustedDataError, match="lists a download twice"):
+        read(tmp_path, {"export": "trial", "downloads": downloads})

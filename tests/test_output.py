@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+import duckdb
 import orjson
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mockexport.catalog import Download, summarise
 from mockexport.counts import Counts
@@ -17,6 +23,11 @@ from mockexport.output import (
     verdict_document,
 )
 from mockexport.verify import Difference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=6) | st.text(' "\r\n,\t\0', max_size=4)
 
 COUNTS = Counts({"P2": {"y": 1}, "P1": {"y": 2, "x": 3}})
 
@@ -73,3 +84,30 @@ def test_a_verdict_is_a_match_differs_or_an_error() -> None:
 def test_csv_quotes_what_needs_it_joins_lists_and_leaves_none_empty() -> None:
     text = csv_text(["a", "b"], [["x,y", ("P1", "P2")], ['say "x"', None], ["two\nlines", 3]])
     assert text == 'a,b\n"x,y",P1 P2\n"say ""x""",\n"two\nlines",3\n'
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
+def test_what_is_written_as_csv_is_what_a_csv_reader_reads(rows: list[tuple[str, str]]) -> None:
+    text = csv_text(["a", "b"], rows)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["a", "b"], *map(list, rows)]
+    assert csv_text(["a", "b"], [(one, other, "x") for one, other in rows]).count(",x\n") >= len(rows)
+
+
+def test_ids_with_a_lone_cr_and_their_like_are_quoted_and_read_back_by_duckdb(tmp_path: Path) -> None:
+    ids = ["a\rb", "\r", "a\r\nb", "a\nb", 'a"b', "a,b", " a ", "\ta", "\0", "#a", "'a'", "\u2028"]
+    text = csv_text(["id", "rows"], [(name, 1) for name in ids])
+    assert '"a\rb",1\n' in text
+    (tmp_path / "ids.csv").write_bytes(text.encode())
+    read = duckdb.read_csv(
+        str(tmp_path / "ids.csv"), header=True, delimiter=",", quotechar='"', escapechar='"', all_varchar=True
+    )
+    assert read.fetchall() == [(name, "1") for name in ids]
+
+
+def test_names_that_are_not_utf8_are_written_with_their_odd_bytes_told() -> None:
+    name = b"day-\xff".decode(errors="surrogateescape")
+    document = {"id": name, "list": [name, 1], "tuple": (name,), name: {"rows": None}}
+    assert orjson.loads(json_bytes(document)) == {
+        "id": r"day-\udcff", "list": [r"day-\udcff", 1], "tuple": [r"day-\udcff"], r"day-\udcff": {"rows": None},
+    }  # fmt: skip
+    assert csv_text(["id"], [[name]]).encode() == b"id\nday-\\udcff\n"

@@ -16,6 +16,7 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 from mockexport import MockExportError, UntrustedDataError, count
 from mockexport.checkpoint import Checkpoint, Subject
 from mockexport.directory import PIECE_BYTES, DirectorySource
+from mockexport.errors import ChangedError
 from mockexport.kernels import choose_kernels
 from mockexport.pieces import Piece, split
 from mockexport.workers import process_workers, thread_workers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mockexport import Counts, Download
     from mockexport.kernels import Kernels
+    from mockexport.source import Chunks
 
 ROWS = st.sampled_from(
     [
@@ -137,6 +139,43 @@ def test_fewer_rows_than_declared_are_an_error_in_pieces_too(kernels: Kernels) -
     source = MemorySource({"a": csv_body(100)}, {"a": 101}, piece=500)
     with pytest.raises(UntrustedDataError, match="declares 101 rows but holds 100"):
         count(source, EXPORT, tally=kernels.tally)
+
+
+@pytest.mark.parametrize("declared", [99, 100, 101])
+def test_a_last_row_without_a_line_end_counts_in_pieces_as_in_one_go(kernels: Kernels, declared: int) -> None:
+    body = csv_body(100)[:-1]
+    whole = MemorySource({"a": body}, {"a": declared})
+    source = MemorySource({"a": body}, {"a": declared}, piece=500)
+    assert outcome(source, skip=False, kernels=kernels) == outcome(whole, skip=False, kernels=kernels)
+    if declared == 100:
+        assert source.places.count(("a", 0)) == 1, "for the header alone: the pieces fit together"
+
+
+def test_pieces_that_end_elsewhere_than_the_download_are_no_count_of_it(kernels: Kernels) -> None:
+    class Short(MemorySource):
+        """The bodies end a row short of their sizes, at first."""
+
+        def open(self, download: Download, offset: int = 0) -> Chunks:
+            self.places.append((download.id, offset))
+            body = self.bodies[download.id]
+            yield body[offset : len(body) if len(self.places) > 4 else len(body) - len(ROW)]
+
+    source = Short({"a": csv_body(100)}, piece=len(csv_body(100)) // 3)
+    assert count(source, EXPORT, tally=kernels.tally).rows == 100
+    assert source.places[-1] == ("a", 0), "it was read in one go"
+
+
+def test_a_piece_of_a_download_that_changed_ends_the_count_and_nothing_is_read_again(kernels: Kernels) -> None:
+    class Changed(MemorySource):
+        def open(self, download: Download, offset: int = 0) -> Chunks:
+            yield from super().open(download, offset)
+            if offset > len(HEADER):
+                raise ChangedError("a changed")
+
+    source = Changed({"a": csv_body(100)}, piece=500)
+    with pytest.raises(ChangedError, match="a changed"):
+        count(source, EXPORT, tally=kernels.tally, start_workers=one_worker)
+    assert source.places.count(("a", 0)) == 1
 
 
 def test_a_download_that_is_shorter_than_its_size_says_is_read_in_one_go(kernels: Kernels) -> None:

@@ -194,3 +194,21 @@ def test_an_id_of_plain_characters_can_be_a_file_name(name: str) -> None:
 )
 def test_any_other_id_can_be_none(name: str) -> None:
     assert not is_plain_id(name)
+
+
+UUID = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
+
+
+def test_a_download_listed_twice_in_different_case_is_one_download() -> None:
+    for twice in ([UUID, UUID.upper()], [UUID.upper(), "other", UUID.title()]):
+        with pytest.raises(UntrustedDataError, match="'download_ids' names the same one twice"):
+            read_export({"data": {"download_ids": twice}})
+
+
+def test_other_ids_and_all_other_lists_keep_their_case() -> None:
+    for ids in (["a", "A"], [f"{UUID}0", f"{UUID.upper()}0"], ["urn:" + UUID, "URN:" + UUID]):
+        assert read_export({"data": {"download_ids": ids}}) == ids
+    patients = [UUID, UUID.upper()]  # patients are told apart byte by byte
+    assert read_exports({"data": {"export_ids": patients}}) == patients
+    found = read_download("trial", "a", {"data": {"id": "a", "patients": patients}})
+    assert found.patients == tuple(patients)
