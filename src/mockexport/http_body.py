@@ -34,7 +34,7 @@ DIGITS = "[0-9]{1,18}"  # what Python reads as a number is longer than any file,
 CONTENT_LENGTH = re.compile(DIGITS)
 CONTENT_RANGE = re.compile(f"bytes (?:({DIGITS})-({DIGITS})|\\*)/({DIGITS})")  # with the length of the whole
 NO_RANGE = (None, None, None)
-ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')  # RFC 9110, section 8.8.3
+ETAG = re.compile(r'(?:W/)?"[ !#-~]*"')  # RFC 9110, section 8.8.3, and blanks, which some send
 UNPACKED_BYTES = 1 << 18  # at a time, however much a packed piece holds
 GZIP = 16 + zlib.MAX_WBITS
 EXPANDS_AT_MOST = 200  # times; CSV of this kind packs to a fifth
@@ -45,8 +45,9 @@ EMPTY_AT_MOST = 1 << 20  # bytes in a row that unpack to nothing
 class HttpBody:
     """Reads the body of a download.
 
-    `send` requests it with further headers, and raises for a status that is no success. `offset` is where to begin. What is known of the download is held against what is sent: `etag` and `size` are those
-    of its listing, and where neither length nor `rows` are known, its end must be proven in another way, unless
+    `send` requests it with further headers, and raises for a status that is no success. `offset` is where to begin.
+    What was listed is held against what is sent: the bytes must be those of `download.etag`, and as many as
+    `download.size`. An end that nothing proves, no length, no last chunk, no rows declared, is an error unless
     `allow_unproven_end`. `position` is the byte up to which it was read.
     """
 
