@@ -195,7 +195,6 @@ class HttpSource:
         if self._answers_head:
             try:
                 with self._request(url, {"Accept": "text/csv"}, method="HEAD") as response:
-                    response.read()  # nothing, but then the connection is kept
                     etag = etag_of(response)
                     packed = content_coding(response) != "identity"
                     size = None if packed else content_length(response) or None  # some say 0 whatever GET sends
