@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from tests.scripted_http import Answer, Request, ScriptedServer, chunked, http, json
-from tests.sources import WAIT_SECONDS
+from tests.sources import WAIT_SECONDS, csv_body
 
 from mockexport import Download, MockExportError, NotFoundError, UntrustedDataError, UsageError
 from mockexport.client import HttpSource
@@ -86,13 +86,16 @@ def test_metadata_is_what_the_server_declares(http_server: ScriptedServer, http_
     ]
 
 
-def test_a_download_has_the_strong_etag_of_its_data_and_most_have_none(
+def test_a_download_has_the_etag_of_its_data_as_it_was_sent_and_most_have_none(
     http_server: ScriptedServer, http_source: HttpSource
 ) -> None:
-    http_server.has("trial", dict.fromkeys("abc", b""))
-    etags = {"a": '"x"', "b": 'W/"x"', "c": ""}
-    http_server.heads = {f"{TRIAL}/{name}/data": http(ETag=etag) for name, etag in etags.items()}
-    assert [download.etag for download in http_source.downloads("trial")] == ['"x"', None, None]
+    http_server.has("trial", dict.fromkeys("abcd", b""))
+    etags = {"a": '"x"', "b": 'W/"x"', "c": "", "d": "x"}
+    http_server.heads = {
+        f"{TRIAL}/{name}/data": http(ETag=etag, Last_Modified="Tue, 26 Aug 2025 00:00:00 GMT")
+        for name, etag in etags.items()
+    }
+    assert [download.etag for download in http_source.downloads("trial")] == ['"x"', 'W/"x"', None, None]
 
 
 RANGES = {"ETag": '"x"', "Accept-Ranges": "bytes", "Content-Length": "3000000000"}
@@ -119,7 +122,15 @@ def test_a_download_may_be_read_in_pieces_where_any_of_these_very_bytes_can_be_a
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     http_server.heads[f"{DOWNLOAD}/data"] = f"HTTP/1.1 200 OK\r\n{head}\r\n".encode()
     (download,) = http_source.downloads("trial")
-    assert (download.size, download.piece) == ((3_000_000_000, 1 << 30) if in_pieces else (None, None))
+    assert download.piece == (1 << 30 if in_pieces else None)
+    assert download.size == (None if missing.keys() & {"Content-Length", "Content-Encoding"} else 3_000_000_000)
+
+
+def test_a_head_that_tells_no_bytes_tells_nothing(http_server: ScriptedServer, http_source: HttpSource) -> None:
+    http_server.has("trial", {"a": http(csv_body(3))})
+    http_server.heads[f"{DOWNLOAD}/data"] = http(ETag='"x"', Accept_Ranges="bytes")
+    (download,) = http_source.downloads("trial")
+    assert (download.etag, download.size, download.piece) == ('"x"', None, None)
 
 
 def test_every_request_for_json_is_a_get_that_says_who_asks(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.scripted_http import Request, ScriptedServer, http
+from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
 
 from mockexport import Download, count
@@ -84,18 +84,14 @@ def read(source: HttpSource) -> bytes:
         return b"".join(chunks)
 
 
-@pytest.mark.parametrize(
-    ("headers", "named"),
-    [({"ETag": '"a"'}, '"a"'), ({"Last_Modified": DATE}, DATE), ({"ETag": '"a"', "Last_Modified": DATE}, '"a"')],
-    ids=["etag", "date", "both"],
-)
+@pytest.mark.parametrize("headers", [{"ETag": '"a"'}, {"ETag": '"a"', "Last_Modified": DATE}], ids=["etag", "both"])
 @pytest.mark.parametrize("at", [1, HALF, len(BODY) - 1])
-def test_the_rest_is_asked_for_by_what_names_the_bytes(
-    play: Play, source: HttpSource, headers: Any, named: str, at: int
+def test_the_rest_is_asked_for_by_the_strong_etag_of_the_bytes(
+    play: Play, source: HttpSource, headers: Any, at: int
 ) -> None:
     play.answers(broken(at, **headers), rest(at, **headers))
     assert read(source) == BODY
-    assert play.asked_from() == [(None, None), (f"bytes={at}-", named)]
+    assert play.asked_from() == [(None, None), (f"bytes={at}-", '"a"')]
 
 
 def test_a_break_before_the_first_byte_asks_for_all_of_it(play: Play, source: HttpSource) -> None:
@@ -104,34 +100,47 @@ def test_a_break_before_the_first_byte_asks_for_all_of_it(play: Play, source: Ht
     assert play.asked_from() == [(None, None)] * 2
 
 
-def test_a_rest_may_break_off_too_and_say_no_length_of_the_whole(play: Play, source: HttpSource) -> None:
-    first: Any = {"ETag": '"a"', "Content_Range": f"bytes {HALF}-{len(BODY) - 1}/*"}
-    play.answers(broken(ETag='"a"'), rest(sent=50, **first), rest(HALF + 50))
+def test_a_rest_may_break_off_too(play: Play, source: HttpSource) -> None:
+    play.answers(broken(ETag='"a"'), rest(sent=50, ETag='"a"'), rest(HALF + 50, ETag='"a"'))
     assert read(source) == BODY
     assert [asked for asked, _ in play.asked_from()] == [None, f"bytes={HALF}-", f"bytes={HALF + 50}-"]
 
 
+HEAD = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nETag: "a"\r\n\r\n'
+ENDLESS = HEAD + b"%x\r\n%s\r\n" % (len(BODY), BODY)  # all of it, and no last chunk
+
+
 def test_nothing_is_left_to_ask_for_when_all_arrived_without_its_end(play: Play, source: HttpSource) -> None:
-    headers = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nETag: "a"\r\n\r\n'
-    endless = headers + b"%x\r\n%s\r\n" % (len(BODY), BODY)
-    play.answers(endless, http(b"", 416, Content_Range=f"bytes */{len(BODY)}"))
+    play.answers(ENDLESS, http(b"", 416, Content_Range=f"bytes */{len(BODY)}", ETag='"a"'))
     assert read(source) == BODY
     assert play.asked_from()[1] == (f"bytes={len(BODY)}-", '"a"')
 
 
+WHOLE_RANGE: Any = {"Content_Range": f"bytes {HALF}-{len(BODY) - 1}/{len(BODY)}"}
+NAMED: Any = {"ETag": '"a"'}
 NO_REST = {
-    "all of it": whole(ETag='"a"'),
-    "another place": rest(HALF + 1, ETag='"a"'),
-    "an earlier place": rest(HALF - 1, ETag='"a"'),
-    "another length": rest(Content_Range=f"bytes {HALF}-{len(BODY)}/{len(BODY) + 1}"),
-    "less than the rest": rest(Content_Range=f"bytes {HALF}-{HALF + 9}/{len(BODY)}"),
-    "no place": http(BODY[HALF:], 206),
-    "nonsense": rest(Content_Range="bytes all/of it"),
+    "all of it": whole(**NAMED),
+    "another place": rest(HALF + 1, **NAMED),
+    "an earlier place": rest(HALF - 1, **NAMED),
+    "another length": rest(Content_Range=f"bytes {HALF}-{len(BODY)}/{len(BODY) + 1}", **NAMED),
+    "less than the rest": rest(Content_Range=f"bytes {HALF}-{HALF + 9}/{len(BODY)}", **NAMED),
+    "less, as if it were all": rest(Content_Range=f"bytes {HALF}-{HALF + 9}/{HALF + 10}", **NAMED),
+    "the rest of an unknown length": rest(Content_Range=f"bytes {HALF}-{len(BODY) - 1}/*", **NAMED),
+    "less than the rest of an unknown length": rest(Content_Range=f"bytes {HALF}-{HALF + 9}/*", **NAMED),
+    "no place": http(BODY[HALF:], 206, **NAMED),
+    "nonsense": rest(Content_Range="bytes all/of it", **NAMED),
+    "numbers without end": rest(Content_Range=f"bytes {HALF}-{'9' * 5000}/{'9' * 5000}", **NAMED),
     "another etag": rest(ETag='"b"'),
-    "packed": rest(Content_Encoding="gzip"),
-    "no bytes there": http(b"", 416, Content_Range=f"bytes */{HALF - 1}"),
-    "no bytes, no length": http(b"", 416),
+    "a weak etag": rest(ETag='W/"a"'),
+    "no etag": rest(),
+    "a date": rest(Last_Modified=DATE),
+    "packed": rest(Content_Encoding="gzip", **NAMED),
+    "no bytes there": http(b"", 416, Content_Range=f"bytes */{HALF - 1}", **NAMED),
+    "no bytes there any more": http(b"", 416, Content_Range=f"bytes */{HALF}", **NAMED),
+    "no bytes there in another version": http(b"", 416, Content_Range=f"bytes */{HALF}", ETag='"b"'),
+    "no bytes, no length": http(b"", 416, **NAMED),
 }
+"""Answers to the request for the rest of the body "a" that aren't it."""
 
 
 @pytest.mark.parametrize("answer", NO_REST.values(), ids=NO_REST)
@@ -150,7 +159,32 @@ def test_then_it_is_counted_from_its_start(play: Play, source: HttpSource, answe
     assert [asked for asked, _ in play.asked_from()] == [None, f"bytes={HALF}-", None]
 
 
-@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"a"'}, {"ETag": 'W/"a"', "Last_Modified": DATE}, {"ETag": "a"}])
+@pytest.mark.parametrize("answer", NO_REST.values(), ids=NO_REST)
+def test_then_no_smaller_count_is_taken_where_no_rows_are_declared(
+    play: Play, source: HttpSource, answer: bytes
+) -> None:
+    play.answers(broken(**NAMED), answer, whole(ETag='"b"'))
+    play.server.answers["/api/export/trial/a"] = json({"data": {"id": "a"}})
+    assert count(source, EXPORT).patients == WHOLE
+
+
+@pytest.mark.parametrize("length", [len(BODY) - len(ROW), len(BODY), len(BODY) + len(ROW)])
+@pytest.mark.parametrize("etag", ['"b"', 'W/"a"', None])
+def test_an_end_that_a_416_of_other_bytes_tells_is_none(
+    play: Play, source: HttpSource, length: int, etag: str | None
+) -> None:
+    headers: Any = {} if etag is None else {"ETag": etag}
+    play.answers(ENDLESS, http(b"", 416, Content_Range=f"bytes */{length}", **headers))
+    with pytest.raises(StartAnewError):
+        read(source)
+
+
+DATES: list[Any] = [{"Last_Modified": DATE}, {"Last_Modified": DATE, "Date": DATE}]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"ETag": 'W/"a"'}, {"ETag": 'W/"a"', "Last_Modified": DATE}, {"ETag": "a"}, *DATES]
+)
 def test_where_nothing_names_the_very_bytes_it_is_counted_from_its_start(
     play: Play, source: HttpSource, headers: Any
 ) -> None:
@@ -169,7 +203,7 @@ def test_a_packed_body_is_begun_anew(play: Play, source: HttpSource) -> None:
 def test_bytes_that_arrive_give_new_tries(play: Play, source: HttpSource) -> None:
     step = len(BODY) // 20
     breaks = [rest(at, sent=step, ETag='"a"') for at in range(step, len(BODY) - step, step)]
-    play.answers(broken(step, ETag='"a"'), *breaks, rest((1 + len(breaks)) * step))
+    play.answers(broken(step, ETag='"a"'), *breaks, rest((1 + len(breaks)) * step, ETag='"a"'))
     assert len(breaks) > RETRIES.attempts
     assert read(source) == BODY
 

@@ -1,7 +1,8 @@
 """HttpSource: a server that speaks docs/wire.md, as a Source.
 
 It takes such servers as they are: chunked bodies without a length, no ETag, ranges ignored. What it hands on is what
-was sent, whole; a body that ends before its time is an error and never an end.
+was sent, whole, and of the version that was listed; a body that ends before its time, or whose end nothing proves, is
+an error and never an end.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from mockexport.errors import (
     NotFoundError,
     UnreachableError,
     UntrustedDataError,
+    UsageError,
     no_such,
 )
-from mockexport.http_body import HttpBody, unpacked, validator
+from mockexport.http_body import HttpBody, content_coding, content_length, etag_of, unpacked
+from mockexport.identity import is_strong
 from mockexport.retry import TRANSIENT, Again, Retries, parse_retry_after, schedule
 from mockexport.transport import Transport, check_url, httpx, lost_connection, tls_context
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
@@ -59,7 +62,9 @@ class HttpSource:
 
     `timeout`, in seconds, bounds each wait for the server, `retries` how much trouble it may be. `token` is sent as a
     bearer token, to this origin alone. `ca_bundle` is a file of certificates to trust in place of the usual ones.
-    Raises UsageError for a URL that is none, and for a bundle that can't be read.
+    `allow_unproven_end` takes a body that ends with its connection for whole where nothing else proves its end.
+    Raises UsageError for a URL that is none, a time-out that is none, and, once it is used, for certificates that can't
+    be read and a proxy of the environment that can't be used.
     """
 
     def __init__(
@@ -70,13 +75,17 @@ class HttpSource:
         retries: Retries | None = None,
         token: str | None = None,
         ca_bundle: str | None = None,
+        allow_unproven_end: bool = False,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
         self._retries = retries or Retries()
         self._token = token
         self._ca_bundle = ca_bundle
+        self._allow_unproven_end = allow_unproven_end
         check_url(url)
+        if not 0 < timeout <= threading.TIMEOUT_MAX:  # nan too
+            raise UsageError(f"a time-out of {timeout:g} s can't be waited for")
         self._closed = threading.Event()  # ends the waits between tries; each `close` sets it and makes another
         self._answers_head = True
         self._client_made = threading.Lock()
@@ -115,12 +124,14 @@ class HttpSource:
     def open(self, download: Download, offset: int = 0) -> Chunks:
         """Stream a download's bytes from byte `offset` on, across as many connections as it takes.
 
-        `download.etag` is what is known of the bytes before `offset`. Bytes that arrive give new tries: what the
-        retries bound is trouble without progress, and the time that all trouble takes.
+        `download.etag` is what is known of the bytes before `offset`, and all bytes must be of the version that it
+        names: ChangedError says that they are not. Bytes that arrive give new tries: what the retries bound is trouble
+        without progress, and the time that all trouble takes.
         """
         url = f"{self._url}{download_path(download.export, download.id)}/data"
         closed, trouble = self._closed, 0.0
-        with contextlib.closing(HttpBody(partial(self._request, url), offset, download.etag)) as body:
+        send = partial(self._request, url)
+        with contextlib.closing(HttpBody(send, download, offset, allow_unproven_end=self._allow_unproven_end)) as body:
             while not body.ended:
                 try:
                     chunk = body.read()
@@ -156,13 +167,9 @@ class HttpSource:
                 headers = {"User-Agent": f"mockexport/{__version__}", "Accept-Encoding": "identity"}
                 if self._token:
                     headers["Authorization"] = f"Bearer {self._token}"
-                tls = tls_context(self._ca_bundle)
-                self._transport = Transport(tls)
+                self._transport = Transport(tls_context(self._ca_bundle))
                 self._client = httpx.Client(
-                    mounts={"all://": self._transport},  # proxies that the environment names go before it
-                    verify=tls,
-                    timeout=self._timeout,
-                    headers=headers,
+                    transport=self._transport, trust_env=False, timeout=self._timeout, headers=headers
                 )
             return self._client
 
@@ -188,19 +195,19 @@ class HttpSource:
         if self._answers_head:
             try:
                 with self._request(url, {"Accept": "text/csv"}, method="HEAD") as response:
-                    length = response.headers.get("Content-Length", "")
-                    etag = validator(response)
+                    etag = etag_of(response)
+                    packed = content_coding(response) != "identity"
+                    size = None if packed else content_length(response) or None  # some say 0 whatever GET sends
                     in_pieces = (
-                        etag is not None
-                        and etag.startswith('"')
+                        is_strong(etag)
+                        and size is not None
                         and response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
-                        and response.headers.get("Content-Encoding", "identity").strip().lower() == "identity"
-                        and length.isascii()
-                        and length.isdigit()
                     )
-                    return {"etag": etag, **({"size": int(length), "piece": PIECE_BYTES} if in_pieces else {})}
+                    return {"etag": etag, "size": size, "piece": PIECE_BYTES if in_pieces else None}
             except (Again, UnreachableError, NotFoundError):
                 pass
+            except UsageError:
+                raise
             except MockExportError:
                 self._answers_head = False
         return {}
@@ -208,8 +215,8 @@ class HttpSource:
     def _ask_once(self, url: str) -> bytes:
         body = bytearray()
         with self._request(url, {"Accept": "application/json"}) as response:
-            encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-            for chunk in response.iter_raw() if encoding == "identity" else unpacked(response, encoding):
+            coding = content_coding(response)
+            for chunk in response.iter_raw() if coding == "identity" else unpacked(response, coding):
                 body += chunk
                 if len(body) > JSON_LIMIT:
                     raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")
@@ -253,7 +260,9 @@ class HttpSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as what it was made of."""
-        return _made_again, (self._url, self._timeout, self._retries, self._token, self._ca_bundle)
+        return _made_again, (
+            self._url, self._timeout, self._retries, self._token, self._ca_bundle, self._allow_unproven_end,
+        )  # fmt: skip
 
 
 def _result(future: Future[T]) -> T:
@@ -263,8 +272,12 @@ def _result(future: Future[T]) -> T:
     return future.result()
 
 
-def _made_again(url: str, timeout: float, retries: Retries, token: str | None, ca_bundle: str | None) -> HttpSource:
-    return HttpSource(url, timeout=timeout, retries=retries, token=token, ca_bundle=ca_bundle)
+def _made_again(
+    url: str, timeout: float, retries: Retries, token: str | None, ca_bundle: str | None, allow_unproven_end: bool
+) -> HttpSource:
+    return HttpSource(
+        url, timeout=timeout, retries=retries, token=token, ca_bundle=ca_bundle, allow_unproven_end=allow_unproven_end
+    )
 
 
 def _again_after(failure: Again, work: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -282,7 +295,7 @@ def _again_after(failure: Again, work: Callable[[], bytes]) -> Callable[[], byte
 def check_status(response: httpx.Response, url: str) -> None:
     """Raise the error that a status means, as `Again` where another try may mend it; a range may have no bytes."""
     status = response.status_code
-    if status in (OK, PARTIAL) or (status == UNSATISFIABLE and "Range" in response.request.headers):
+    if status == OK or (status in (PARTIAL, UNSATISFIABLE) and "Range" in response.request.headers):
         return
     told = f"{url} answered {status} {response.reason_phrase}".rstrip()
     if status in TRANSIENT:

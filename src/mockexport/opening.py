@@ -23,6 +23,7 @@ def open_source(
     retry_budget: float = 300.0,
     token: str | None = None,
     ca_bundle: str | Path | None = None,
+    allow_unproven_end: bool = False,
 ) -> Source:
     """Return the Source that `name` means: `mock`, an http(s) URL, or a folder (a folder called mock is `./mock`).
 
@@ -31,7 +32,8 @@ def open_source(
     `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
     The rest is for servers: `timeout`, in seconds, bounds each wait for one; `retries` is how often a request is tried
     again without progress, `retry_budget` the seconds that the tries for one download may take in all; `token` is sent
-    as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones.
+    as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones;
+    `allow_unproven_end` takes a body for whole that ends with its connection, where nothing else proves its end.
 
     Raises UsageError for another kind of URL, and NotFoundError when there is no such folder. Close the source when
     done, or use `contextlib.closing`.
@@ -54,6 +56,7 @@ def open_source(
         retries=Retries(retries, retry_budget),
         token=token,
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
+        allow_unproven_end=allow_unproven_end,
     )
 
 

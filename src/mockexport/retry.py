@@ -7,6 +7,7 @@ names its own wait (`Retry-After`) gets it.
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,8 +17,6 @@ from typing import TYPE_CHECKING
 import tenacity
 
 if TYPE_CHECKING:
-    import threading
-
     from mockexport.errors import MockExportError
 
 __all__ = ["TRANSIENT", "Again", "Retries", "parse_retry_after", "schedule"]
@@ -70,7 +69,7 @@ def schedule(retries: Retries, closed: threading.Event, budget: float | None = N
 def _wait(jittered: tenacity.wait_random_exponential, state: tenacity.RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, Again) and failure.wait is not None:
-        return failure.wait
+        return min(failure.wait, threading.TIMEOUT_MAX)  # the longest that a thread can wait
     return jittered(state)
 
 
@@ -88,8 +87,8 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError):  # no date, or none of the years 1 to 9999
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

@@ -1,126 +1,151 @@
-"""How httpx reads from the network here: into a buffer of its own size, and so that another thread can break it off.
-
-httpx asks the socket for 64 KiB at a time and gets a bytes object of that size, cut down to what had arrived; hundreds
-of thousands of those leave the heap in pieces, tens of MB of it. Reading into one buffer a thread, and copying out
-what arrived, keeps the memory flat, and larger reads are fewer.
-"""
+"""How httpx reaches servers here: by httpcore, over connections of our own (network.py), through any proxy."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
+import os
 import ssl
-import sys
 import threading
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
-if "httpx" not in sys.modules:
-    # httpx brings a command line of its own wherever click is installed: 50 ms and 5 MB that nobody asked for here.
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]
-    import httpx
-
-    del sys.modules["httpx._main"]
-else:
-    import httpx
 import httpcore
+import httpx
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
+from mockexport.network import Connection, Network
+from mockexport.proxies import LAST_PORT, proxy_for
 from mockexport.retry import Again
 from mockexport.source import keep_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterator
 
 __all__ = ["Transport", "check_url", "httpx", "lost_connection", "tls_context"]
 
-CONNECTIONS = 64
-READ_BYTES = 1 << 17  # twice what httpx asks for; it takes what it gets
+KEPT_CONNECTIONS = 64
 
 
-class Transport(httpx.HTTPTransport):
-    """Connections that can be broken off from another thread."""
+class Transport(httpx.BaseTransport):
+    """Sends requests, each through the proxy that the environment names for it, if any.
+
+    Raises httpx's errors, and UsageError for a proxy that can't be used.
+    """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
-        super().__init__(verify=tls)
         keep_freed_memory()
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._tls = tls
+        self._network = Network()
+        self._pools: dict[str, httpcore.ConnectionPool] = {}  # by the proxy's URL
         self._lock = threading.Lock()
-        # httpx has no parameter for the network backend; its pool has (httpcore's documentation, "Network Backends").
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls,
-            max_connections=CONNECTIONS,
-            max_keepalive_connections=CONNECTIONS,
-            network_backend=_Backend(self),
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; return the answer, its body not yet read."""
+        if not isinstance(request.stream, httpx.SyncByteStream):
+            raise TypeError("the body of a request must be one for synchronous use")
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        sent = httpcore.Request(
+            request.method, url, headers=request.headers.raw, content=request.stream, extensions=request.extensions
+        )
+        pool = self._pool(request.url)
+        with httpx_errors():
+            answer = pool.handle_request(sent)
+        connection = answer.extensions.get("network_stream")
+        if isinstance(connection, Connection):  # it is none where the protocol was switched
+            connection.begin_body(sent.method, answer.status, answer.headers)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer, connection), extensions=answer.extensions
         )
 
-    def follow(self, stream: httpcore.NetworkStream) -> _Stream:
-        """Remember a connection's socket for as long as it is there."""
-        opened = stream.get_extra_info("socket")
-        with self._lock:
-            self._sockets.add(opened)
-        return _Stream(stream, opened, self)
-
     def break_off(self) -> None:
-        """End all connections; whoever reads from one gets an error at once."""
-        with self._lock:
-            for opened in self._sockets:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(opened, socket.SHUT_RDWR)  # below TLS, whose reader needs its state
-
-
-class _Backend(httpcore.NetworkBackend):
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        return self._transport.follow(self._plain.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    def sleep(self, seconds: float) -> None:
-        self._plain.sleep(seconds)
-
-
-class _Stream(httpcore.NetworkStream):
-    _buffers = threading.local()
-
-    def __init__(self, plain: httpcore.NetworkStream, opened: socket.socket, transport: Transport) -> None:
-        self._plain = plain
-        self._socket = opened
-        self._transport = transport
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's contract
-        buffer: memoryview | None = getattr(self._buffers, "buffer", None)
-        if buffer is None:
-            buffer = self._buffers.buffer = memoryview(bytearray(READ_BYTES))
-        try:
-            self._socket.settimeout(timeout)
-            return bytes(buffer[: self._socket.recv_into(buffer)])
-        except TimeoutError as error:
-            raise httpcore.ReadTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._plain.write(buffer, timeout)
+        """End all connections, for good; whoever waits for one gets an error at once."""
+        self._network.break_off()
 
     def close(self) -> None:
-        self._plain.close()
+        """Let go of all connections."""
+        with self._lock:
+            pools = [*self._pools.values()]
+            self._pools.clear()
+        for pool in pools:
+            pool.close()
 
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return self._transport.follow(self._plain.start_tls(ssl_context, server_hostname, timeout))
+    def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
+        proxy = proxy_for(url)
+        with self._lock:
+            name = str(proxy.url) if proxy else ""
+            if name not in self._pools:
+                self._pools[name] = self._new_pool(proxy)
+            return self._pools[name]
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._plain.get_extra_info(info)
+    def _new_pool(self, proxy: httpx.Proxy | None) -> httpcore.ConnectionPool:
+        if proxy is None:
+            return httpcore.ConnectionPool(
+                ssl_context=self._tls,
+                max_connections=None,  # there are no more than threads that ask
+                max_keepalive_connections=KEPT_CONNECTIONS,
+                network_backend=self._network,
+            )
+        return httpcore.HTTPProxy(
+            httpcore.URL(
+                scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+            ),
+            proxy_auth=proxy.raw_auth,
+            ssl_context=self._tls,
+            proxy_ssl_context=self._tls if proxy.url.scheme == "https" else None,
+            max_connections=None,
+            max_keepalive_connections=KEPT_CONNECTIONS,
+            network_backend=self._network,
+        )
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer as httpx reads it; one with bytes behind its end is an error."""
+
+    def __init__(self, answer: httpcore.Response, connection: Connection | None) -> None:
+        self._answer = answer
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[bytes]:
+        with httpx_errors():
+            for part in self._answer.iter_stream():
+                if self._connection:
+                    self._connection.progress()
+                yield part
+            if self._connection and self._connection.has_more():
+                raise httpcore.RemoteProtocolError("there are bytes behind its end")
+
+    def close(self) -> None:
+        """Let go of the connection, or keep it for the next request when all was read."""
+        with httpx_errors():
+            self._answer.close()
+
+
+HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.ProxyError: httpx.ProxyError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+}
+
+
+@contextlib.contextmanager
+def httpx_errors() -> Generator[None, None, None]:
+    """Turn httpcore's errors into httpx's of the same name."""
+    try:
+        yield
+    except tuple(HTTPX_ERRORS) as error:
+        raise HTTPX_ERRORS[type(error)](str(error)) from error
 
 
 def check_url(url: str) -> None:
@@ -131,6 +156,8 @@ def check_url(url: str) -> None:
         parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
     except (httpx.InvalidURL, UnicodeError) as error:
         raise UsageError(f"source {url!r} is no URL: {error}") from error
+    if (parsed.port or 0) > LAST_PORT:
+        raise UsageError(f"source {url!r} names no port: there is none above {LAST_PORT:,}")
     if parsed.scheme not in ("http", "https"):
         raise UsageError(f"source {url!r} is no http(s) URL; it looks like http://127.0.0.1:8000")
     if not host:
@@ -143,12 +170,17 @@ def check_url(url: str) -> None:
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """Return whom to trust: the usual certificates, or those in a file. Raises UsageError when it can't be read."""
-    if ca_bundle is None:
-        return httpx.create_ssl_context()
+    named = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     try:
+        if ca_bundle is None:
+            return httpx.create_ssl_context()
+        named = "--ca-bundle"
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"--ca-bundle {ca_bundle} can't be read: {error.strerror or error}") from error
+        if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
+            raise UsageError(f"SSLKEYLOGFILE {error.filename} can't be written: {error.strerror}") from error
+        file = ca_bundle or os.environ.get(named, "")
+        raise UsageError(f"{named} {file} can't be read: {error.strerror or error}") from error
 
 
 def lost_connection(error: Exception, url: str, timeout: float) -> Again | UnreachableError:

@@ -126,6 +126,13 @@ BundleOption = Annotated[
         help="Certificates to trust in place of the usual ones.",
     ),
 ]  # fmt: skip
+UnprovenEndOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unproven-end",
+        help="Take a server's data that nothing proves to be whole: no length, no last chunk, no rows declared.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +186,7 @@ def begin(
     retry_budget: BudgetOption = 300.0,
     token_file: TokenOption = None,
     ca_bundle: BundleOption = None,
+    allow_unproven_end: UnprovenEndOption = False,
     jobs: JobsOption = None,
     scheduler: SchedulerOption = None,
     output: OutputOption = None,
@@ -203,6 +211,7 @@ def begin(
         retry_budget=retry_budget,
         token=read_token(token_file or settings.token_file),
         ca_bundle=ca_bundle,
+        allow_unproven_end=allow_unproven_end,
     )
     return Run(
         source=opened,
@@ -233,7 +242,7 @@ def takes_run(*, works: bool, on_cluster: bool = False) -> Callable[[Callable[..
     `works` tells whether it works on downloads, side by side and for a while: then it has --jobs and --progress too.
     `on_cluster` tells whether a cluster can do that: then it has --scheduler.
     """
-    left_out = {*(() if works else ("jobs", "progress")), *(() if on_cluster else ("scheduler",))}
+    left_out = {*(() if works else ("jobs", "progress", "allow_unproven_end")), *(() if on_cluster else ("scheduler",))}
     shared = {
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(begin, eval_str=True).parameters.items()

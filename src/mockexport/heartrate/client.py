@@ -63,12 +63,8 @@ class HeartRateClient:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         check_url(url)
-        tls = tls_context(ca_bundle)
-        self._transport = Transport(tls)
-        self._client = httpx.Client(
-            mounts={"all://": self._transport},  # proxies that the environment names go before it
-            verify=tls, timeout=timeout, headers=headers,
-        )  # fmt: skip
+        self._transport = Transport(tls_context(ca_bundle))
+        self._client = httpx.Client(transport=self._transport, trust_env=False, timeout=timeout, headers=headers)
 
     def post(self, path: str, body: bytes) -> Answer:
         """Post readings until they are acknowledged, or refused for what they are: 202 or 400.
