@@ -15,7 +15,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
+from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import Counts, Download, count
 from mockexport.checkpoint import Checkpoint, Subject
@@ -35,7 +35,7 @@ FIRST_COUNTS = Counts({"P001": {"bp_sys": 3}}, {})
 
 
 @dataclass
-class SpySource(MemorySource):
+class SpySource(NamedSource):
     """Remembers what was opened; the download `fails` can't be reached."""
 
     opened: list[str] = field(default_factory=list)
@@ -279,7 +279,7 @@ import resource, sys
 from pathlib import Path
 from tests.test_checkpoint import BODIES, SpySource, counted
 from mockexport import UsageError
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
 try:
     counted(SpySource(BODIES), Path(sys.argv[1]))
 except UsageError as error:

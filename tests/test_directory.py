@@ -52,7 +52,7 @@ def test_an_etag_names_these_very_bytes(export: Path) -> None:
         file.write_bytes(body)
         os.utime(file, (changed, changed))
         etags.add(source_of(export).downloads("trial")[0].etag)
-    assert len(etags) == 3
+    assert len(etags) == 4  # a file written again may hold other bytes
     assert None not in etags
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mockexport.catalog import Download
 from mockexport.errors import NotFoundError, UnreachableError, UntrustedDataError, no_such
+from mockexport.identity import FileVersion
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
 from mockexport.wire import is_plain_id
 from mockexport.zstd import zstd_module
@@ -201,7 +202,7 @@ def _of_file(file: Path, *, in_pieces: bool) -> dict[str, Any]:
 
 
 def _etag(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    return FileVersion.of(status).etag
 
 
 def _chunks(file: Path, entry: ManifestEntry | None, offset: int, etag: str | None) -> Chunks:
