@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mockexport import Download
@@ -59,6 +60,16 @@ class MemorySource:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class NamedSource(MemorySource):
+    """Its downloads have strong ETags: other bytes, another ETag."""
+
+    def downloads(self, export: str) -> Sequence[Download]:
+        return [
+            replace(download, etag=hashlib.sha256(self.bodies[download.id]).hexdigest())
+            for download in super().downloads(export)
+        ]
 
 
 class StallingSource(MemorySource):

@@ -15,16 +15,18 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
+from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import Counts, Download, count
 from mockexport.checkpoint import Checkpoint, Subject
+from mockexport.cli.terminal import printable
+from mockexport.directory import DirectorySource
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.output import counts_document, json_bytes
 from mockexport.workers import thread_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mockexport.source import Chunks
 
@@ -35,7 +37,7 @@ FIRST_COUNTS = Counts({"P001": {"bp_sys": 3}}, {})
 
 
 @dataclass
-class SpySource(MemorySource):
+class SpySource(NamedSource):
     """Remembers what was opened; the download `fails` can't be reached."""
 
     opened: list[str] = field(default_factory=list)
@@ -120,6 +122,103 @@ def test_a_download_that_is_no_longer_the_same_is_counted_again(path: Path, othe
     with Checkpoint(path, SUBJECT) as checkpoint:
         assert checkpoint.find(other) is None
         assert checkpoint.find(FIRST) == FIRST_COUNTS
+
+
+@pytest.mark.parametrize("etag", [None, "", 'W/"a"'])
+def test_a_download_that_no_strong_etag_names_is_neither_kept_nor_found(path: Path, etag: str | None) -> None:
+    nameless = replace(FIRST, etag=etag)
+    with Checkpoint(path, SUBJECT) as checkpoint:
+        before = path.read_bytes()
+        checkpoint.keep(nameless, FIRST_COUNTS)
+        assert checkpoint.find(nameless) is None
+        assert (checkpoint.count, checkpoint.nameless) == (0, 1)
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(None, None), ('W/"1"', 'W/"1"'), ('W/"1"', 'W/"2"'), (None, '"1"'), ('"1"', '"2"'), ('"1"', None)],
+)
+def test_what_may_have_changed_is_counted_again(path: Path, before: str | None, now: str | None) -> None:
+    @dataclass
+    class Version(SpySource):
+        etag: str | None = None
+
+        def downloads(self, export: str) -> Sequence[Download]:
+            return [replace(download, etag=self.etag) for download in super().downloads(export)]
+
+    changed = {name: body.replace(b"bp_sys", b"bp_dia") for name, body in BODIES.items()}
+    assert counted(Version(BODIES, etag=before), path) == ANSWER
+    source = Version(changed, etag=now)
+    assert counted(source, path) == json_bytes(counts_document(count(MemorySource(changed), EXPORT)))
+    assert sorted(source.opened) == ["one", "three", "two"]
+
+
+def test_a_file_that_was_replaced_with_the_same_size_and_time_is_counted_again(tmp_path: Path, path: Path) -> None:
+    export = tmp_path / "exports" / EXPORT
+    export.mkdir(parents=True)
+    for name, body in BODIES.items():
+        (export / f"{name}.csv").write_bytes(body)
+
+    def counted_again() -> dict[str, int]:
+        source = DirectorySource(tmp_path / "exports")
+        with Checkpoint(path, replace(SUBJECT, source=source.name)) as checkpoint:
+            return count(source, EXPORT, checkpoint=checkpoint).totals
+
+    assert counted_again() == {"bp_sys": 6}
+    status = (export / "one.csv").stat()
+    (export / ".one.csv").write_bytes(BODIES["one"].replace(b"bp_sys", b"bp_dia"))  # as rsync -t does
+    os.utime(export / ".one.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (export / ".one.csv").rename(export / "one.csv")
+    assert counted_again() == {"bp_sys": 3, "bp_dia": 3}
+
+
+NOT_UTF8 = os.fsdecode(b"caf\xe9 \xff") + "\\udcff é"
+
+
+def test_names_of_files_that_are_not_utf8_are_found_again(path: Path) -> None:
+    subject = Subject(NOT_UTF8, NOT_UTF8, skip_malformed=False)
+    download = replace(FIRST, export=NOT_UTF8, id=NOT_UTF8)
+    with Checkpoint(path, subject) as checkpoint:
+        checkpoint.keep(download, FIRST_COUNTS)
+    with Checkpoint(path, subject) as checkpoint:
+        assert (checkpoint.find(download), checkpoint.count) == (FIRST_COUNTS, 1)
+        assert checkpoint.find(replace(download, id=NOT_UTF8.replace("\udcff", "?"))) is None
+    with pytest.raises(UsageError, match="belongs to export") as caught, Checkpoint(path, SUBJECT):
+        pass
+    assert printable(str(caught.value)).isprintable()
+
+
+def test_a_checkpoint_of_the_format_before_is_refused_by_name_and_stays(path: Path) -> None:
+    head = {"mockexport_checkpoint": 1, "source": "memory", "export": EXPORT, "skip_malformed": False}
+    entry = {"id": "one", "rows": 3, "etag": None, "patients": {"P001": {"bp_sys": 3}}, "left_out": {}}
+    path.write_bytes(line(head) + line(entry))
+    before = path.read_bytes()
+    with pytest.raises(UsageError) as caught, Checkpoint(path, SUBJECT):
+        pass
+    assert str(caught.value) == (
+        f"the checkpoint {path} has format 1, of an earlier version; this version reads 2: "
+        "choose another file, or remove it"
+    )
+    assert path.read_bytes() == before
+
+
+def test_its_folder_is_on_disk_before_it_is_relied_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    (path.parent / "far").mkdir()
+    path.symlink_to("far/kept")
+    monkeypatch.setattr(os, "fsync", note)
+    for _ in range(2):  # the first run may have been killed before it could
+        synced.clear()
+        with Checkpoint(path, SUBJECT):
+            pass
+        assert (path.parent / "far").stat().st_ino in synced
 
 
 @pytest.mark.parametrize(
@@ -279,7 +378,7 @@ import resource, sys
 from pathlib import Path
 from tests.test_checkpoint import BODIES, SpySource, counted
 from mockexport import UsageError
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
 try:
     counted(SpySource(BODIES), Path(sys.argv[1]))
 except UsageError as error:

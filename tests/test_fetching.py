@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from tests.bodies import COUNTS_OF_SOUND, PLAIN
-from tests.sources import HEADER, ROW, MemorySource, csv_body
+from tests.sources import HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import Download, Fetched, NotFoundError, UntrustedDataError, UsageError, count, fetch
 from mockexport.directory import DirectorySource
@@ -35,7 +35,7 @@ ROWS = {"a": 3, "b": 7, "c": 900}
 
 
 @dataclass
-class SpySource(MemorySource):
+class SpySource(NamedSource):
     """Remembers which downloads were opened."""
 
     opened: list[str] = field(default_factory=list)
@@ -77,7 +77,8 @@ def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
         held = (tmp_path / "demo" / f"{download['id']}.csv").read_bytes()
         assert hashlib.sha256(held).hexdigest() == download["sha256"]
         declared = {key: download[key] for key in ("id", "rows", "patients", "event_types", "start_time", "end_time")}
-        assert manifest[download["id"]] == {**declared, "file": f"{download['id']}.csv", "sha256": download["sha256"]}
+        kept = {"etag": f"mock-{download['id']}", "file": f"{download['id']}.csv", "sha256": download["sha256"]}
+        assert manifest[download["id"]] == {**declared, **kept}
     assert names_in(tmp_path) == sorted(["demo", "demo/manifest.json", *(f"demo/{f.file}" for f in fetched)])
 
 
@@ -159,7 +160,7 @@ def test_a_fetch_that_failed_leaves_what_was_finished_and_is_completed_by_the_ne
     assert cut_short.opened == ["c", "b", "a", "a"]  # the largest first, and what is wrong once more
     assert names_in(tmp_path / "trial") == ["b.csv", "c.csv", "manifest.json"]
     assert finished_in(tmp_path / "trial") == ["b", "c"]
-    with pytest.raises(UntrustedDataError, match=r"lists a\.csv, which is not there; .*fetch. completes it"):
+    with pytest.raises(UntrustedDataError, match=r"fetch into .*trial has not finished; .*fetch. completes it"):
         count(DirectorySource(tmp_path), "trial")
     source = spy()
     fetch(source, "trial", tmp_path)
@@ -255,7 +256,7 @@ def test_another_export_of_the_same_name_is_refused_and_the_first_one_stays(
 def test_a_manifest_that_makes_no_sense_is_refused_and_stays(tmp_path: Path) -> None:
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "manifest.json").write_bytes(b"precious")
-    with pytest.raises(UntrustedDataError, match=r"manifest\.json is no JSON"):
+    with pytest.raises(UntrustedDataError, match=r"manifest\.json is not valid JSON"):
         fetch(spy(), "trial", tmp_path)
     assert (tmp_path / "trial" / "manifest.json").read_bytes() == b"precious"
 

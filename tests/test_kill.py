@@ -99,17 +99,23 @@ def finished_files(root: Path) -> list[Path]:
 
 
 def kill_at_a_moment(
-    seed: int, progress: Callable[[], int], folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,)
+    seed: int,
+    progress: Callable[[], int],
+    folder: Path,
+    *arguments: object,
+    program: tuple[str, ...] = (COMMAND,),
+    downloads: int = DOWNLOADS,
+    patience: float = PATIENCE_SECONDS,
 ) -> None:
     """Kill a run when so much is finished, and a little later; the seed says how much and how little."""
     chance = random.Random(seed)
-    wanted = [0, 1, 5, DOWNLOADS - 1][seed] if seed < 4 else chance.randrange(DOWNLOADS + 1)
+    wanted = [0, 1, 5, downloads - 1][seed] if seed < 4 else chance.randrange(downloads + 1)
     with started(folder, *arguments, program=program) as process:
         began = time.monotonic()
         if not wanted:  # anywhere from the start of the interpreter to the first bytes
             wait_while_running(process, lambda: time.monotonic() - began > chance.uniform(0, 0.6))
         wait_while_running(process, lambda: progress() >= wanted)
-        moment = time.monotonic() + chance.uniform(0, PATIENCE_SECONDS)
+        moment = time.monotonic() + chance.uniform(0, patience)
         wait_while_running(process, lambda: time.monotonic() > moment)
         process.kill()
 

@@ -10,7 +10,7 @@ import pytest
 
 from mockexport.catalog import Download
 from mockexport.errors import UnreachableError, UntrustedDataError
-from mockexport.manifest import ManifestEntry, manifest_document, read_manifest
+from mockexport.manifest import Manifest, ManifestEntry, load_manifest, manifest_document, read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 SHA256 = "0123456789abcdef" * 4
 WHOLE = ManifestEntry(
     Download(
-        "trial", "a", 3, ("bp_sys",), ("P001",), datetime(2025, 8, 26, tzinfo=UTC), datetime(2025, 8, 27, tzinfo=UTC)
+        "trial",
+        "a",
+        3,
+        ("bp_sys",),
+        ("P001",),
+        datetime(2025, 8, 26, tzinfo=UTC),
+        datetime(2025, 8, 27, tzinfo=UTC),
+        etag='"a"',
     ),
     "a.csv",
     SHA256,
@@ -33,9 +40,24 @@ def read(tmp_path: Path, document: object) -> list[ManifestEntry] | None:
     return read_manifest(path, "trial")
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
-    entries = [WHOLE, UNFINISHED]
-    assert read(tmp_path, manifest_document("trial", entries)) == entries
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_was_written_is_read_back(tmp_path: Path, complete: bool) -> None:
+    manifest = Manifest("trial", [WHOLE, UNFINISHED], "http://here", complete)
+    path = tmp_path / "manifest.json"
+    path.write_bytes(orjson.dumps(manifest_document(manifest)))
+    assert load_manifest(path, "trial") == manifest
+
+
+def test_one_of_a_fetch_that_has_not_finished_is_refused(tmp_path: Path) -> None:
+    manifest = Manifest("trial", [WHOLE], complete=False)
+    with pytest.raises(UntrustedDataError, match=r"the fetch into .* has not finished; .*fetch. completes it"):
+        read(tmp_path, manifest_document(manifest))
+
+
+def test_one_that_says_nothing_of_a_fetch_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(orjson.dumps({"export": "trial", "downloads": [SOUND]}))
+    assert load_manifest(path, "trial") == Manifest("trial", [ManifestEntry(Download("trial", "a"), "a.csv", None)])
 
 
 def test_no_manifest_is_none_and_says_nothing(tmp_path: Path) -> None:
@@ -51,7 +73,7 @@ def test_an_entry_needs_an_id_and_a_file_and_nothing_else(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", [b"", b"{", b"nonsense", b'{"export": "trial"', b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_json_is_refused_and_named(tmp_path: Path, text: bytes) -> None:
-    with pytest.raises(UntrustedDataError, match=r"manifest\.json is no JSON"):
+    with pytest.raises(UntrustedDataError, match=r"manifest\.json is not valid JSON"):
         read(tmp_path, text)
 
 
@@ -65,6 +87,8 @@ def test_what_is_no_json_is_refused_and_named(tmp_path: Path, text: bytes) -> No
         {"downloads": []},
         {"export": "trial"},
         {"export": "trial", "downloads": {}},
+        {"export": "trial", "downloads": [], "source": 5},
+        {"export": "trial", "downloads": [], "complete": None},
         {"export": "trial", "downloads": ["a.csv"]},
         {"export": "trial", "downloads": [None]},
     ],
@@ -78,6 +102,7 @@ WRONG_FIELDS: list[tuple[str, list[Any]]] = [
     ("id", [None, "", 5, ["a"]]),
     ("file", [None, "", 5, "../x.csv", "/etc/passwd", "sub/x.csv", "..", ".", ".hidden.csv", "a\x00.csv", "a b.csv"]),
     ("sha256", ["", "abc", 5, SHA256.upper(), SHA256[:-1] + "g", SHA256 + "0", SHA256[:-1] + "\n"]),
+    ("etag", [5, ["a"]]),
     ("rows", ["3", -1, 3.5, True]),
     ("patients", ["P001", [5]]),
     ("start_time", ["yesterday", 5]),

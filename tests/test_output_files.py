@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mockexport.errors import UsageError
-from mockexport.output import check_writable, write_answer, write_atomically
+from mockexport.files import write_atomically
+from mockexport.output import check_writable, write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ TOO_LARGE = """
 import resource, sys
 from pathlib import Path
 from mockexport.errors import UsageError
-from mockexport.output import write_atomically
+from mockexport.files import write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_atomically(Path(sys.argv[1]), b"x" * 1_000_000)
@@ -128,7 +129,8 @@ def test_a_device_is_written_to_and_stays_a_device() -> None:
 def test_a_pipe_that_is_reached_through_dev_stdout_is_written_to() -> None:
     code = """
 from pathlib import Path
-from mockexport.output import check_writable, write_atomically
+from mockexport.files import write_atomically
+from mockexport.output import check_writable
 check_writable(Path("/dev/stdout"))
 write_atomically(Path("/dev/stdout"), b"answer")
 """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BODY = csv_body(50)
 SYNC = 500
 HALF = len(HEADER) + len(ROW) * 25
+SOURCE = "memory"
 DOWNLOAD = Download(EXPORT, "a", rows=50, etag='"a"')
 
 
@@ -54,14 +55,14 @@ def note(path: Path) -> Path:
 
 def break_off(path: Path, download: Download = DOWNLOAD, step: int = 100) -> None:
     """Write half of the body, and no more."""
-    with PartialFile(path, download) as file:
+    with PartialFile(path, download, SOURCE) as file:
         assert file.begin(counter(), anew=False) == 0
         for at in range(0, HALF, step):
             file.write(BODY[at : min(HALF, at + step)])
 
 
 def begun(path: Path, download: Download = DOWNLOAD) -> int:
-    with PartialFile(path, download) as file:
+    with PartialFile(path, download, SOURCE) as file:
         return file.begin(counter(), anew=False)
 
 
@@ -69,7 +70,7 @@ def test_it_goes_on_behind_what_is_on_disk_for_certain_and_ends_as_one_file(path
     break_off(path)
     assert not path.exists()
     tally = counter()
-    with PartialFile(path, DOWNLOAD) as file:
+    with PartialFile(path, DOWNLOAD, SOURCE) as file:
         at = file.begin(tally, anew=False)
         assert at == HALF - HALF % SYNC == orjson.loads(note(path).read_bytes())["bytes"]
         tally.feed(BODY[at:])
@@ -117,7 +118,7 @@ def damage(at: int) -> Callable[[Path], None]:
 def test_a_part_that_is_not_what_it_was_is_refused_and_begun_anew(path: Path, at: int) -> None:
     break_off(path)
     damage(at)(path)
-    with PartialFile(path, DOWNLOAD) as file:
+    with PartialFile(path, DOWNLOAD, SOURCE) as file:
         with pytest.raises(StartAnewError):
             file.begin(counter(), anew=False)
         assert file.begin(counter(), anew=True) == 0
@@ -145,8 +146,8 @@ def test_neither_is_one_of_so_many_bytes(path: Path, size: object) -> None:
 def test_two_runs_do_not_write_to_the_same_file(path: Path) -> None:
     pytest.importorskip("fcntl", reason="files are locked where the system can")
     with ExitStack() as stack:
-        stack.enter_context(PartialFile(path, DOWNLOAD)).begin(counter(), anew=False)
-        with pytest.raises(UsageError, match="is being fetched by another run"), PartialFile(path, DOWNLOAD):
+        stack.enter_context(PartialFile(path, DOWNLOAD, SOURCE)).begin(counter(), anew=False)
+        with pytest.raises(UsageError, match="is being fetched by another run"), PartialFile(path, DOWNLOAD, SOURCE):
             pass
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.bodies import MALFORMED, SOUND
-from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
+from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import MockExportError, UntrustedDataError, count
 from mockexport.checkpoint import Checkpoint, Subject
@@ -195,7 +195,7 @@ def test_pieces_travel_to_processes(kernels: Kernels) -> None:
 
 
 def test_a_checkpoint_keeps_a_download_once_all_its_pieces_are_counted(tmp_path: Path, kernels: Kernels) -> None:
-    source = MemorySource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
+    source = NamedSource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
     for expected in (0, 2):
         with Checkpoint(tmp_path / "kept", Subject("memory", EXPORT, skip_malformed=False)) as checkpoint:
             assert checkpoint.count == expected

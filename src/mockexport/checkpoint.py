@@ -3,34 +3,36 @@
 The file is a journal of lines, each with a checksum in front: first what is being counted, then a line a finished
 download, on disk before the next one is waited for. A line that was being written when the power went is dropped;
 anything else that isn't as it was written makes the whole file refused.
+
+Only a download whose bytes have a name, a strong ETag, is kept (identity.py): without one nothing would tell the counts
+of other bytes from its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
-
-import orjson
 
 from mockexport.counts import Counts
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.output import sync_folder
+from mockexport.files import open_locked, sync_folder
+from mockexport.identity import is_strong
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from mockexport.catalog import Download
 
 __all__ = ["Checkpoint", "Subject"]
 
-FORMAT = 1
+FORMAT = 2  # 1 kept downloads that no strong ETag names
 CHECKSUM_DIGITS = 8
-BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Checkpoint:
         self._path = path
         self._subject = subject
         self._kept: dict[tuple[Any, ...], int] = {}  # where each one's line begins: the counts themselves may be much
+        self._nameless = 0
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -69,15 +72,14 @@ class Checkpoint:
     def _begin(self) -> None:
         if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):  # a pipe would be waited for
             raise UsageError(f"the checkpoint {self._path} is no file; choose another place")
-        # Opened so that nothing in it changes before it is known to be ours, and locked before it is read.
-        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY, 0o666), "r+b")
-        self._lock()
+        path = Path(os.path.realpath(self._path))
+        self._file = open_locked(path, f"the checkpoint {self._path} is in use by another run; wait for it")
+        sync_folder(path.parent)
         whole = self._read(self._file)
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
             self._write(self._head())
-            sync_folder(self._path.absolute().parent)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,19 +98,29 @@ class Checkpoint:
         """How many downloads are kept."""
         return len(self._kept)
 
+    @property
+    def nameless(self) -> int:
+        """How many downloads were looked for that can't be kept: no strong ETag names their bytes."""
+        return self._nameless
+
     def find(self, download: Download) -> Counts | None:
-        """Return what was counted in a download, if it is still the same one."""
+        """Return what was counted in a download, if it is certain to be the same one still."""
+        if not is_strong(download.etag):
+            self._nameless += 1
+            return None
         place = self._kept.get(key(download))
         if place is None:
             return None
         file = self._opened()
         file.seek(place)
-        entry = orjson.loads(file.readline()[CHECKSUM_DIGITS + 1 :])
+        entry = json.loads(file.readline()[CHECKSUM_DIGITS + 1 :])
         file.seek(0, os.SEEK_END)
         return Counts(entry["patients"], entry["left_out"])
 
     def keep(self, download: Download, counts: Counts) -> None:
-        """Put a finished download's counts on disk."""
+        """Put a finished download's counts on disk, unless its bytes have no name by which to know them again."""
+        if not is_strong(download.etag):
+            return
         fields = dict(zip(("id", "rows", "etag"), key(download), strict=True))
         place = self._opened().tell()
         self._write({**fields, "patients": counts.patients, "left_out": counts.left_out})
@@ -125,7 +137,7 @@ class Checkpoint:
 
     def _write(self, entry: dict[str, Any]) -> None:
         file = self._opened()
-        data = orjson.dumps(entry)
+        data = as_json(entry)
         try:
             file.write(b"%08x %s\n" % (zlib.crc32(data), data))
             file.flush()
@@ -137,17 +149,6 @@ class Checkpoint:
         if self._file is None:
             raise ValueError("the checkpoint is not open")
         return self._file
-
-    def _lock(self) -> None:
-        """Keep a second run from writing to the same file, where the system can."""
-        try:
-            import fcntl
-        except ImportError:
-            return
-        try:
-            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"the checkpoint {self._path} is in use by another run; wait for it") from error
 
     def _read(self, file: IO[bytes]) -> int:
         """Read what is there, a line at a time; return how many bytes of it are whole lines."""
@@ -176,7 +177,7 @@ class Checkpoint:
 
     def _looks_begun(self, data: bytes) -> bool:
         """Tell whether this is the beginning of our own first line, cut off."""
-        head = orjson.dumps(self._head())
+        head = as_json(self._head())
         return (b"%08x %s\n" % (zlib.crc32(head), head)).startswith(data)
 
     def _entry(self, number: int, line: bytes) -> dict[str, Any]:
@@ -188,8 +189,8 @@ class Checkpoint:
         if space != b" " or checksum != b"%08x" % zlib.crc32(data):
             raise self._damaged(number)
         try:
-            entry = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            entry = json.loads(data)
+        except (ValueError, RecursionError):
             raise self._damaged(number) from None
         if not isinstance(entry, dict):
             raise self._damaged(number)
@@ -201,7 +202,13 @@ class Checkpoint:
         return UntrustedDataError(f"the checkpoint {self._path} is damaged in line {number}; remove it to begin anew")
 
     def _other(self, head: dict[str, Any]) -> UsageError:
-        if head.get("mockexport_checkpoint") != FORMAT:
+        found = head.get("mockexport_checkpoint")
+        if isinstance(found, int) and found < FORMAT:
+            return UsageError(
+                f"the checkpoint {self._path} has format {found}, of an earlier version; this version reads {FORMAT}: "
+                "choose another file, or remove it"
+            )
+        if found != FORMAT:
             return UsageError(f"{self._path} is no checkpoint of this version; choose another file")
         what = f"export {head.get('export')!r} from {head.get('source')}"
         if head.get("skip_malformed"):
@@ -212,3 +219,8 @@ class Checkpoint:
 def key(download: Download) -> tuple[str, int | None, str | None]:
     """Return what a download must still be for its counts to stand."""
     return download.id, download.rows, download.etag
+
+
+def as_json(entry: dict[str, Any]) -> bytes:
+    """Write JSON in ASCII: names of files that are not UTF-8 come back from it as they were, too."""
+    return json.dumps(entry, separators=(",", ":")).encode()

@@ -6,13 +6,17 @@ import hashlib
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.counts import run_tasks, tally_download
+from mockexport.directory import DirectorySource
 from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
+from mockexport.files import locked, make_folder, remove_leftovers, write_atomically
+from mockexport.identity import is_strong
 from mockexport.kernels import choose_kernels
-from mockexport.manifest import MANIFEST, ManifestEntry, manifest_document, read_manifest
-from mockexport.output import json_bytes, write_atomically
+from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest, manifest_document
+from mockexport.output import json_bytes
 from mockexport.partial_file import PartialFile
 from mockexport.tally import Malformed
 from mockexport.wire import is_plain_id
@@ -20,7 +24,6 @@ from mockexport.workers import thread_workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mockexport.catalog import Download
     from mockexport.counts import OnProgress
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetched", "fetch"]
 
 READ_BYTES = 1 << 20
+LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,12 @@ def fetch(
     """Keep an export's downloads as `<root>/<export>/<download>.csv`, with a manifest beside them.
 
     A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared.
-    What an earlier run finished is checked against its SHA-256 and kept, what it had begun is gone on with where the
-    source has a name for the very bytes (an ETag). Malformed rows are kept as they are.
+    What an earlier run finished is checked against its SHA-256 and kept, and what it had begun is gone on with, where
+    the source names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it
+    is there, the manifest says that it is not complete. Malformed rows are kept as they are.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
-    can't be written or holds another export's manifest.
+    can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     tally = tally or choose_kernels().tally
     downloads = source.downloads(export)
@@ -70,56 +75,88 @@ def fetch(
         if not is_plain_id(name):
             raise UntrustedDataError(f"the id {name!r} can't be a file's name, so nothing was fetched")
     folder = root / export
+    if isinstance(source, DirectorySource) and folder.exists() and folder.samefile(Path(source.name) / export):
+        raise UsageError(f"{folder} is what would be fetched; fetch into another --dir")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    entries = _entries(folder, export, downloads)
-    _write_manifest(folder, export, entries)
-    tasks = {number: partial(fetch_download, source, entry, folder, tally) for number, entry in enumerate(entries)}
+    with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another --dir"):
+        return _fetch_into(folder, source, export, downloads, tally, start_workers, on_progress)
+
+
+def _fetch_into(
+    folder: Path,
+    source: Source,
+    export: str,
+    downloads: Sequence[Download],
+    tally: type[Tally],
+    start_workers: StartWorkers,
+    on_progress: OnProgress | None,
+) -> list[Fetched]:
+    """Fetch into a folder that no other run fetches into."""
+    name = source.name.encode(errors="backslashreplace").decode()  # a folder's name need not be UTF-8, but JSON is
+    entries = _entries(folder, export, downloads, name)
+    remove_leftovers(folder, {MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
+    _write_manifest(folder, export, name, entries)
+    tasks = {
+        number: partial(fetch_download, source, name, entry, folder, tally) for number, entry in enumerate(entries)
+    }
     fetched: dict[int, Fetched] = {}
     with closing(run_tasks(source, downloads, tasks, start_workers, on_progress)) as results:
         for number, result in results:
             fetched[number] = result
             entries[number] = replace(entries[number], sha256=result.sha256)
-            _write_manifest(folder, export, entries)
-    for pattern in (f".{MANIFEST}.*.tmp", "..*.part.json.*.tmp"):  # of runs that were killed while they wrote one
-        for leftover in folder.glob(pattern):
-            leftover.unlink(missing_ok=True)
+            _write_manifest(folder, export, name, entries)
     return [fetched[number] for number in range(len(downloads))]
 
 
-def _entries(folder: Path, export: str, downloads: Sequence[Download]) -> list[ManifestEntry]:
-    """Go on from the folder's manifest, if it is one of these downloads."""
+def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:
+    """Go on from the folder's manifest, if it is one of these downloads; files that may be others now are not kept."""
     entries = [ManifestEntry(download, f"{download.id}.csv", None) for download in downloads]
-    before = read_manifest(folder / MANIFEST, export)
+    before = load_manifest(folder / MANIFEST, export)
     if before is None:
         return entries
-    if [(entry.download.id, entry.download.rows) for entry in before] != [(d.id, d.rows) for d in downloads]:
+    if [(entry.download.id, entry.download.rows) for entry in before.entries] != [(d.id, d.rows) for d in downloads]:
         raise UsageError(f"{folder} holds another export of this name; fetch into another --dir, or remove it")
-    return [replace(entry, sha256=known.sha256) for entry, known in zip(entries, before, strict=True)]
+    return [
+        replace(entry, sha256=known.sha256 if _is_same(source, entry, before.source, known) else None)
+        for entry, known in zip(entries, before.entries, strict=True)
+    ]
 
 
-def _write_manifest(folder: Path, export: str, entries: Sequence[ManifestEntry]) -> None:
-    write_atomically(folder / MANIFEST, json_bytes(manifest_document(export, entries)))
+def _is_same(source: str, entry: ManifestEntry, known_source: str | None, known: ManifestEntry) -> bool:
+    """Tell whether a file that was fetched has the bytes that its download has now (identity.py).
+
+    ETags of two sources are not comparable (RFC 9110, section 8.8.1).
+    """
+    etag = entry.download.etag
+    return is_strong(etag) and (source, etag, entry.file) == (known_source, known.download.etag, known.file)
+
+
+def _write_manifest(folder: Path, export: str, source: str, entries: Sequence[ManifestEntry]) -> None:
+    complete = all(entry.sha256 for entry in entries)
+    manifest = Manifest(export, entries, source, complete)
+    write_atomically(folder / MANIFEST, json_bytes(manifest_document(manifest)), follow_link=False)
 
 
 def fetch_download(
-    source: Source, entry: ManifestEntry, folder: Path, tally: type[Tally], board: Board, number: int
+    source: Source, name: str, entry: ManifestEntry, folder: Path, tally: type[Tally], board: Board, number: int
 ) -> Fetched:
     """Fetch one download, unless it is there already; the task of one worker."""
     path = folder / entry.file
-    part = PartialFile(path, entry.download)
+    part = PartialFile(path, entry.download, name)
     try:
         kept = _finished(path, entry, tally(skip=True), board, number)
         if kept:
+            part.forget()
             return kept
         with part:
             _, rows = tally_download(source, entry.download, partial(tally, skip=True), board, number, part)
             size, sha256 = part.finish()
     except OSError as error:
         raise UsageError(
-            f"cannot write {path}: {error.strerror}; free some space, or fetch into another --dir"
+            f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another --dir"
         ) from error
     return Fetched(entry.download.id, entry.file, rows, size, sha256)
 

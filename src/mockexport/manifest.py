@@ -1,9 +1,13 @@
-"""The manifest beside an export's CSV files: what they should hold. `downloads fetch` writes it."""
+"""The manifest beside an export's CSV files: what they should hold. `downloads fetch` writes it.
+
+It is complete once each file is there, whole, as the source had it. Until then nobody but a fetch may go by it: while
+an export that has changed is fetched again, its folder holds old files and new ones.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
     from mockexport.catalog import Download
 
-__all__ = ["MANIFEST", "ManifestEntry", "manifest_document", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "load_manifest", "manifest_document", "read_manifest"]
 
 MANIFEST = "manifest.json"
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -33,16 +37,52 @@ class ManifestEntry:
     sha256: str | None
 
 
-def manifest_document(export: str, entries: Sequence[ManifestEntry]) -> dict[str, Any]:
-    """Return the manifest as JSON takes it: each download as on the wire, with its file and its SHA-256."""
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An export's files; `source` is what the ETags are of, as its user called it, where a fetch wrote them."""
+
+    export: str
+    entries: Sequence[ManifestEntry]
+    source: str | None = None
+    complete: bool = True
+
+
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as JSON takes it: each download as on the wire, with its ETag, its file and its SHA-256."""
     downloads = [
-        {**download_body(entry.download)["data"], "file": entry.file, "sha256": entry.sha256} for entry in entries
+        {
+            **download_body(entry.download)["data"],
+            "etag": entry.download.etag,
+            "file": entry.file,
+            "sha256": entry.sha256,
+        }
+        for entry in manifest.entries
     ]
-    return {"export": export, "downloads": downloads}
+    return {
+        "export": manifest.export,
+        "source": manifest.source,
+        "complete": manifest.complete,
+        "downloads": downloads,
+    }
 
 
 def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
-    """Read a manifest; None when there is none.
+    """Read what a folder's files should hold; None when it has no manifest.
+
+    Raises UntrustedDataError when the manifest makes no sense, or is of a fetch that has not finished.
+    """
+    manifest = load_manifest(path, export)
+    if manifest is None:
+        return None
+    if not manifest.complete:
+        raise UntrustedDataError(
+            f"the fetch into {path.parent} has not finished; `mockexport downloads fetch` completes it"
+        )
+    return list(manifest.entries)
+
+
+def load_manifest(path: Path, export: str) -> Manifest | None:
+    """Read a manifest, complete or not; None when there is none.
 
     Raises UntrustedDataError when it makes no sense, is not a regular file, or changes while it is read.
     """
@@ -51,18 +91,27 @@ def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
     except FileNotFoundError:
         return None
     except orjson.JSONDecodeError as error:
-        raise UntrustedDataError(f"{path} is no JSON: {error}") from error
+        raise UntrustedDataError(f"{path} is not valid JSON: {error}") from error
     except OSError as error:
         raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return _entries(document, export)
+        return _manifest(document, export)
     except UntrustedDataError as error:
         raise UntrustedDataError(f"{path} is no manifest of export {export!r}: {error}") from error
 
 
-def _entries(document: Any, export: str) -> list[ManifestEntry]:
+def _manifest(document: Any, export: str) -> Manifest:
     if not isinstance(document, dict) or document.get("export") != export:
         raise UntrustedDataError("it names another export, or none")
+    source, complete = document.get("source"), document.get("complete", True)
+    if source is not None and not isinstance(source, str):
+        raise UntrustedDataError('"source" is not a text')
+    if not isinstance(complete, bool):
+        raise UntrustedDataError('"complete" is neither true nor false')
+    return Manifest(export, _entries(document, export), source, complete)
+
+
+def _entries(document: dict[str, Any], export: str) -> list[ManifestEntry]:
     listed = document.get("downloads")
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise UntrustedDataError('"downloads" is no list of objects')
@@ -74,11 +123,13 @@ def _entries(document: Any, export: str) -> list[ManifestEntry]:
 
 
 def _entry(export: str, fields: dict[str, Any]) -> ManifestEntry:
-    name, file, sha256 = fields.get("id"), fields.get("file"), fields.get("sha256")
+    name, file, sha256, etag = (fields.get(key) for key in ("id", "file", "sha256", "etag"))
     if not isinstance(name, str) or not name:
         raise UntrustedDataError("a download has no id")
     if not isinstance(file, str) or not is_plain_id(file):
         raise UntrustedDataError(f"download {name!r} has no file name that stays in the folder")
     if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
         raise UntrustedDataError(f"download {name!r} has a sha256 that is none")
-    return ManifestEntry(read_download(export, name, {"data": fields}), file, sha256)
+    if etag is not None and not isinstance(etag, str):
+        raise UntrustedDataError(f"download {name!r} has an etag that is not a text")
+    return ManifestEntry(replace(read_download(export, name, {"data": fields}), etag=etag), file, sha256)

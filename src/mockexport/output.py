@@ -7,17 +7,18 @@ import os
 import stat
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from mockexport.catalog import time_text
 from mockexport.errors import UsageError
+from mockexport.files import mode_of, remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from mockexport.catalog import Download, Export
     from mockexport.counts import Counts
@@ -30,11 +31,9 @@ __all__ = [
     "download_document",
     "export_document",
     "json_bytes",
-    "sync_folder",
     "unicode_only",
     "verdict_document",
     "write_answer",
-    "write_atomically",
 ]
 
 
@@ -147,11 +146,8 @@ def check_writable(path: Path) -> None:
 
 
 def _mode(path: Path) -> int | None:
-    """Return what kind of file `path` leads to, and its permissions; None when there is nothing yet."""
     try:
-        return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        return mode_of(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
@@ -162,6 +158,8 @@ def write_answer(data: bytes, path: Path | None) -> None:
     A reader of stdout that has gone away is no error: it has had what it wanted.
     """
     if path is not None and str(path) != "-":
+        target = Path(os.path.realpath(path))
+        remove_leftovers(target.parent, [target.name])
         write_atomically(path, data)
         return
     try:
@@ -173,42 +171,3 @@ def write_answer(data: bytes, path: Path | None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise UsageError(f"cannot write to stdout: {error.strerror}") from error
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
-
-    A link is followed; a device or a pipe is written to as it is. Raises UsageError when the file can't be written.
-    """
-    try:
-        mode = _mode(path)
-        if mode is not None and not stat.S_ISREG(mode):  # opened as it is called: what /dev/stdout leads to has no path
-            path.write_bytes(data)
-            return
-        target = path.resolve()
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if mode is not None:
-                temporary.chmod(stat.S_IMODE(mode))
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(target.parent)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on disk, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

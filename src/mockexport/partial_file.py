@@ -1,7 +1,8 @@
 """A download on its way to disk, which a later run can go on with.
 
     .<download>.csv.part         its bytes so far
-    .<download>.csv.part.json    how many of them are on disk for certain, their SHA-256, and the ETag that names them
+    .<download>.csv.part.json    how many of them are on disk for certain, their SHA-256, and what names them: the
+                                 source and its strong ETag; ETags of two sources are not comparable (RFC 9110, 8.8.1)
 
 The name that is not hidden belongs to whole files alone. Bytes beyond those that are on disk for certain are dropped:
 after a power cut there may be anything in their place.
@@ -15,8 +16,10 @@ from typing import IO, TYPE_CHECKING, Self
 
 import orjson
 
-from mockexport.errors import StartAnewError, UsageError
-from mockexport.output import json_bytes, sync_folder, write_atomically
+from mockexport.errors import StartAnewError
+from mockexport.files import open_locked, read_file, sync_folder, write_atomically
+from mockexport.identity import is_strong
+from mockexport.output import json_bytes
 from mockexport.tally import Malformed
 
 if TYPE_CHECKING:
@@ -30,29 +33,26 @@ __all__ = ["PartialFile"]
 
 SYNC_BYTES = 64 << 20  # this much is fetched again at the most
 READ_BYTES = 1 << 20
-BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
 class PartialFile:
-    """The file that `path` will be; a Sink for its bytes, to be used in a `with`. Raises OSError as files do."""
+    """The file that `path` will be; a Sink for its bytes, to be used in a `with`. Raises OSError as files do.
 
-    def __init__(self, path: Path, download: Download) -> None:
+    `source` is what the user called the source of the bytes.
+    """
+
+    def __init__(self, path: Path, download: Download, source: str) -> None:
         self._path = path
         self._part = path.with_name(f".{path.name}.part")
         self._note = path.with_name(f".{path.name}.part.json")
-        self._download = download
+        self._name = {"source": source, "etag": download.etag, "rows": download.rows}
+        self._can_go_on = is_strong(download.etag)
         self._opened: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self._size = self._synced = 0
 
     def __enter__(self) -> Self:
-        # Opened so that nothing in it changes before it is locked.
-        self._opened = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT | BINARY, 0o666), "r+b")
-        try:
-            self._lock()
-        except BaseException:
-            self._opened.close()
-            raise
+        self._opened = open_locked(self._part, f"{self._path} is being fetched by another run; wait for it")
         return self
 
     def __exit__(
@@ -98,16 +98,11 @@ class PartialFile:
         self._file.write(chunk)
         self._digest.update(chunk)
         self._size += len(chunk)
-        if self._size - self._synced >= SYNC_BYTES and self._download.etag is not None:
+        if self._size - self._synced >= SYNC_BYTES and self._can_go_on:
             self._sync()
             self._synced = self._size
-            document = {
-                "etag": self._download.etag,
-                "rows": self._download.rows,
-                "bytes": self._size,
-                "sha256": self._digest.hexdigest(),
-            }
-            write_atomically(self._note, json_bytes(document))
+            document = {**self._name, "bytes": self._size, "sha256": self._digest.hexdigest()}
+            write_atomically(self._note, json_bytes(document), follow_link=False)
 
     def finish(self) -> tuple[int, str]:
         """Give the file its name, all of it on disk; return its size and SHA-256."""
@@ -128,31 +123,23 @@ class PartialFile:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _lock(self) -> None:
-        """Keep a second run from writing to the same file, where the system can."""
-        try:
-            import fcntl
-        except ImportError:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"{self._path} is being fetched by another run; wait for it") from error
+    def forget(self) -> None:
+        """Remove what an earlier run had begun; to be called where the file is not needed."""
+        self._part.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
 
     def _trusted(self) -> tuple[int, str]:
         """Return how many of the bytes there are of this very download and on disk for certain, and their SHA-256."""
         nothing = (0, "")
-        if self._download.etag is None:
+        if not self._can_go_on:
             return nothing
         try:
-            note = orjson.loads(self._note.read_bytes())
+            note = orjson.loads(read_file(self._note))
         except (OSError, orjson.JSONDecodeError):
             return nothing
-        same = isinstance(note, dict) and (note.get("etag"), note.get("rows")) == (
-            self._download.etag,
-            self._download.rows,
-        )
-        size, sha256 = (note.get("bytes"), note.get("sha256")) if same else nothing
+        if not isinstance(note, dict) or any(note.get(key) != value for key, value in self._name.items()):
+            return nothing
+        size, sha256 = note.get("bytes"), note.get("sha256")
         if isinstance(size, int) and isinstance(sha256, str) and 0 < size <= self._part.stat().st_size:
             return size, sha256
         return nothing

@@ -95,7 +95,7 @@ def count_command(
 def keeping(
     path: Path | None, run: Run, export: str, *, skip_malformed: bool
 ) -> Generator[Checkpoint | None, None, None]:
-    """Open a checkpoint, if one is wanted; when the count doesn't end well, say how to go on."""
+    """Open a checkpoint, if one is wanted; say how to go on from it, and what can't be kept in it."""
     if path is None:
         yield None
         return
@@ -107,6 +107,12 @@ def keeping(
         except BaseException:
             run.terminal.note(f"{checkpoint.count} downloads are kept in {path}; the same command goes on from there")
             raise
+        finally:
+            if checkpoint.nameless:
+                run.terminal.note(
+                    f"{checkpoint.nameless} downloads are not kept in {path} and are counted again each time: "
+                    "the source names their bytes by no strong ETag"
+                )
 
 
 def left_out_text(counts: Counts) -> str:

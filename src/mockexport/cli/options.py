@@ -157,7 +157,7 @@ class Run:
         if self.format is Format.json:
             data = json_bytes(document)
         elif self.format is Format.csv:
-            data = csv().encode()
+            data = csv().encode(errors="surrogateescape")  # a file's name need not be UTF-8
         else:
             data = self.terminal.render(table(), to_file=self.output is not None and str(self.output) != "-")
         write_answer(data, self.output)

@@ -97,7 +97,7 @@ class Terminal:
         with console.capture() as capture:
             console.print(table)
         lines = capture.get().splitlines()
-        return "".join(f"{line.rstrip() if plain else line}\n" for line in lines).encode()
+        return "".join(f"{line.rstrip() if plain else line}\n" for line in lines).encode(errors="surrogateescape")
 
 
 def flush_stdout() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import polars as pl
 
-from mockexport.output import sync_folder
+from mockexport.files import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.output import write_atomically
+from mockexport.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

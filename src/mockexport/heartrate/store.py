@@ -21,10 +21,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
+from mockexport.files import sync_folder
 from mockexport.heartrate.delta_log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.merge import SCHEMA
 from mockexport.heartrate.table import CONFIGURATION, FORMAT, FORMAT_KEY, TABLE_SCHEMA, snapshot_of, statistics_of
-from mockexport.output import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
