@@ -3,7 +3,7 @@
 No input and output here, and nothing of the rest of the package.
 """
 
-from mockexport.tally.contract import MAX_ROW_BYTES, REASONS, Malformed, Tallied, Tally
+from mockexport.tally.contract import MAX_PAIRS, MAX_ROW_BYTES, REASONS, Malformed, Tallied, Tally
 from mockexport.tally.reference import ReferenceTally
 
-__all__ = ["MAX_ROW_BYTES", "REASONS", "Malformed", "ReferenceTally", "Tallied", "Tally"]
+__all__ = ["MAX_PAIRS", "MAX_ROW_BYTES", "REASONS", "Malformed", "ReferenceTally", "Tallied", "Tally"]
