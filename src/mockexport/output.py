@@ -7,7 +7,11 @@ import io
 import os
 import stat
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +20,7 @@ from mockexport.catalog import time_text
 from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -27,20 +31,33 @@ if TYPE_CHECKING:
 __all__ = [
     "check_writable",
     "counts_document",
+    "csv_lines",
     "csv_text",
     "download_document",
     "export_document",
     "json_bytes",
+    "json_list",
     "sync_folder",
     "verdict_document",
     "write_answer",
     "write_atomically",
 ]
 
+WAITS_IN_MEMORY = 1 << 20  # bytes of an answer that comes in pieces
+
 
 def json_bytes(document: Any) -> bytes:
     """Return JSON with two-space indent and a newline at the end; keys stay in the order given."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def json_list(documents: Iterable[Any]) -> Iterator[bytes]:
+    """Yield what `json_bytes` returns for a list of these documents, of which one at a time is held."""
+    between = b"[\n"
+    for document in documents:
+        yield between + orjson.dumps([document], option=orjson.OPT_INDENT_2)[2:-2]
+        between = b",\n"
+    yield b"[]\n" if between == b"[\n" else b"\n]\n"
 
 
 def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
@@ -95,12 +112,18 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV with a header; a list within a field is joined by spaces, what is not declared is empty."""
+    return "".join(csv_lines(columns, rows))
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the rows of `csv_text`, of which one at a time is held."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
+    for row in chain([columns], rows):
         writer.writerow([" ".join(field) if isinstance(field, tuple | list) else field for field in row])
-    return out.getvalue()
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
 
 
 def check_writable(path: Path) -> None:
@@ -128,26 +151,46 @@ def _mode(path: Path) -> int | None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write_answer(data: bytes, path: Path | None) -> None:
-    """Write an answer to a file, or to stdout where there is none or it is called `-`.
+def write_answer(data: bytes | Iterable[bytes], path: Path | None) -> None:
+    """Write an answer to a file, or to stdout where there is none or it is called `-`: all of it, or nothing.
 
     A reader of stdout that has gone away is no error: it has had what it wanted.
     """
     if path is not None and str(path) != "-":
         write_atomically(path, data)
         return
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        # What is still in the buffer must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise UsageError(f"cannot write to stdout: {error.strerror}") from error
+    with _whole(data) as chunks:
+        try:
+            sys.stdout.flush()
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # What is still in the buffer must not be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise UsageError(f"cannot write to stdout: {error.strerror}") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+@contextmanager
+def _whole(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, None]:
+    """Take in all that is to be written before any of it is written; what is large waits in a temporary file."""
+    if isinstance(data, bytes):
+        yield [data]
+        return
+    with tempfile.SpooledTemporaryFile(WAITS_IN_MEMORY) as file:
+        for chunk in data:
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with more room"
+                ) from error
+        file.seek(0)
+        yield iter(partial(file.read, WAITS_IN_MEMORY), b"")
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 
     A link is followed; a device or a pipe is written to as it is. Raises UsageError when the file can't be written.
@@ -155,13 +198,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         mode = _mode(path)
         if mode is not None and not stat.S_ISREG(mode):  # opened as it is called: what /dev/stdout leads to has no path
-            path.write_bytes(data)
+            with _whole(data) as chunks, path.open("wb") as file:
+                file.writelines(chunks)
             return
         target = path.resolve()
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             if mode is not None:

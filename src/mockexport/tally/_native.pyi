@@ -9,7 +9,7 @@ class NativeTally:
     """The native tally; the contract is `mockexport.tally.contract.Tally`, with any buffer for bytes.
 
     `instructions` takes one of `INSTRUCTION_SETS` in place of the best one; `max_row_bytes` is 2^31 - 1 at the most,
-    `max_pairs` 10^9. `seed`, 40 bytes, takes the place of the random one by which the pairs are hashed; no answer depends
+    `max_pairs` 10^9. `seed`, 40 bytes, takes the place of the random one by which pairs are hashed; no answer depends
     on it. Raises RuntimeError when two threads use one tally at the same time.
     """
 

@@ -41,9 +41,7 @@ Row = list[bytes] | str
 class ReferenceTally:
     """Counts the records of one CSV body; the contract is `mockexport.tally.contract.Tally`."""
 
-    def __init__(
-        self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS
-    ) -> None:
+    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS) -> None:
         self.rows = 0
         self._skip = skip
         self._max_row_bytes = max_row_bytes
