@@ -65,7 +65,7 @@ def test_exports_and_downloads_come_in_the_order_of_the_server(
     http_server.has("trial", dict.fromkeys(names, b""), rows={"d7": 7})
     http_server.answers[EXPORTS] = json({"data": {"export_ids": ["trial", "demo", "another"]}})
     assert http_source.exports() == ["trial", "demo", "another"]
-    downloads = http_source.downloads("trial")
+    downloads = list(http_source.downloads("trial"))
     assert [download.id for download in downloads] == names
     assert [download for download in downloads if download.rows is not None] == [Download("trial", "d7", rows=7)]
 
@@ -81,7 +81,7 @@ def test_metadata_is_what_the_server_declares(http_server: ScriptedServer, http_
         }
     )  # fmt: skip
     start, end = datetime(2025, 8, 26, tzinfo=UTC), datetime(2025, 8, 26, 17, 31, 38, tzinfo=UTC)
-    assert http_source.downloads("trial") == [
+    assert list(http_source.downloads("trial")) == [
         Download("trial", "a", 9014, ("bp_sys", "bp_dia"), ("P001", "P004"), start, end)
     ]
 
@@ -138,7 +138,7 @@ def test_every_request_for_json_is_a_get_that_says_who_asks(
 ) -> None:
     http_server.has("trial", {"a": b""})
     http_source.exports()
-    http_source.downloads("trial")
+    list(http_source.downloads("trial"))
     *asked, head = http_server.requests
     assert (head.method, head.target) == ("HEAD", f"{DOWNLOAD}/data")  # for its ETag
     assert [request.target for request in asked] == [EXPORTS, TRIAL, DOWNLOAD]
@@ -193,7 +193,7 @@ def test_an_id_too_long_for_a_url_is_refused_in_a_short_line(
 ) -> None:
     http_server.answers[TRIAL] = json({"data": {"download_ids": ["x" * 100_000]}})
     with pytest.raises(UntrustedDataError, match="can't be asked for") as failed:
-        http_source.downloads("trial")
+        list(http_source.downloads("trial"))
     assert len(str(failed.value)) < 500
 
 
@@ -208,7 +208,7 @@ def test_an_unknown_export_is_not_found_and_has_a_suggestion(
     http_server.answers[EXPORTS] = json({"data": {"export_ids": ["demo", "small"]}})
     http_server.answers[f"{EXPORTS}/{name}"] = http(b'{"detail":"Export not found"}', status)
     with pytest.raises(NotFoundError) as failed:
-        http_source.downloads(name)
+        list(http_source.downloads(name))
     hint = "did you mean 'demo'?" if name else "it has demo, small"
     assert str(failed.value) == f"no export {name!r} in {http_server.url}; {hint}"
 
@@ -218,7 +218,7 @@ def test_a_download_that_the_list_names_and_the_server_lacks_is_not_found(
 ) -> None:
     http_server.answers[TRIAL] = json({"data": {"download_ids": ["a"]}})
     with pytest.raises(NotFoundError, match=f"{http_server.url}{DOWNLOAD} answered 404"):
-        http_source.downloads("trial")
+        list(http_source.downloads("trial"))
 
 
 # ---- Answers that make no sense ----
@@ -250,7 +250,7 @@ def test_metadata_with_a_wrong_field_is_refused_and_named(
     http_server.answers[TRIAL] = json({"data": {"download_ids": ["a"]}})
     http_server.answers[DOWNLOAD] = json({"data": {"id": "a", **fields}})
     with pytest.raises(UntrustedDataError, match=f"{http_server.url}{DOWNLOAD}"):
-        http_source.downloads("trial")
+        list(http_source.downloads("trial"))
 
 
 def test_json_without_end_is_given_up(http_server: ScriptedServer, http_source: HttpSource) -> None:
@@ -314,7 +314,7 @@ def test_ctrl_c_does_not_wait_for_metadata_that_does_not_come(
     thread.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        http_source.downloads("trial")
+        list(http_source.downloads("trial"))
     assert time.monotonic() - started < WAIT_SECONDS / 2
     thread.join()
     http_source.close()
@@ -324,4 +324,4 @@ def test_an_error_of_one_download_is_the_error_of_all(http_server: ScriptedServe
     http_server.has("trial", dict.fromkeys(map(str, range(30)), b""))
     http_server.answers[f"{TRIAL}/3"] = http(b"oops", 500)
     with pytest.raises(MockExportError, match=f"{TRIAL}/3 answered 500"):
-        http_source.downloads("trial")
+        list(http_source.downloads("trial"))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 __all__ = ["Download", "Export", "parse_time", "summarise", "time_text"]
 
@@ -46,30 +46,42 @@ class Export:
     end_time: datetime | None
 
 
-def summarise(export: str, downloads: Sequence[Download]) -> Export:
-    """Sum up an export; event types come in the order in which the downloads first name them."""
-    starts = [download.start_time for download in downloads]
-    ends = [download.end_time for download in downloads]
-    rows = [download.rows for download in downloads]
-    patients = _union(download.patients for download in downloads)
+def summarise(export: str, downloads: Iterable[Download]) -> Export:
+    """Sum up an export; event types come in the order in which the downloads first name them.
+
+    The downloads are gone through once, and none of them is kept.
+    """
+    number = 0
+    rows: int | None = 0
+    patients: dict[str, None] | None = {}
+    event_types: dict[str, None] | None = {}
+    start: datetime | None = None
+    end: datetime | None = None
+    for number, download in enumerate(downloads, start=1):
+        rows = None if rows is None or download.rows is None else rows + download.rows
+        patients = _with(patients, download.patients)
+        event_types = _with(event_types, download.event_types)
+        if number == 1:
+            start, end = download.start_time, download.end_time
+        start = None if start is None or download.start_time is None else min(start, download.start_time)
+        end = None if end is None or download.end_time is None else max(end, download.end_time)
     return Export(
         id=export,
-        downloads=len(downloads),
-        rows=None if None in rows else sum(n for n in rows if n is not None),
+        downloads=number,
+        rows=rows,
         patients=None if patients is None else len(patients),
-        event_types=_union(download.event_types for download in downloads),
-        start_time=None if None in starts else min((t for t in starts if t is not None), default=None),
-        end_time=None if None in ends else max((t for t in ends if t is not None), default=None),
+        event_types=None if event_types is None else tuple(event_types),
+        start_time=start,
+        end_time=end,
     )
 
 
-def _union(parts: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    seen: dict[str, None] = {}
-    for part in parts:
-        if part is None:
-            return None
-        seen.update(dict.fromkeys(part))
-    return tuple(seen)
+def _with(known: dict[str, None] | None, names: tuple[str, ...] | None) -> dict[str, None] | None:
+    """Add names to those known so far, in order; None is unknown, and stays so."""
+    if known is None or names is None:
+        return None
+    known.update(dict.fromkeys(names))
+    return known
 
 
 def parse_time(text: str) -> datetime:

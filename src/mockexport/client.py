@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 import zlib
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -35,7 +36,7 @@ from mockexport.transport import Transport, check_url, httpx, lost_connection, t
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mockexport.catalog import Download
     from mockexport.source import Chunks
@@ -45,6 +46,7 @@ __all__ = ["HttpSource"]
 T = TypeVar("T")
 
 METADATA_AT_ONCE = 8
+METADATA_AHEAD = 64  # so that one slow answer doesn't hold up the seven others
 LOOK_SECONDS = 0.5
 REDIRECTS = 20
 PIECE_BYTES = 1 << 30  # worth a request of its own, wherever the server is
@@ -101,14 +103,18 @@ class HttpSource:
         """Ask for the ids of the exports."""
         return self._ask(API, read_exports)
 
-    def downloads(self, export: str) -> list[Download]:
-        """Ask for an export's downloads, several at a time."""
+    def downloads(self, export: str) -> Iterator[Download]:
+        """Ask for an export's downloads: for their ids now, for each one's metadata as it is taken."""
         if not export:  # its path would be that of the list of exports
             raise no_such("export", export, self.name, self.exports())
         try:
             ids = self._ask(export_path(export), read_export)
         except NotFoundError:
             raise no_such("export", export, self.name, self.exports()) from None
+        return self._metadata(export, ids)
+
+    def _metadata(self, export: str, ids: Sequence[str]) -> Iterator[Download]:
+        """Ask for the metadata of downloads, several at a time; what is asked for and not yet taken is bounded."""
 
         def ask(name: str) -> Download:
             path = download_path(export, name)
@@ -116,8 +122,14 @@ class HttpSource:
             return replace(download, **self._ask_body(f"{self._url}{path}/data"))
 
         executor = ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids))))
+        asked: deque[Future[Download]] = deque()
         try:
-            return [_result(future) for future in [executor.submit(ask, name) for name in ids]]
+            for name in ids:
+                if len(asked) == METADATA_AHEAD:
+                    yield _result(asked.popleft())
+                asked.append(executor.submit(ask, name))
+            while asked:
+                yield _result(asked.popleft())
         finally:  # after an error, or Ctrl-C, nobody waits for the others
             executor.shutdown(wait=False, cancel_futures=True)
 

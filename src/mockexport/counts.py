@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 from mockexport.errors import MockExportError, NotFoundError, StartAnewError, UntrustedDataError
 from mockexport.kernels import choose_kernels
 from mockexport.pieces import Piece, fit_together, split, tally_piece
-from mockexport.tally import REASONS, Malformed
+from mockexport.tally import MAX_PAIRS, PAIR_BYTES, REASONS, Malformed, pairs_too_large, too_many_pairs
 from mockexport.workers import thread_workers
 
 if TYPE_CHECKING:
@@ -89,19 +89,36 @@ class Counts:
 
 
 class RunningTotal:
-    """A sum of counts that grows, and holds no part of it for longer than it is added."""
+    """A sum of counts that grows, and holds no part of it for longer than it is added.
 
-    def __init__(self) -> None:
+    `max_pairs` limits it as it does a tally (tally/contract.py); `name` is what a sum past that is the sum of.
+    """
+
+    def __init__(self, max_pairs: int | None = None, name: str = "") -> None:
         self._patients: dict[str, dict[str, int]] = {}
         self._left_out: Counter[str] = Counter()
+        self._max_pairs = max_pairs
+        self._name = name
+        self._pairs = self._pair_bytes = 0
 
     def add(self, part: Counts | Tallied) -> None:
-        """Add counts."""
+        """Add counts. Raises UntrustedDataError when there are too many pairs in all."""
         for patient, types in part.patients.items():
             known = self._patients.setdefault(patient, {})
             for event_type, n in types.items():
+                if event_type not in known:
+                    self._pairs += 1
+                    self._pair_bytes += _utf8_bytes(patient) + _utf8_bytes(event_type)
                 known[event_type] = known.get(event_type, 0) + n
+            if self._max_pairs is not None:
+                self._check(self._max_pairs)
         self._left_out.update(part.left_out)
+
+    def _check(self, max_pairs: int) -> None:
+        if self._pairs > max_pairs:
+            raise UntrustedDataError(f"{self._name} has {too_many_pairs(max_pairs)}")
+        if self._pair_bytes > max_pairs * PAIR_BYTES:
+            raise UntrustedDataError(f"{self._name} has {pairs_too_large(max_pairs)}")
 
     @property
     def counts(self) -> Counts:
@@ -109,11 +126,16 @@ class RunningTotal:
         return Counts(self._patients, dict(self._left_out))
 
 
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def count(
     source: Source,
     export: str = "demo",
     *,
     skip_malformed: bool = False,
+    max_pairs: int = MAX_PAIRS,
     tally: type[Tally] | None = None,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
@@ -121,20 +143,21 @@ def count(
 ) -> Counts:
     """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all.
 
-    `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. `tally` is
-    the twin that counts (the native one when there is one), `start_workers` what runs the downloads side by side.
-    `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are. `checkpoint`
-    keeps what is finished, and spares what it has kept.
+    `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. More
+    than `max_pairs` distinct pairs of patient and type, or more than 256 bytes each on average, end it, so that memory
+    is bounded. `tally` is the twin that counts (the native one when there is one), `start_workers` what runs the
+    downloads side by side. `on_progress` is called in the caller's own thread, ten times a second, with how far the
+    workers are. `checkpoint` keeps what is finished, and spares what it has kept.
 
     Raises NotFoundError for an unknown export, UnreachableError and NotAuthorisedError for what the source can't get,
-    and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), or holds other than the
-    declared number of rows. The first error stops all downloads.
+    and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), holds other than the
+    declared number of rows, or too many pairs. The first error stops all downloads.
     """
-    new_tally = partial(tally or choose_kernels().tally, skip=skip_malformed)
-    downloads = source.downloads(export)
+    new_tally = partial(tally or choose_kernels().tally, skip=skip_malformed, max_pairs=max_pairs)
+    downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    total = RunningTotal()
+    total = RunningTotal(max_pairs, f"export {export!r}")
     counted: dict[int, int] = {}  # the rows of each download that is in the total
     if checkpoint:
         for number, download in enumerate(downloads):
@@ -148,7 +171,9 @@ def count(
                 split(source, download, new_tally) if in_pieces and number not in counted else [download]
                 for number, download in enumerate(downloads)
             ]
-            for number, counts in _count_parts(source, parts, counted, new_tally, start_workers, on_progress):
+            for number, counts in _count_parts(
+                source, parts, counted, new_tally, max_pairs, start_workers, on_progress
+            ):
                 total.add(counts)
                 counted[number] = counts.rows_seen
                 if checkpoint:
@@ -161,6 +186,7 @@ def _count_parts(
     parts: Sequence[Sequence[Download]],
     counted: Mapping[int, int],
     new_tally: Callable[[], Tally],
+    max_pairs: int,
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> Generator[tuple[int, Counts], None, None]:
@@ -177,7 +203,7 @@ def _count_parts(
         for i, (number, part) in enumerate(flat)
         if number not in counted
     }
-    totals = {number: RunningTotal() for number, part in flat if isinstance(part, Piece)}
+    totals = {number: RunningTotal(max_pairs, where(part.whole)) for number, part in flat if isinstance(part, Piece)}
     spans: dict[int, dict[int, Span | None]] = {number: {} for number in totals}
     labels = [part for _, part in flat]
     with contextlib.closing(run_tasks(source, labels, tasks, start_workers, on_progress, done)) as ended:

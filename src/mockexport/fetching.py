@@ -23,7 +23,7 @@ from mockexport.wire import is_plain_id
 from mockexport.workers import thread_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mockexport.catalog import Download
     from mockexport.counts import OnProgress
@@ -53,7 +53,7 @@ def fetch(
     export: str,
     root: Path,
     *,
-    tally: type[Tally] | None = None,
+    tally: Callable[..., Tally] | None = None,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
 ) -> list[Fetched]:
@@ -68,7 +68,7 @@ def fetch(
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     tally = tally or choose_kernels().tally
-    downloads = source.downloads(export)
+    downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
     for name in (export, *(download.id for download in downloads)):
@@ -141,7 +141,13 @@ def _write_manifest(folder: Path, export: str, source: str, entries: Sequence[Ma
 
 
 def fetch_download(
-    source: Source, name: str, entry: ManifestEntry, folder: Path, tally: type[Tally], board: Board, number: int
+    source: Source,
+    name: str,
+    entry: ManifestEntry,
+    folder: Path,
+    tally: Callable[..., Tally],
+    board: Board,
+    number: int,
 ) -> Fetched:
     """Fetch one download, unless it is there already; the task of one worker."""
     path = folder / entry.file

@@ -12,13 +12,15 @@ import os
 import re
 import secrets
 import stat
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator
+    from collections.abc import Container, Generator, Iterable
 
 __all__ = [
     "locked",
@@ -26,12 +28,14 @@ __all__ = [
     "open_locked",
     "read_file",
     "remove_leftovers",
+    "spooled",
     "sync_folder",
     "write_atomically",
 ]
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 RANDOM_BYTES = 8
+WAITS_IN_MEMORY = 1 << 20  # bytes of an answer that comes in chunks
 # What not every system has, or needs.
 BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -83,7 +87,7 @@ def check_regular(descriptor: int, path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def write_atomically(path: Path, data: bytes, *, follow_link: bool = True) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, follow_link: bool = True) -> None:
     """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 
     A symbolic link is followed, and a device or a pipe is written to as it is; without `follow_link`, where others may
@@ -93,12 +97,13 @@ def write_atomically(path: Path, data: bytes, *, follow_link: bool = True) -> No
         mode = mode_of(path, follow_link=follow_link)
         if mode is not None and not stat.S_ISREG(mode):
             if follow_link:  # opened as it is called: what /dev/stdout leads to has no path
-                path.write_bytes(data)
+                with spooled(data) as chunks, path.open("wb") as file:
+                    file.writelines(chunks)
                 return
             mode = None
         target = Path(os.path.realpath(path)) if follow_link else path
         with _temporary_file(target, None if mode is None else stat.S_IMODE(mode)) as (file, temporary):
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
             if os.name == "nt":  # an open file can't be renamed there
@@ -107,6 +112,24 @@ def write_atomically(path: Path, data: bytes, *, follow_link: bool = True) -> No
         sync_folder(target.parent)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def spooled(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, None]:
+    """Take in all that is to be written before any of it is written; what is large waits in a temporary file."""
+    if isinstance(data, bytes):
+        yield [data]
+        return
+    with tempfile.SpooledTemporaryFile(WAITS_IN_MEMORY) as file:
+        for chunk in data:
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with more room"
+                ) from error
+        file.seek(0)
+        yield iter(partial(file.read, WAITS_IN_MEMORY), b"")
 
 
 def mode_of(path: Path, *, follow_link: bool = True) -> int | None:

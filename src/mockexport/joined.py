@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mockexport.errors import UsageError, no_such
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from mockexport.catalog import Download
     from mockexport.source import Chunks, Source
@@ -36,7 +36,7 @@ class JoinedSource:
         """Return the ids of all exports."""
         return list(dict.fromkeys([*self._source.exports(), *self._beside.exports()]))
 
-    def downloads(self, export: str) -> Sequence[Download]:
+    def downloads(self, export: str) -> Iterable[Download]:
         """Return the downloads of an export, from the source that has it."""
         if export not in (known := self.exports()):
             raise no_such("export", export, self.name, known)

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,10 +15,10 @@ import orjson
 
 from mockexport.catalog import time_text
 from mockexport.errors import UsageError
-from mockexport.files import mode_of, remove_leftovers, write_atomically
+from mockexport.files import mode_of, remove_leftovers, spooled, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mockexport.catalog import Download, Export
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
 __all__ = [
     "check_writable",
     "counts_document",
+    "csv_lines",
     "csv_text",
     "download_document",
     "export_document",
     "json_bytes",
+    "json_list",
     "unicode_only",
     "verdict_document",
     "write_answer",
 ]
-
 
 CRLF = "\r\n"
 
@@ -62,6 +64,15 @@ def _unicode_only(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_unicode_only(held) for held in value]
     return value
+
+
+def json_list(documents: Iterable[Any]) -> Iterator[bytes]:
+    """Yield what `json_bytes` returns for a list of these documents, of which one at a time is held."""
+    between = b"[\n"
+    for document in documents:
+        yield between + json_bytes([document])[2:-3]
+        between = b",\n"
+    yield b"[]\n" if between == b"[\n" else b"\n]\n"
 
 
 def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
@@ -116,12 +127,16 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return CSV with a header; a list within a field is joined by spaces, what is not declared is empty."""
+    return "".join(csv_lines(columns, rows))
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the rows of `csv_text`, of which one at a time is held."""
     lines: list[str] = []
     writer = csv.writer(_Lines(lines.append), lineterminator=CRLF)  # so that a lone CR in a field is quoted, too
-    writer.writerow(columns)
-    for row in rows:
+    for row in chain([columns], rows):
         writer.writerow([" ".join(field) if isinstance(field, tuple | list) else field for field in row])
-    return unicode_only("".join(f"{line.removesuffix(CRLF)}\n" for line in lines))
+        yield unicode_only(f"{lines.pop().removesuffix(CRLF)}\n")
 
 
 class _Lines(NamedTuple):
@@ -152,8 +167,8 @@ def _mode(path: Path) -> int | None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write_answer(data: bytes, path: Path | None) -> None:
-    """Write an answer to a file, or to stdout where there is none or it is called `-`.
+def write_answer(data: bytes | Iterable[bytes], path: Path | None) -> None:
+    """Write an answer to a file, or to stdout where there is none or it is called `-`: all of it, or nothing.
 
     A reader of stdout that has gone away is no error: it has had what it wanted.
     """
@@ -162,12 +177,14 @@ def write_answer(data: bytes, path: Path | None) -> None:
         remove_leftovers(target.parent, [target.name])
         write_atomically(path, data)
         return
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        # What is still in the buffer must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise UsageError(f"cannot write to stdout: {error.strerror}") from error
+    with spooled(data) as chunks:
+        try:
+            sys.stdout.flush()
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # What is still in the buffer must not be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise UsageError(f"cannot write to stdout: {error.strerror}") from error

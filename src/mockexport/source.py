@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -35,8 +35,11 @@ class Source(Protocol):
     def exports(self) -> Sequence[str]:
         """Return the ids of the exports."""
 
-    def downloads(self, export: str) -> Sequence[Download]:
-        """Return the downloads of an export, in order."""
+    def downloads(self, export: str) -> Iterable[Download]:
+        """Return the downloads of an export, in order, to be gone through once.
+
+        They may be asked for as they are taken: there may be millions. Errors may come then, too.
+        """
 
     def open(self, download: Download, offset: int = 0) -> Chunks:
         """Stream the bytes of a download's CSV, from byte `offset` on."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import reprlib
 import string
+from itertools import islice
+from operator import eq
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -142,7 +144,8 @@ def _texts(data: dict[str, Any], key: str) -> list[str]:
     texts = data.get(key)
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise UntrustedDataError(f"{key!r} is no list of names: {_short(texts)}")
-    if len(set(texts)) < len(texts):
+    ordered = sorted(texts)  # a set of millions would take as much memory as the ids themselves
+    if any(map(eq, ordered, islice(ordered, 1, None))):
         raise UntrustedDataError(f"{key!r} names the same one twice: {_short(texts)}")
     return texts
 

@@ -66,6 +66,46 @@ def test_a_body_without_line_ends_is_given_up_early(new_tally: Any) -> None:
         tally.feed(b"x")
 
 
+# ---- The most pairs ----
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("limit", [1, 2, 39, 100])
+def test_more_than_max_pairs_distinct_pairs_end_the_tally(tally: Any, limit: int, skip: bool) -> None:
+    pairs = [(f"P{n // 3}", f"type-{n % 3}") for n in range(limit)]
+    within = HEADER + b"".join(f"{patient},t,{kind},1\n".encode() for patient, kind in pairs) * 2
+    assert tally(within, max_pairs=limit, skip=skip).problem is None
+    for row in (b"Q,t,x,1", b'"Q",t,x,1', b"Q" * 40 + b",t,x,1"):
+        outcome = tally(within + row + b"\n" + SOUND * 10, max_pairs=limit, skip=skip)
+        problem = f"more than {limit:,} distinct pairs of patient and type; --max-pairs N raises the limit"
+        assert outcome == ({}, {}, 2 * limit + 1, f"line {2 * limit + 2}: {problem}")
+
+
+@pytest.mark.parametrize("limit", [2, 3, 10])
+def test_pairs_may_have_256_bytes_on_average_and_no_more(tally: Any, limit: int) -> None:
+    most = 256 * limit
+    large = HEADER + b"%b,t,bp_sys,1\n" % (b"p" * (most - 12)) * 2
+    assert tally(large + b"Q,t,hours,1\n" * 9, max_pairs=limit).problem is None
+    assert tally(large + b"Q,t,minutes,1\n", max_pairs=limit).problem == (
+        f"line 4: more than {most:,} bytes in the distinct pairs of patient and type; "
+        "--max-pairs N raises the limit to 256 N"
+    )
+
+
+def test_a_malformed_row_is_told_before_the_limit_of_pairs(tally: Any) -> None:
+    for row in (b"\xff,t,x,1\n", b"Q,t,\xff,1\n", b"Q,t,x\n", b",t,x,1\n"):
+        problem = tally(HEADER + SOUND + row, max_pairs=1).problem
+        assert problem.startswith("line 3: "), problem
+        assert "pairs" not in problem
+        assert tally(HEADER + SOUND + row + SOUND, max_pairs=1, skip=True).problem is None
+
+
+@pytest.mark.parametrize("pairs", [-1, 10**9 + 1])
+def test_a_limit_of_pairs_beyond_what_the_table_holds_is_refused(new_native_tally: Any, pairs: int) -> None:
+    with pytest.raises(ValueError, match="max_pairs must be 0 to 1000000000"):
+        new_native_tally(max_pairs=pairs)
+
+
 # ---- The object ----
 
 

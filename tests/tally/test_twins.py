@@ -82,6 +82,7 @@ BODIES = st.one_of(ANY_BYTES, mostly_sound_bodies())
 CUTS = st.one_of(
     st.just([1 << 20]), st.lists(st.integers(0, 300), min_size=1, max_size=8), st.lists(st.integers(1, 3), min_size=1)
 )
+PAIRS = st.sampled_from([10_000_000, 10_000_000, 10, 5, 3, 2, 1, 0])
 LIMITS = st.sampled_from([1 << 20, 1 << 20, 1 << 20, 1 << 31, 200, 128, 100, 64, 63, 45, 41])
 
 
@@ -114,25 +115,26 @@ def trace(new_tally: Any, chunks: list[bytes], **options: Any) -> list[Any]:
 
 
 @settings(max_examples=1500, deadline=None)
-@given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS)
-@example(body=HEADER + b"a,t,x,1\n" * 40 + b"\xff,t,x\n", cuts=[7], skip=False, limit=1 << 20)
+@given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS, pairs=PAIRS)
+@example(body=HEADER + b"a,t,x,1\n" * 40 + b"\xff,t,x\n", cuts=[7], skip=False, limit=1 << 20, pairs=1)
 def test_all_tallies_come_to_the_same(
-    all_tallies: dict[str, Any], body: bytes, cuts: list[int], skip: bool, limit: int
+    all_tallies: dict[str, Any], body: bytes, cuts: list[int], skip: bool, limit: int, pairs: int
 ) -> None:
     if len(all_tallies) == 1:
         pytest.skip("the native tally was not built, or is not wanted: nothing to compare with")
     limit = min(limit, (1 << 31) - 1)
     chunks = list(cut(body, cuts))
-    told = {name: trace(new, chunks, skip=skip, max_row_bytes=limit) for name, new in all_tallies.items()}
+    options = {"skip": skip, "max_row_bytes": limit, "max_pairs": pairs}
+    told = {name: trace(new, chunks, **options) for name, new in all_tallies.items()}
     assert all(each == told["pure"] for each in told.values()), told
 
 
 @settings(max_examples=300, deadline=None)
-@given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS)
+@given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS, pairs=PAIRS)
 def test_where_the_bytes_are_cut_changes_nothing(
-    new_tally: Any, body: bytes, cuts: list[int], skip: bool, limit: int
+    new_tally: Any, body: bytes, cuts: list[int], skip: bool, limit: int, pairs: int
 ) -> None:
-    options = {"skip": skip, "max_row_bytes": min(limit, (1 << 31) - 1)}
+    options = {"skip": skip, "max_row_bytes": min(limit, (1 << 31) - 1), "max_pairs": pairs}
     whole = trace(new_tally, [body], **options)
     pieces = trace(new_tally, list(cut(body, cuts)), **options)
     ends = 3 if isinstance(whole[-2], dict) else 2

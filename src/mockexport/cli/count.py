@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mockexport.cli.options import Run, complete_export, takes_run
+from mockexport.cli.options import MaxPairsOption, Run, complete_export, takes_run
 from mockexport.output import counts_document, csv_text
+from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -50,6 +51,7 @@ def count_command(
         OnMalformed,
         typer.Option("--on-malformed", help="End at a malformed row, or leave it out and say so."),
     ] = OnMalformed.fail,
+    max_pairs: MaxPairsOption = MAX_PAIRS,
     elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON.')] = False,
     checkpoint: Annotated[
         Path | None,
@@ -71,7 +73,7 @@ def count_command(
         run.terminal.progress(export) as on_progress,
     ):
         counts = count(
-            run.source, export, skip_malformed=skip_malformed, tally=run.kernels.tally,
+            run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, tally=run.kernels.tally,
             start_workers=run.start_workers, on_progress=on_progress, checkpoint=kept,
         )  # fmt: skip
     seconds = time.monotonic() - started

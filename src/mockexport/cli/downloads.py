@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mockexport.catalog import Download
-from mockexport.cli.options import ExportArgument, Run, takes_run
+from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, takes_run
 from mockexport.output import csv_text, download_document
+from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,18 +37,8 @@ Examples:
 @takes_run(works=False)
 def list_command(run: Run, export: ExportArgument) -> None:
     """List an export's downloads, as the source declares them; what it doesn't declare is null."""
-    documents = [download_document(download) for download in run.source.downloads(export)]
-
-    def table() -> Table:
-        from mockexport.cli.tables import listing_table
-
-        return listing_table(documents)
-
-    def csv() -> str:
-        columns = list(download_document(Download("", "")))
-        return csv_text(columns, ([document[column] for column in columns] for document in documents))
-
-    run.answer(documents, table=table, csv=csv)
+    documents = map(download_document, run.source.downloads(export))
+    run.answer_list(documents, columns=list(download_document(Download("", ""))))
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)
@@ -60,6 +52,7 @@ def fetch_command(
             "--dir", metavar="DIR", help="The folder that takes EXPORT/; made if need be.", show_default=False
         ),
     ],
+    max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
     """Keep an export's CSV files, with a manifest, in DIR/EXPORT; DIR is then a source of its own.
 
@@ -70,7 +63,8 @@ def fetch_command(
     with run.terminal.progress(export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
-            tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
+            tally=partial(run.kernels.tally, max_pairs=max_pairs),
+            start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]

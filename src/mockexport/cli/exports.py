@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from mockexport.catalog import summarise
 from mockexport.cli.options import Run, takes_run
-from mockexport.output import csv_text, export_document
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from mockexport.output import export_document
 
 __all__ = ["app"]
 
@@ -32,16 +27,5 @@ def list_command(run: Run) -> None:
 
     What the source doesn't declare is null.
     """
-    exports = [summarise(export, run.source.downloads(export)) for export in run.source.exports()]
-    documents = [export_document(export) for export in exports]
-
-    def table() -> Table:
-        from mockexport.cli.tables import listing_table
-
-        return listing_table(documents)
-
-    def csv() -> str:
-        columns = list(export_document(summarise("", [])))
-        return csv_text(columns, ([document[column] for column in columns] for document in documents))
-
-    run.answer(documents, table=table, csv=csv)
+    exports = (summarise(export, run.source.downloads(export)) for export in run.source.exports())
+    run.answer_list(map(export_document, exports), columns=list(export_document(summarise("", []))))

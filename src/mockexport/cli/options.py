@@ -17,19 +17,30 @@ from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.kernels import Kernels, choose_kernels
 from mockexport.local_file import read_whole
 from mockexport.opening import open_source
-from mockexport.output import check_writable, json_bytes, write_answer
+from mockexport.output import check_writable, csv_lines, json_bytes, json_list, write_answer
 from mockexport.settings import Settings
 from mockexport.workers import workers_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
     from mockexport.source import Source
     from mockexport.workers import StartWorkers
 
-__all__ = ["ExportArgument", "Format", "Run", "SourceOption", "complete_export", "read_token", "takes_run"]
+__all__ = [
+    "ExportArgument",
+    "Format",
+    "MaxPairsOption",
+    "Run",
+    "SourceOption",
+    "complete_export",
+    "read_token",
+    "takes_run",
+]
+
+MAX_PAIRS_TO_ASK_FOR = 1_000_000_000  # what the native tally holds
 
 
 class Format(StrEnum):
@@ -83,6 +94,13 @@ OutputOption = Annotated[
     ),
 ]  # fmt: skip
 FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
+MaxPairsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-pairs", min=1, max=MAX_PAIRS_TO_ASK_FOR, metavar="N",
+        help="End at more distinct pairs of patient and type than N: a limit of memory.",
+    ),
+]  # fmt: skip
 ProgressOption = Annotated[
     bool | None,
     typer.Option(
@@ -159,8 +177,25 @@ class Run:
         elif self.format is Format.csv:
             data = csv().encode(errors="surrogateescape")  # a file's name need not be UTF-8
         else:
-            data = self.terminal.render(table(), to_file=self.output is not None and str(self.output) != "-")
+            data = self._render(table())
         write_answer(data, self.output)
+
+    def answer_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Write a list one document at a time; only a table takes all of them at once, for its columns' widths."""
+        data: bytes | Iterable[bytes]
+        if self.format is Format.json:
+            data = json_list(documents)
+        elif self.format is Format.csv:
+            lines = csv_lines(columns, ([document[column] for column in columns] for document in documents))
+            data = (line.encode() for line in lines)
+        else:
+            from mockexport.cli.tables import listing_table
+
+            data = self._render(listing_table(list(documents)))
+        write_answer(data, self.output)
+
+    def _render(self, table: RenderableType) -> bytes:
+        return self.terminal.render(table, to_file=self.output is not None and str(self.output) != "-")
 
 
 def read_token(path: Path | None) -> str | None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from mockexport.cli.options import Run, takes_run
+from mockexport.cli.options import MaxPairsOption, Run, takes_run
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.output import csv_text, verdict_document
+from mockexport.tally import MAX_PAIRS
 from mockexport.verify import Difference, compare, read_committed
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def verify_command(
             "[default: outputs/]",
         ),
     ] = None,
+    max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
     """Count again, and compare with committed results.
 
@@ -52,7 +54,7 @@ def verify_command(
         differences: list[Difference] = []
         problem: MockExportError | None = None
         try:
-            differences = check(run, file)
+            differences = check(run, file, max_pairs)
         except MockExportError as error:
             problem = error
             run.terminal.note(f"{file}: {error}")
@@ -96,7 +98,7 @@ def committed_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def check(run: Run, file: Path) -> list[Difference]:
+def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
     """Count the export that a committed file is named after, and compare."""
     from mockexport.counts import count
 
@@ -108,7 +110,7 @@ def check(run: Run, file: Path) -> list[Difference]:
         raise NotFoundError(f"it can't be read: {error.strerror}") from error
     with run.terminal.progress(file.stem) as on_progress:
         counts = count(
-            run.source, file.stem,
+            run.source, file.stem, max_pairs=max_pairs,
             tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     return compare(committed, counts)

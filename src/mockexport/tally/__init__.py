@@ -3,7 +3,28 @@
 No input and output here, and nothing of the rest of the package.
 """
 
-from mockexport.tally.contract import MAX_ROW_BYTES, REASONS, Malformed, Tallied, Tally
+from mockexport.tally.contract import (
+    MAX_PAIRS,
+    MAX_ROW_BYTES,
+    PAIR_BYTES,
+    REASONS,
+    Malformed,
+    Tallied,
+    Tally,
+    pairs_too_large,
+    too_many_pairs,
+)
 from mockexport.tally.reference import ReferenceTally
 
-__all__ = ["MAX_ROW_BYTES", "REASONS", "Malformed", "ReferenceTally", "Tallied", "Tally"]
+__all__ = [
+    "MAX_PAIRS",
+    "MAX_ROW_BYTES",
+    "PAIR_BYTES",
+    "REASONS",
+    "Malformed",
+    "ReferenceTally",
+    "Tallied",
+    "Tally",
+    "pairs_too_large",
+    "too_many_pairs",
+]

@@ -32,6 +32,9 @@ static PyObject *problem_text(PyObject *contract, const Tally *t)
     }
     if (t->problem == TOO_LONG)
         return PyObject_CallMethod(contract, "too_long", "K", (unsigned long long)t->max_row_bytes);
+    if (t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE)
+        return PyObject_CallMethod(contract, t->problem == TOO_MANY_PAIRS ? "too_many_pairs" : "pairs_too_large", "K",
+                                   (unsigned long long)t->max_pairs);
     if (t->problem == NO_HEADER)
         return PyUnicode_FromString("empty body");
     PyObject *times = PyDict_New();
@@ -191,6 +194,17 @@ static PyObject *native_between_rows(PyObject *object, void *unused)
     return PyBool_FromLong(t->columns && !t->row_bytes && !t->column && t->state == FIELD_START);
 }
 
+static PyObject *native_longest_probe(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    NativeTally *self = (NativeTally *)object;
+    if (enter(self))
+        return NULL;
+    PyObject *longest = PyLong_FromUnsignedLongLong(longest_probe(&self->tally.pairs));
+    PyThread_release_lock(self->lock);
+    return longest;
+}
+
 static void native_dealloc(PyObject *object)
 {
     NativeTally *self = (NativeTally *)object;
@@ -203,16 +217,35 @@ static void native_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+/* Random bytes from the operating system. */
+static PyObject *random_seed(void)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *seed = os ? PyObject_CallMethod(os, "urandom", "i", (int)sizeof(Seed)) : NULL;
+    Py_XDECREF(os);
+    return seed;
+}
+
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"skip", "max_row_bytes", "instructions", NULL};
+    static char *names[] = {"skip", "max_row_bytes", "max_pairs", "instructions", "seed", NULL};
     int skip = 0;
-    Py_ssize_t max_row_bytes = 1 << 20;
+    Py_ssize_t max_row_bytes = 1 << 20, max_pairs = 10000000;
     const char *instructions = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnz", names, &skip, &max_row_bytes, &instructions))
+    PyObject *given = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnnzS", names, &skip, &max_row_bytes, &max_pairs, &instructions,
+                                     &given))
         return NULL;
     if (max_row_bytes < 0 || max_row_bytes > INT32_MAX) { /* a key keeps the lengths of its fields in 32 bits each */
         PyErr_Format(PyExc_ValueError, "max_row_bytes must be 0 to %d", INT32_MAX);
+        return NULL;
+    }
+    if (max_pairs < 0 || max_pairs > MAX_PAIRS) {
+        PyErr_Format(PyExc_ValueError, "max_pairs must be 0 to %d", MAX_PAIRS);
+        return NULL;
+    }
+    if (given && PyBytes_Size(given) != (Py_ssize_t)sizeof(Seed)) {
+        PyErr_Format(PyExc_ValueError, "seed must be %d bytes", (int)sizeof(Seed));
         return NULL;
     }
     TakeRows rows = take_rows(instructions);
@@ -224,8 +257,16 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     NativeTally *self = (NativeTally *)allocate(type, 0);
     if (!self)
         return NULL;
+    PyObject *seed = given ? Py_NewRef(given) : random_seed();
+    if (!seed) {
+        Py_DECREF(self);
+        return NULL;
+    }
     self->lock = PyThread_allocate_lock();
-    if (tally_init(&self->tally, skip, (uint64_t)max_row_bytes, rows) || !self->lock) {
+    const int failed = tally_init(&self->tally, skip, (uint64_t)max_row_bytes, (uint64_t)max_pairs,
+                                  (const uint8_t *)PyBytes_AsString(seed), rows);
+    Py_DECREF(seed);
+    if (failed || !self->lock) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -235,6 +276,8 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 static PyMethodDef native_methods[] = {
     {"feed", native_feed, METH_O, PyDoc_STR("Take in the next bytes, cut anywhere.")},
     {"finish", native_finish, METH_NOARGS, PyDoc_STR("Say that the body has ended, and return what was counted.")},
+    {"longest_probe", native_longest_probe, METH_NOARGS,
+     PyDoc_STR("How far the table's entries are from the slots that their hashes choose, at the most.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "MAX_PAIRS",
     "MAX_ROW_BYTES",
+    "PAIR_BYTES",
     "REASONS",
     "Malformed",
     "Tallied",
     "Tally",
     "header_problem",
+    "pairs_too_large",
     "too_long",
+    "too_many_pairs",
 ]
 
 COLUMNS = (b"patient_id", b"event_time", b"event_type", b"value")
@@ -44,6 +48,12 @@ REASONS = (
 
 MAX_ROW_BYTES = 1 << 20
 """The longest row that is taken in; a longer one (a body without line ends, say) ends the tally."""
+
+MAX_PAIRS = 10_000_000
+"""How many distinct pairs of patient and type are counted by default; some 6 GB in the end (docs/reliability.md)."""
+
+PAIR_BYTES = 256
+"""How many bytes the fields of all pairs may have, for each pair that the limit allows."""
 
 
 class Malformed(Exception):  # noqa: N818 - it names a state of the data, and is always turned into UntrustedDataError
@@ -69,11 +79,14 @@ class Tally(Protocol):
     """Counts the records of one CSV body by patient and type, as its bytes arrive.
 
     `skip` says what a malformed row does: it is left out and counted by reason, or (the default) it ends the tally.
-    A missing or doubled column, an empty body and a row longer than `max_row_bytes` always end it. After an error, and
-    after `finish`, the tally is of no further use: it raises ValueError.
+    A missing or doubled column, an empty body, a row longer than `max_row_bytes`, and a row whose pair of patient and
+    type is one more than `max_pairs` distinct ones, or takes them past `PAIR_BYTES` each on average, always end it.
+    After an error, and after `finish`, the tally is of no further use: it raises ValueError.
     """
 
-    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES) -> None: ...
+    def __init__(
+        self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS
+    ) -> None: ...
 
     @property
     def rows(self) -> int:
@@ -103,3 +116,16 @@ def header_problem(times: Mapping[bytes, int]) -> str | None:
 def too_long(limit: int) -> str:
     """Name the problem of a row of more than `limit` bytes."""
     return f"row longer than {limit} bytes"
+
+
+def too_many_pairs(limit: int) -> str:
+    """Name the problem of more than `limit` distinct pairs."""
+    return f"more than {limit:,} distinct pairs of patient and type; --max-pairs N raises the limit"
+
+
+def pairs_too_large(limit: int) -> str:
+    """Name the problem of pairs that are too long for a limit of `limit` distinct ones."""
+    return (
+        f"more than {limit * PAIR_BYTES:,} bytes in the distinct pairs of patient and type; "
+        f"--max-pairs N raises the limit to {PAIR_BYTES} N"
+    )

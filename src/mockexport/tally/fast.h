@@ -15,6 +15,7 @@ typedef struct {
 /* Rows whose keys are known and not yet counted. A long key has its fields beside it. */
 typedef struct {
     unsigned used;
+    uint64_t seeds; /* the table's, when the first key came */
     Key keys[BATCH];
     const uint8_t *patients[BATCH], *types[BATCH];
     uint32_t numbers[BATCH]; /* of the entries that the keys are likely to be in; 0 for none */
@@ -41,8 +42,12 @@ __attribute__((noinline)) static int count_batch(Tally *t, Batch *batch)
             continue;
         }
         const int is_inline = is_short(key->lengths);
-        if (count_key(t, key, is_inline ? (const uint8_t *)key->patient : batch->patients[i],
-                      is_inline ? (const uint8_t *)key->type : batch->types[i], t->line + i))
+        const uint8_t *patient = is_inline ? (const uint8_t *)key->patient : batch->patients[i];
+        const uint8_t *type = is_inline ? (const uint8_t *)key->type : batch->types[i];
+        if (batch->seeds != pairs->seeds)
+            batch->keys[i].hash = is_inline ? hash_short(&pairs->seed, key)
+                                            : hash_long(&pairs->seed, key->lengths, patient, type);
+        if (count_key(t, key, patient, type, t->line + i))
             return -1;
     }
     t->line += batch->used;

@@ -1,24 +1,20 @@
 /* The counts of a tally: an open-addressing table from (patient, event type) to a number.
 
    Entries stand one behind the other in the order in which they came, numbered from 1; `slots` holds, at the places that
-   their hashes choose, the upper half of each hash and the number. Number 0 is an empty slot and an entry like no key. A field of up to 16 bytes is kept in the entry, padded with zeros; where one of the
-   two is longer, both are kept in `text`, and the entry holds where. */
+   their hashes choose, the upper half of each hash and the number. Number 0 is an empty slot and an entry like no key. A
+   field of up to 16 bytes is kept in the entry, padded with zeros; where one of the two is longer, both are kept in
+   `text`, and the entry holds where. */
 
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
-#define SHORT_FIELD 16
+#include "keys.h"
 
-typedef struct {
-    uint64_t patient[2]; /* the field itself, or the place of both fields in `text` */
-    uint64_t type[2];    /* the field itself, or zeros */
-    uint64_t lengths;    /* of the patient, and of the type << 32 */
-    uint64_t hash;
-} Key;
+/* The furthest that an entry may be from the slot that its hash chooses. With half of the slots empty, hashes that are
+   random come to about 60 among 100,000 entries, and to 110 among a billion. Where one would be further away, all get
+   other hashes, by another seed: so no key takes more than so many looks, whatever the keys are. */
+#define LONGEST_PROBE 256
+#define LEAST_SLOTS 2048 /* so that of some hundred entries nearly all are in the slot that their hash chooses */
+#define MAX_PAIRS 1000000000 /* an entry's number has 32 bits, and there are twice as many slots */
 
 typedef struct {
     Key key;
@@ -33,80 +29,10 @@ typedef struct {
     uint64_t used, room; /* entries, number 0 included */
     uint8_t *text;
     uint64_t text_used, text_room;
+    uint64_t key_bytes; /* of the fields of all entries */
+    Seed seed;
+    uint64_t seeds; /* how many there were before this one */
 } Pairs;
-
-/* Which bytes of the two halves of a 16-byte load belong to a field of so many bytes. */
-#define ALL UINT64_MAX
-static const uint64_t LOW_BYTES_OF_16[17] = {
-    0, ALL >> 56, ALL >> 48, ALL >> 40, ALL >> 32, ALL >> 24, ALL >> 16, ALL >> 8, ALL,
-    ALL, ALL, ALL, ALL, ALL, ALL, ALL, ALL,
-};
-static const uint64_t HIGH_BYTES_OF_16[17] = {
-    0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ALL >> 56, ALL >> 48, ALL >> 40, ALL >> 32, ALL >> 24, ALL >> 16, ALL >> 8, ALL,
-};
-#undef ALL
-
-static inline uint64_t load_8(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, 8);
-    return word;
-}
-
-static inline uint64_t mix(uint64_t hash, uint64_t word)
-{
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    return hash ^ (hash >> 29);
-}
-
-/* The low bits choose the slot, and a product's low bits don't depend on the factor's high bits: on the last characters
-   of an id of 8, which differ the most. So those are folded onto the first ones; by 28, because digits differ in their
-   low 4 bits alone. */
-static inline uint64_t hash_short(const Key *key)
-{
-    uint64_t patient = key->patient[0] ^ (key->patient[0] >> 28);
-    uint64_t a = (patient ^ (key->type[1] << 7)) * 0x9e3779b97f4a7c15u;
-    uint64_t b = (key->type[0] ^ key->lengths) * 0xc2b2ae3d27d4eb4fu;
-    uint64_t c = key->patient[1] * 0xff51afd7ed558ccdu;
-    uint64_t hash = a ^ ((b >> 31) | (b << 33)) ^ ((c >> 17) | (c << 47));
-    return hash ^ (hash >> 32);
-}
-
-static inline uint64_t field_lengths(uint64_t patient_length, uint64_t type_length)
-{
-    return patient_length | type_length << 32;
-}
-
-static inline int is_short(uint64_t lengths)
-{
-    return (uint32_t)lengths <= SHORT_FIELD && lengths >> 32 <= SHORT_FIELD;
-}
-
-/* A key as it stands in an entry, but for the place in `text` of a long one. */
-static Key make_key(const uint8_t *patient, uint64_t patient_length, const uint8_t *type, uint64_t type_length)
-{
-    Key key = {{0, 0}, {0, 0}, field_lengths(patient_length, type_length), 0};
-    if (is_short(key.lengths)) {
-        memcpy(key.patient, patient, patient_length);
-        memcpy(key.type, type, type_length);
-        key.hash = hash_short(&key);
-        return key;
-    }
-    const uint8_t *fields[2] = {patient, type};
-    uint64_t left[2] = {patient_length, type_length};
-    uint64_t hash = key.lengths;
-    for (int f = 0; f < 2; f++) {
-        const uint8_t *p = fields[f];
-        for (; left[f] >= 8; p += 8, left[f] -= 8)
-            hash = mix(hash, load_8(p));
-        uint64_t rest = 0;
-        memcpy(&rest, p, left[f]);
-        hash = mix(hash, rest);
-    }
-    key.hash = hash ^ (hash >> 32);
-    return key;
-}
 
 static inline const uint8_t *entry_patient(const Pairs *pairs, const Entry *entry)
 {
@@ -118,22 +44,6 @@ static inline const uint8_t *entry_type(const Pairs *pairs, const Entry *entry)
     return is_short(entry->key.lengths) ? (const uint8_t *)entry->key.type
                                         : pairs->text + entry->key.patient[0] + (uint32_t)entry->key.lengths;
 }
-
-#ifdef __SSE2__
-static inline int same_short(const Key *a, const Key *b)
-{
-    const __m128i *x = (const __m128i *)(const void *)a, *y = (const __m128i *)(const void *)b; /* the fields are first */
-    __m128i patients = _mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y));
-    __m128i types = _mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1));
-    return _mm_movemask_epi8(_mm_and_si128(patients, types)) == 0xffff && a->lengths == b->lengths;
-}
-#else
-static inline int same_short(const Key *a, const Key *b)
-{
-    return ((a->patient[0] ^ b->patient[0]) | (a->patient[1] ^ b->patient[1]) | (a->type[0] ^ b->type[0]) |
-            (a->type[1] ^ b->type[1]) | (a->lengths ^ b->lengths)) == 0;
-}
-#endif
 
 static inline int has_upper_half(uint64_t slot, uint64_t hash)
 {
@@ -176,6 +86,43 @@ static inline uint64_t slot_of(uint64_t hash, uint64_t number)
     return (hash >> 32 << 32) | number;
 }
 
+static inline uint64_t probe_length(const Pairs *pairs, uint64_t hash, uint64_t slot)
+{
+    return (slot - hash) & pairs->mask;
+}
+
+/* Put all entries into slots; -1 when one would be too far away. */
+static int fill_slots(Pairs *pairs)
+{
+    memset(pairs->slots, 0, (pairs->mask + 1) * sizeof *pairs->slots);
+    for (uint64_t i = 1; i < pairs->used; i++) {
+        const uint64_t hash = pairs->entries[i].key.hash;
+        uint64_t slot = hash & pairs->mask;
+        while (pairs->slots[slot])
+            slot = (slot + 1) & pairs->mask;
+        if (probe_length(pairs, hash, slot) > LONGEST_PROBE)
+            return -1;
+        pairs->slots[slot] = slot_of(hash, i);
+    }
+    return 0;
+}
+
+/* Give all entries other hashes, until none is too far away: by chance, one in 10^12 seeds or fewer leaves one so. */
+static void pairs_change_seed(Pairs *pairs)
+{
+    do {
+        change_seed(&pairs->seed);
+        pairs->seeds++;
+        for (uint64_t i = 1; i < pairs->used; i++) {
+            Entry *entry = &pairs->entries[i];
+            entry->key.hash = is_short(entry->key.lengths)
+                                  ? hash_short(&pairs->seed, &entry->key)
+                                  : hash_long(&pairs->seed, entry->key.lengths, entry_patient(pairs, entry),
+                                              entry_type(pairs, entry));
+        }
+    } while (fill_slots(pairs));
+}
+
 static int pairs_grow(Pairs *pairs)
 {
     uint64_t room = pairs->room ? pairs->room * 2 : 64;
@@ -185,29 +132,44 @@ static int pairs_grow(Pairs *pairs)
     if (!entries)
         return -1;
     pairs->entries = entries;
-    uint64_t *slots = calloc(room * 2, sizeof *slots);
+    const uint64_t wanted = room * 2 < LEAST_SLOTS ? LEAST_SLOTS : room * 2;
+    uint64_t *slots = malloc(wanted * sizeof *slots);
     if (!slots)
         return -1;
     free(pairs->slots);
     pairs->slots = slots;
-    pairs->mask = room * 2 - 1;
+    pairs->mask = wanted - 1;
     pairs->room = room;
     if (!pairs->used)
         memset(&entries[pairs->used++], 0, sizeof *entries);
-    for (uint64_t i = 1; i < pairs->used; i++) {
-        uint64_t slot = entries[i].key.hash & pairs->mask;
-        while (slots[slot])
-            slot = (slot + 1) & pairs->mask;
-        slots[slot] = slot_of(entries[i].key.hash, i);
-    }
+    if (fill_slots(pairs))
+        pairs_change_seed(pairs);
     return 0;
 }
 
-/* Add a key that is not there yet; 0, or -1 without memory. */
+static int pairs_init(Pairs *pairs, const uint8_t *seed)
+{
+    memcpy(&pairs->seed, seed, sizeof pairs->seed);
+    return pairs_grow(pairs);
+}
+
+/* The furthest that an entry is from the slot that its hash chooses. */
+static uint64_t longest_probe(const Pairs *pairs)
+{
+    uint64_t longest = 0;
+    for (uint64_t slot = 0; pairs->slots && slot <= pairs->mask; slot++) {
+        const uint32_t number = (uint32_t)pairs->slots[slot];
+        const uint64_t length = number ? probe_length(pairs, pairs->entries[number].key.hash, slot) : 0;
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/* Add a key that is not there yet, with its hash by the present seed; 0, or -1 without memory. There is always room for
+   one more: what makes room may change the seed, and with it the hash that a key should have. */
 static int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_t *type, uint64_t count)
 {
-    if (pairs->used == pairs->room && pairs_grow(pairs))
-        return -1;
+    pairs->key_bytes += (uint32_t)key.lengths + (key.lengths >> 32);
     if (!is_short(key.lengths)) {
         uint64_t patient_length = (uint32_t)key.lengths, type_length = key.lengths >> 32;
         uint64_t needed = pairs->text_used + patient_length + type_length;
@@ -223,11 +185,15 @@ static int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_
         key.patient[0] = pairs->text_used;
         pairs->text_used = needed;
     }
-    uint64_t slot = find_slot(pairs, &key, patient, type);
+    uint64_t slot = key.hash & pairs->mask;
+    while (pairs->slots[slot])
+        slot = (slot + 1) & pairs->mask;
     Entry entry = {key, count, 0};
     pairs->slots[slot] = slot_of(key.hash, pairs->used);
     pairs->entries[pairs->used++] = entry;
-    return 0;
+    if (probe_length(pairs, key.hash, slot) > LONGEST_PROBE)
+        pairs_change_seed(pairs);
+    return pairs->used == pairs->room ? pairs_grow(pairs) : 0;
 }
 
 static void pairs_free(Pairs *pairs)

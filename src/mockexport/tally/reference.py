@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from mockexport.tally.contract import (
     COLUMNS,
+    MAX_PAIRS,
     MAX_ROW_BYTES,
+    PAIR_BYTES,
     Malformed,
     Tallied,
     header_problem,
+    pairs_too_large,
     too_long,
+    too_many_pairs,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["ReferenceTally"]
 
@@ -25,6 +33,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK_BYTES = 1 << 18
 PLAIN_FIELD_END = re.compile(rb'[,\n"]')
 
+Pair = tuple[bytes, bytes]
 Row = list[bytes] | str
 """The fields of a row, or the reason why it has none."""
 
@@ -32,11 +41,13 @@ Row = list[bytes] | str
 class ReferenceTally:
     """Counts the records of one CSV body; the contract is `mockexport.tally.contract.Tally`."""
 
-    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES) -> None:
+    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS) -> None:
         self.rows = 0
         self._skip = skip
         self._max_row_bytes = max_row_bytes
-        self._pairs: Counter[tuple[bytes, bytes]] = Counter()
+        self._max_pairs = max_pairs
+        self._pairs: Counter[Pair] = Counter()
+        self._pair_bytes = 0  # in the fields of all pairs
         self._left_out: Counter[str] = Counter()
         self._carry = b""  # begins where a row begins, and holds no whole row
         self._line = 1  # the line on which the carry begins
@@ -120,10 +131,22 @@ class ReferenceTally:
             if key_problem(*key):
                 return False
             sound[key] = n
+        if self._take_new(sound.keys() - self._pairs.keys()):
+            return False
         self._pairs.update(sound)
         self.rows += rows
         self._line += rows
         return True
+
+    def _take_new(self, pairs: Collection[Pair]) -> str | None:
+        """Make room for pairs that are new; where they are past the limits, tell so, and nothing has changed."""
+        size = sum(len(patient) + len(event_type) for patient, event_type in pairs)
+        if len(self._pairs) + len(pairs) > self._max_pairs:
+            return too_many_pairs(self._max_pairs)
+        if self._pair_bytes + size > self._max_pairs * PAIR_BYTES:
+            return pairs_too_large(self._max_pairs)
+        self._pair_bytes += size
+        return None
 
     def _has_long_row(self, block: bytes) -> bool:
         return max(map(len, block.split(b"\n"))) > self._max_row_bytes
@@ -140,7 +163,10 @@ class ReferenceTally:
         self.rows += 1
         reason = self._problem(row)
         if reason is None:
-            self._pairs[row[self._patient], row[self._type]] += 1  # type: ignore[index]
+            pair = row[self._patient], row[self._type]
+            if pair not in self._pairs and (problem := self._take_new([pair])):  # type: ignore[list-item]
+                raise Malformed(self._line, problem)
+            self._pairs[pair] += 1  # type: ignore[index]
         elif self._skip:
             self._left_out[reason] += 1
         else:

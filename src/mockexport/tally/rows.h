@@ -44,7 +44,7 @@ TARGET static const uint8_t *NAME(long_row)(const Tally *t, Batch *batch, const 
         batch->patients[batch->used] = starts[0];
         batch->types[batch->used] = starts[1];
         batch->keys[batch->used++] =
-            make_key(starts[0], (uint64_t)(stops[0] - starts[0]), starts[1], (uint64_t)(stops[1] - starts[1]));
+            make_key(&t->pairs.seed, starts[0], (uint64_t)(stops[0] - starts[0]), starts[1], (uint64_t)(stops[1] - starts[1]));
         return line_feed + 1;
     }
     return NULL;
@@ -60,6 +60,8 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
     const int key_is_last = patient_column == columns - 1 || type_column == columns - 1;
     const uint64_t *slots = t->pairs.slots;
     uint64_t mask = t->pairs.mask;
+    Seed seed = t->pairs.seed;
+    filling->seeds = t->pairs.seeds;
 
     while (end - p >= 64 + SHORT_FIELD) { /* a field may be loaded from the row's last byte on */
         Masks masks = MASKS(p);
@@ -83,7 +85,7 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
                 key->type[0] = load_8(p + type) & LOW_BYTES_OF_16[type_length];
                 key->type[1] = load_8(p + type + 8) & HIGH_BYTES_OF_16[type_length];
                 key->lengths = field_lengths(patient_length, type_length);
-                key->hash = hash_short(key);
+                key->hash = hash_short(&seed, key);
                 PREFETCH(&slots[key->hash & mask]);
                 p += length + 1;
             } else {
@@ -107,6 +109,8 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
             filling = empty;
             slots = t->pairs.slots;
             mask = t->pairs.mask;
+            seed = t->pairs.seed;
+            filling->seeds = t->pairs.seeds;
         }
     }
     look_up(&t->pairs, filling);

@@ -21,10 +21,13 @@ enum problem {
     TOO_LONG = REASON_COUNT,
     WRONG_HEADER,
     NO_HEADER,
+    TOO_MANY_PAIRS,
+    PAIRS_TOO_LARGE,
     NO_MEMORY,
     NO_PROBLEM,
 };
 
+#define PAIR_BYTES 256 /* as in contract.py */
 #define HEADER_COLUMNS 4
 static const char *const COLUMN_NAMES[HEADER_COLUMNS] = {"patient_id", "event_time", "event_type", "value"};
 
@@ -39,7 +42,7 @@ typedef const uint8_t *(*TakeRows)(Tally *, const uint8_t *, const uint8_t *);
 struct Tally {
     TakeRows take_rows;      /* the fast path for this processor, or NULL */
     int skip;
-    uint64_t max_row_bytes;
+    uint64_t max_row_bytes, max_pairs;
 
     uint64_t columns; /* 0 until the header has come */
     uint64_t patient_column, type_column;
@@ -86,6 +89,10 @@ static int count_key(Tally *t, const Key *key, const uint8_t *patient, const uin
         return malformed(t, PATIENT_NOT_UTF8, line);
     if (!is_utf8(type, key->lengths >> 32))
         return malformed(t, TYPE_NOT_UTF8, line);
+    if (t->pairs.used > t->max_pairs) /* number 0 is in use, too */
+        return fail(t, TOO_MANY_PAIRS, line);
+    if (t->pairs.key_bytes + (uint32_t)key->lengths + (key->lengths >> 32) > t->max_pairs * PAIR_BYTES)
+        return fail(t, PAIRS_TOO_LARGE, line);
     return pairs_add(&t->pairs, *key, patient, type, 1) ? fail(t, NO_MEMORY, line) : 0;
 }
 
@@ -154,7 +161,7 @@ static int take_row(Tally *t, int bad_quote)
         return malformed(t, EMPTY_PATIENT, t->row_line);
     if (!t->type.length)
         return malformed(t, EMPTY_TYPE, t->row_line);
-    Key key = make_key(t->patient.bytes, t->patient.length, t->type.bytes, t->type.length);
+    Key key = make_key(&t->pairs.seed, t->patient.bytes, t->patient.length, t->type.bytes, t->type.length);
     return count_key(t, &key, t->patient.bytes, t->type.bytes, t->row_line);
 }
 
@@ -308,15 +315,16 @@ static int take_end(Tally *t)
     return t->columns ? 0 : fail(t, NO_HEADER, 1);
 }
 
-static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, TakeRows rows)
+static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, uint64_t max_pairs, const uint8_t *seed, TakeRows rows)
 {
     memset(t, 0, sizeof *t);
     t->skip = skip;
     t->max_row_bytes = max_row_bytes;
+    t->max_pairs = max_pairs;
     t->take_rows = max_row_bytes < 64 ? NULL : rows; /* the fast path doesn't measure rows of up to 64 bytes */
     t->line = t->row_line = 1;
     t->problem = NO_PROBLEM;
-    return pairs_grow(&t->pairs);
+    return pairs_init(&t->pairs, seed);
 }
 
 static void tally_free(Tally *t)
