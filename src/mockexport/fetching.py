@@ -90,7 +90,7 @@ def _fetch_into(
     source: Source,
     export: str,
     downloads: Sequence[Download],
-    tally: type[Tally],
+    tally: Callable[..., Tally],
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> list[Fetched]:

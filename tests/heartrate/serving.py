@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tests.sources import WAIT_SECONDS, MemorySource
 
+from mockexport.heartrate.readings import LATEST
 from mockexport.heartrate.routes import HeartRateRoutes
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.source import HeartRateSource
@@ -82,6 +83,9 @@ class FakeService:
 
     def query(self, user: str, _start: int, _end: int, _device: str | None = None) -> list[Point]:
         return self.answering(user)
+
+    def latest(self) -> int:
+        return LATEST
 
     def problem(self) -> str | None:
         return self.told

@@ -72,7 +72,7 @@ def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: Snapsho
         (("heartrate", "send", "--token-file", "nowhere"), "--token-file nowhere can't be read"),
         (("serve", "--journal", "here"), "--data"),
         (("serve", "--retain", "90d"), "--data"),
-        (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is no age"),
+        (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is not an age"),
         (("serve", "--data", "readings", "--priority", "device_a"), "makes no sense at 'device_a'"),
         (("serve", "--data", "s3://bucket/key"), "--journal"),
     ],

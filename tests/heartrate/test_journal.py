@@ -14,7 +14,7 @@ import pytest
 
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.heartrate.journal import JournalError, SqliteJournal
-from mockexport.heartrate.journal_file import Entry, read_entries
+from mockexport.heartrate.journal_file import Entry, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,8 @@ def nothing(_entries: list[Entry]) -> None:
 
 
 def payloads(path: Path) -> list[bytes]:
-    return [entry.payload for entry in read_entries(path)]
+    kept = read_journal(path)
+    return [entry.payload for entry in kept.entries] if kept else []
 
 
 def test_what_waits_while_a_commit_is_under_way_shares_the_next_one(path: Path) -> None:
@@ -190,11 +191,11 @@ def test_another_format_and_a_damaged_file_are_refused_by_name(path: Path) -> No
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = 99 WHERE name = 'format'")
     connection.close()
-    for opened in (lambda: SqliteJournal(path, nothing), lambda: read_entries(path)):
+    for opened in (lambda: SqliteJournal(path, nothing), lambda: read_journal(path)):
         with pytest.raises(UsageError, match=rf"{path} is of format 99; this version reads 1"):
             opened()
     path.write_bytes(b"no journal" * 1000)
-    for opened in (lambda: SqliteJournal(path, nothing), lambda: read_entries(path)):
+    for opened in (lambda: SqliteJournal(path, nothing), lambda: read_journal(path)):
         with pytest.raises(UntrustedDataError, match=rf"{path} is no journal, or a damaged one"):
             opened()
 

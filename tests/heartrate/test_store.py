@@ -55,7 +55,7 @@ def test_a_flush_that_power_loss_cut_short_is_dropped_and_made_again_from_the_jo
             patched.setattr(SqliteJournal, "release", _power_loss)
             with pytest.raises(JournalError):
                 service.flush()
-            service._threads = []  # nothing more is written
+            service._flusher = service._upkeep = None  # nothing more is written
         table = folder / "table"
         torn = newest_entry(table) if what == "log entry" else parquet(table)[-1]
         torn.write_bytes(torn.read_bytes()[:left])
@@ -110,7 +110,7 @@ def test_a_crash_between_the_steps_of_a_flush_neither_loses_nor_doubles(
             patched.setattr(SqliteJournal, "release", _power_loss)
             with pytest.raises(JournalError):
                 service.flush()
-        service._threads = []
+        service._flusher = service._upkeep = None
     with HeartRate(folder) as service:
         assert service.statistics().pending_readings == 0
     actions = pl.DataFrame(DeltaTable(folder / "table").get_add_actions(flatten=True))
@@ -199,3 +199,22 @@ def test_what_is_known_of_a_file_bounds_what_is_in_it_to_the_microsecond(tmp_pat
     assert not file.may_hold("u", MIDNIGHT, TEN - 1)
     assert not file.may_hold("t", MIDNIGHT, TEN)
     assert file.may_hold("u", TEN + 2000, TEN + 5000)
+
+
+def test_a_journal_that_was_put_back_from_a_copy_does_not_cost_the_table_its_newer_versions(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with HeartRate(folder, flush_seconds=3600) as service:
+        service.accept(batch(("u", "d", TEN, 60.0))).result(60)
+    old = {path: path.read_bytes() for path in folder.glob("journal.sqlite*")}
+    with HeartRate(folder, flush_seconds=3600) as service:
+        service._store._grace = 0
+        for number in range(1, 5):
+            service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
+            service.flush()
+        service.compact()
+        gc.collect()
+        service.tidy()
+    for path, content in old.items():
+        path.write_bytes(content)
+    with HeartRate(folder, flush_seconds=3600) as service:
+        assert [day.rows for day in service.days()] == [5]

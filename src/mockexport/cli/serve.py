@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -90,12 +90,27 @@ def serve_command(
             help="The folder of the journal of readings.  [default: in --data, where that is a folder]",
         ),
     ] = None,
+    replace_journal: Annotated[
+        bool,
+        typer.Option(
+            "--replace-journal",
+            help="Go on with another journal than the one --data names; what that one alone held is lost.",
+        ),
+    ] = False,
     retain: Annotated[
         str | None,
         typer.Option(
             "--retain", metavar="AGE", show_default=False, help="Drop days of readings when they are so old: 90d, 36h."
         ),
     ] = None,
+    trust_clock: Annotated[
+        bool,
+        typer.Option("--trust-clock", help="Drop days by this machine's clock even where it seems to have jumped."),
+    ] = False,
+    accept_ahead: Annotated[
+        str,
+        typer.Option("--accept-ahead", metavar="AGE", help="Refuse readings that lie further in the future: 1d, 2h."),
+    ] = "1d",
     priority: Annotated[
         str,
         typer.Option(
@@ -119,8 +134,11 @@ def serve_command(
     token = read_token(token_file or settings.token_file)
     if token is None and not insecure and not is_loopback(host):
         raise UsageError(f"--host {host} lets others in: name a --token-file, or say --insecure")
-    if data is None and (journal or retain):
-        raise UsageError("--journal and --retain are about the readings that --data keeps; name it too")
+    if data is None and (journal or retain or replace_journal or trust_clock):
+        raise UsageError(
+            "--journal, --replace-journal, --retain and --trust-clock are about the readings that --data keeps; "
+            "name it too"
+        )
     if data is not None and "://" in data and journal is None:
         raise UsageError(f"--data {data} is a table's URL: name a local folder for the journal with --journal")
     plan = read_faults(faults) if faults else None
@@ -128,8 +146,17 @@ def serve_command(
         exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
         if data is not None:
-            age, priorities = read_age(retain) if retain else None, read_priorities(priority)
-            served = keeping_readings(stack, exports, data, journal, age, priorities)
+            served = keeping_readings(
+                stack,
+                exports,
+                data,
+                journal=journal,
+                replace_journal=replace_journal,
+                retain=read_age(retain) if retain else None,
+                trust_clock=trust_clock,
+                accept_ahead=read_age(accept_ahead, "--accept-ahead"),
+                priorities=read_priorities(priority),
+            )
         application = create_app(served.source, token=token, beside=served.beside, health=served.health)
         run(
             Faults(application, plan) if plan else application,
@@ -140,15 +167,11 @@ def serve_command(
         )
 
 
-def keeping_readings(
-    stack: ExitStack,
-    source: Source,
-    data: str,
-    journal: Path | None,
-    retain: timedelta | None,
-    priorities: dict[str, int],
-) -> Served:
-    """Open the heart-rate service, until the stack is closed, and have its export and its routes served beside."""
+def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any) -> Served:
+    """Open the heart-rate service, until the stack is closed, and have its export and its routes served beside.
+
+    `options` are those of `HeartRate`.
+    """
     from mockexport.heartrate.extra import needs_extra
 
     with needs_extra():
@@ -157,16 +180,16 @@ def keeping_readings(
         from mockexport.heartrate.source import HeartRateSource
         from mockexport.joined import JoinedSource
 
-        service = stack.enter_context(HeartRate(data, journal=journal, retain=retain, priorities=priorities))
+        service = stack.enter_context(HeartRate(data, **options))
         routes = HeartRateRoutes(service)
         return Served(JoinedSource(source, HeartRateSource(data, service)), routes.router, routes.health)
 
 
-def read_age(text: str) -> timedelta:
+def read_age(text: str, option: str = "--retain") -> timedelta:
     """Read an age such as 90d or 36h. Raises UsageError."""
     found = AGE.fullmatch(text)
     if not found or int(found[1]) == 0:
-        raise UsageError(f"--retain {text} is no age; it takes days or hours, such as 90d or 36h")
+        raise UsageError(f"{option} {text} is not an age; it takes days or hours, such as 90d or 36h")
     return timedelta(**{"d": {"days": int(found[1])}, "h": {"hours": int(found[1])}}[found[2]])
 
 

@@ -64,13 +64,20 @@ def sync_checkpoint(folder: Path, version: int) -> None:
 def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
     """Remove what a power loss left unfinished: entries behind version `durable`, checkpoints behind `checkpoint`.
 
-    An entry is whole when all of it can be read, and every file that it adds. What is behind a torn one goes with it.
+    An entry is whole when all of it can be read, and every file that it adds, but for those that a later one removed:
+    they may have been tidied away. What is behind a torn one goes with it.
     """
     folder = table / "_delta_log"
     _drop_checkpoints(folder, checkpoint)
     versions = _versions(folder, ENTRY)
     doubtful = [version for version in versions if version > durable] if durable is not None else versions[-1:]
-    torn = next((version for version in doubtful if not _is_whole(table, folder / f"{version:020}.json")), None)
+    torn, removed = None, set[str]()
+    for version in reversed(doubtful):
+        actions = _actions(folder / f"{version:020}.json")
+        if actions is None or not _are_whole(table, actions, removed):
+            torn = version
+        else:
+            removed.update(action["remove"]["path"] for action in actions if "remove" in action)
     if torn is None:
         return
     for version in reversed([version for version in doubtful if version >= torn]):
@@ -102,15 +109,18 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def _is_whole(table: Path, entry: Path) -> bool:
-    data = entry.read_bytes()
+def _actions(entry: Path) -> list[dict[str, Any]] | None:
+    """Return what an entry says, None where it is torn."""
     try:
-        actions: list[dict[str, Any]] = [orjson.loads(line) for line in data.splitlines() if line]
+        actions = [orjson.loads(line) for line in entry.read_bytes().splitlines() if line]
     except orjson.JSONDecodeError:
-        return False
-    if not any("commitInfo" in action for action in actions):
-        return False
-    return all(_is_file_whole(table, action["add"]) for action in actions if "add" in action)
+        return None
+    return actions if any("commitInfo" in action for action in actions) else None
+
+
+def _are_whole(table: Path, actions: list[dict[str, Any]], removed: set[str]) -> bool:
+    added = [action["add"] for action in actions if "add" in action]
+    return all(add["path"] in removed or _is_file_whole(table, add) for add in added)
 
 
 def _is_file_whole(table: Path, add: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from mockexport.errors import MockExportError
+from mockexport.files import sync_folder
 from mockexport.heartrate.journal_file import (
     FORMAT,
     Checkpointer,
@@ -39,6 +40,8 @@ __all__ = ["Journal", "JournalError", "JournalFullError", "SqliteJournal"]
 
 GROUP_BYTES = 8 << 20  # a commit's size is bounded, and so is the time that its batches wait
 DELETED_AT_ONCE = 64  # rows; letting go of many is done in steps, so that batches needn't wait for it
+LAST_ID = (1 << 53) - 1  # 1,024 sequences a batch are 64-bit numbers up to here
+LAST_CLOCK_ID = 1 << 52  # the year 2112; a clock that says more is wrong, and the ids that it would take are not given
 PROBE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
 
@@ -77,6 +80,10 @@ class Journal(Protocol):
     def checkpoint(self) -> int | None:
         """The newest checkpoint of the table known to be on disk."""
 
+    @property
+    def seen(self) -> int | None:
+        """What was noted last of the clock, in microseconds since 1970."""
+
     def entries(self) -> Sequence[Entry]:
         """Return what was kept and not released when the journal was opened, by id; once, before any `append`."""
 
@@ -88,6 +95,9 @@ class Journal(Protocol):
 
     def note(self, version: int, checkpoint: int | None = None) -> None:
         """Note that a version of the table, and a checkpoint of it, are on disk. Raises JournalError."""
+
+    def see(self, time: int) -> None:
+        """Note what the clock says, in microseconds since 1970. Raises JournalError."""
 
     def problem(self) -> str | None:
         """Tell why a batch would not be kept now."""
@@ -122,6 +132,7 @@ class SqliteJournal:
         self._released = self._last = 0
         self._version: int | None = None
         self._checkpoint: int | None = None
+        self._seen: int | None = None
         self._at_start: list[Entry] = []
         self._doomed = False  # released rows are still there
         self.commits = self.group_size = self.largest_group = self.waiting_bytes = 0
@@ -147,6 +158,11 @@ class SqliteJournal:
     def checkpoint(self) -> int | None:
         """The newest checkpoint of the table known to be on disk."""
         return self._checkpoint
+
+    @property
+    def seen(self) -> int | None:
+        """What was noted last of the clock."""
+        return self._seen
 
     @property
     def position(self) -> int:
@@ -185,8 +201,19 @@ class SqliteJournal:
 
         self._change(change)
 
+    def see(self, time: int) -> None:
+        """Note what the clock says."""
+        self._change(lambda connection: set_meta(connection, seen=time))
+        self._seen = time
+
+    def go_on_after(self, position: int) -> None:
+        """Give ids above `position` alone, from the next batch on; call it before the first `append`."""
+        self._last = max(self._last, position)
+
     def problem(self) -> str | None:
         """Tell why a batch would not be kept now."""
+        if self._problem is None and not self._thread.is_alive():
+            return f"the journal {self._path} has no thread any more that writes to it; start the server again"
         return self._problem
 
     def close(self) -> None:
@@ -207,6 +234,8 @@ class SqliteJournal:
         with self._wake:
             if self._closing:
                 raise JournalError(f"the journal {self._path} is being closed")
+            if not self._thread.is_alive():
+                raise JournalError(str(self.problem()))
             self._waiting.append(waiting)
             self.waiting_bytes += len(waiting.payload or b"")
             self._wake.notify()
@@ -215,65 +244,77 @@ class SqliteJournal:
     # The writer's thread, from here on.
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                if not self._waiting and not self._closing and not self._doomed:
-                    self._wake.wait(PROBE_SECONDS if self._problem else None)
-                group = self._next_group()
-                if not group and self._closing:
-                    break
-            if self._problem:
-                self._repair()
-            if group:
-                self._commit(group)
-                with self._wake:
-                    self.waiting_bytes -= sum(len(waiting.payload or b"") for waiting in group)
-            elif self._doomed and not self._problem:
-                self._commit([])
+        going = True
+        while going:
+            group: list[_Waiting] = []
+            try:
+                going = self._step(group)
+            except BaseException as error:  # noqa: BLE001 -- whatever it is: they must be told, and the thread must go on
+                self._problem = f"the journal {self._path} can't be written: {error or type(error).__name__}"
+                log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
+            self._answer(group)
         self._checkpointer.close()
         with contextlib.suppress(sqlite3.Error):  # closing copies the write-ahead log; what is not copied stays there
             self._connection.close()
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
-        size = 0
-        while self._waiting and size < GROUP_BYTES:
-            group.append(self._waiting.popleft())
-            size += len(group[-1].payload or b"")
-        return group
+    def _step(self, group: list[_Waiting]) -> bool:
+        """Wait for something to do, put it into `group` and on disk; tell whether there will be more."""
+        with self._wake:
+            if not self._waiting and not self._closing and (self._problem or not self._doomed):
+                self._wake.wait(PROBE_SECONDS if self._problem else None)
+            size = 0
+            while self._waiting and size < GROUP_BYTES:
+                group.append(self._waiting.popleft())
+                size += len(group[-1].payload or b"")
+            if not group and self._closing:
+                return False
+        if self._problem:
+            self._repair()
+        if self._problem is None and (group or self._doomed):
+            self._commit(group)
+        return True
 
     def _commit(self, group: list[_Waiting]) -> None:
-        """Put a group on disk, or fail all of it."""
         before = (self._released, self._doomed, self._version, self._checkpoint)
-        entries = self._entries(group)
         try:
-            if self._problem is None:
-                self._write(group, entries)
-        except Exception as error:  # noqa: BLE001 -- whatever it is: they must be told, and the thread must go on
+            entries = self._entries(group)
+            self._write(group, entries)
+            if entries:
+                self._kept(entries)  # before they count: where this fails, they are removed again
+        except BaseException:
             self._released, self._doomed, self._version, self._checkpoint = before
-            self._problem = f"the journal {self._path} can't be written: {error}"
-            log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
-        if self._problem is None and entries:
+            raise
+        if entries:
             self._last = entries[-1].id
             self._checkpointer.wrote(sum(len(entry.payload) for entry in entries))
             self.commits += 1
             self.group_size = len(entries)
             self.largest_group = max(self.largest_group, len(entries))
-            self._kept(entries)
+
+    def _answer(self, group: list[_Waiting]) -> None:
+        """Tell all of a group that it is on disk, or that it isn't."""
         for waiting in group:
-            with contextlib.suppress(InvalidStateError):  # whoever waited has gone
+            try:
                 if self._problem is None:
                     waiting.future.set_result(None)
                 else:
                     waiting.future.set_exception(JournalError(self._problem))
+            except InvalidStateError:  # whoever waited has gone
+                pass
+            except BaseException as error:  # noqa: BLE001 -- of one who was told; the others must be told as well
+                log.error("telling of a batch failed: %r", error)  # noqa: TRY400 -- one line says it
+        with self._wake:
+            self.waiting_bytes -= sum(len(waiting.payload or b"") for waiting in group)
 
     def _entries(self, group: list[_Waiting]) -> list[Entry]:
         entries = []
-        last = self._last
+        last, clock = self._last, time.time_ns() // 1000
         for waiting in group:
             if waiting.payload is not None:
-                last = max(last + 1, time.time_ns() // 1000)
+                last = max(last + 1, clock if clock <= LAST_CLOCK_ID else 0)
                 entries.append(Entry(last, waiting.payload))
+        if last > LAST_ID:
+            raise JournalError(f"the batch ids of {self._path} are used up; go on with another journal")
         return entries
 
     def _write(self, group: list[_Waiting], entries: list[Entry]) -> None:
@@ -317,6 +358,7 @@ class SqliteJournal:
 
     def _open(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
+        sync_folder(self._path.parent)
         connection = connect(self._path)
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
@@ -330,6 +372,7 @@ class SqliteJournal:
         self._released = int(meta["released"])
         self._version = meta.get("version")
         self._checkpoint = meta.get("checkpoint")
+        self._seen = meta.get("seen")
         connection.execute("DELETE FROM batch WHERE id <= ?", (self._released,))
         connection.execute("COMMIT")
         empty_log(connection)

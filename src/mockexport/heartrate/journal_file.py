@@ -6,23 +6,26 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mockexport.errors import MockExportError, UntrustedDataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
     "FORMAT",
     "Checkpointer",
     "Entry",
+    "Kept",
     "cannot_open",
     "check_format",
     "connect",
     "empty_log",
     "meta_of",
-    "read_entries",
+    "read_id",
+    "read_journal",
     "set_meta",
 ]
 
@@ -31,6 +34,8 @@ PAGE_SIZE = 16384
 CHECKPOINT_BYTES = 8 << 20
 LARGEST_LOG_PAGES = 4096  # 64 MiB; then the writer copies it itself
 WAIT_SECONDS = 60.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +47,44 @@ class Entry(NamedTuple):
     payload: bytes
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """Return what a journal holds, by id, without changing it; another process may be writing to it."""
-    if not path.exists():
-        return []
+class Kept(NamedTuple):
+    """What a journal holds: the id that names it, up to which batch it has let go, and the batches since, by id."""
+
+    id: str
+    released: int
+    entries: list[Entry]
+
+
+def read_journal(path: Path) -> Kept | None:
+    """Return what a journal holds, without changing it; None where there is none.
+
+    Another process may be writing to it. Raises UsageError where it can't be read, UntrustedDataError for damage.
+    """
+
+    def read(connection: sqlite3.Connection, meta: dict[str, Any]) -> Kept:
+        found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
+        return Kept(str(meta["journal"]), int(meta["released"]), [Entry(*row) for row in found])
+
+    return _read(path, read)
+
+
+def read_id(path: Path) -> str | None:
+    """Return the id that names a journal, None where there is none. Raises as `read_journal` does."""
+    return _read(path, lambda _, meta: str(meta["journal"]))
+
+
+def _read(path: Path, read: Callable[[sqlite3.Connection, dict[str, Any]], T]) -> T | None:
     try:
+        path.stat()
         if not _has_log(path):  # it was closed well; SQLite would make a log to read it, but for this
-            found = _read(path, "immutable=1")
+            found = _read_how(path, "immutable=1", read)
             if not _has_log(path):
                 return found
-        return _read(path, "mode=ro")
+        return _read_how(path, "mode=ro", read)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot open the journal {path}: {error.strerror}; see that it can be read") from error
     except sqlite3.DatabaseError as error:
         raise cannot_open(path, error) from error
 
@@ -60,12 +93,13 @@ def _has_log(path: Path) -> bool:
     return path.with_name(path.name + "-wal").exists()
 
 
-def _read(path: Path, how: str) -> list[Entry]:
+def _read_how(path: Path, how: str, read: Callable[[sqlite3.Connection, dict[str, Any]], T]) -> T | None:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
+            return None  # whoever began to make it was stopped
         meta = meta_of(connection)
         check_format(path, meta)
-        found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
-        return [Entry(*row) for row in found]
+        return read(connection, meta)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -90,7 +124,7 @@ def empty_log(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("another program reads it")
 
 
-def meta_of(connection: sqlite3.Connection) -> dict[str, int]:
+def meta_of(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return what is noted in a journal."""
     return dict(connection.execute("SELECT name, value FROM meta"))
 
@@ -100,7 +134,7 @@ def set_meta(connection: sqlite3.Connection, **values: str | int | None) -> None
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
-def check_format(path: Path, meta: dict[str, int]) -> None:
+def check_format(path: Path, meta: dict[str, Any]) -> None:
     """Raise UsageError for a journal of another format."""
     if meta.get("format") != FORMAT:
         raise UsageError(f"the journal {path} is of format {meta.get('format')}; this version reads {FORMAT}")
@@ -145,7 +179,7 @@ class Checkpointer:
             self._wake.clear()
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:  # nothing is lost; the writer will meet it
+            except Exception as error:  # noqa: BLE001 -- nothing is lost: the writer will meet it, or copy the log itself
                 log.warning("the journal's write-ahead log can't be copied: %s", error)
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()

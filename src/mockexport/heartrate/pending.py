@@ -73,10 +73,16 @@ class Pending:
         self.bytes = 0
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Take in what has just been journaled."""
+        """Take in what has just been journaled: all of it, or nothing where that fails."""
         size = sum(len(entry.payload) for entry in entries)
         with self._lock:
-            self._raw.extend(entries)
+            before = len(self._raw)
+            try:
+                self._raw.extend(entries)
+            except BaseException:  # of memory
+                while len(self._raw) > before:
+                    self._raw.pop()
+                raise
             self.bytes += size
 
     def frames(self) -> list[pl.DataFrame]:
@@ -85,13 +91,16 @@ class Pending:
             self._settle()
             return [piece.frame for piece in self._pieces]
 
-    def take(self, rows: int) -> tuple[int, list[pl.DataFrame]]:
-        """Return the oldest batches, `rows` or a few more, and the id of the last of them; they stay until dropped."""
+    def take(self, rows: int, through: int = 0) -> tuple[int, list[pl.DataFrame]]:
+        """Return the oldest batches, `rows` or a few more, and the id of the last of them; they stay until dropped.
+
+        All up to the batch `through` are among them.
+        """
         with self._looking:
             self._settle()
             last, taken, frames = 0, 0, []
             for piece in self._pieces:
-                if taken >= rows:
+                if taken >= rows and last >= through:
                     break
                 last, taken = piece.last, taken + piece.frame.height
                 frames.append(piece.frame)
@@ -120,12 +129,11 @@ class Pending:
         while self._raw:
             entries, size = self._next_raw()
             try:
-                frame = frame_of(entries)
+                self._pieces.append(_Piece(entries[-1].id, size, frame_of(entries)))
             except BaseException:  # of memory, say: they are pending all the same
                 with self._lock:
                     self._raw.extendleft(reversed(entries))
                 raise
-            self._pieces.append(_Piece(entries[-1].id, size, frame))
             while len(self._pieces) > 1:
                 left, right = self._pieces[-2:]
                 if left.frame.height > 2 * right.frame.height or left.frame.height + right.frame.height > ROWS_MERGED:
@@ -137,7 +145,11 @@ class Pending:
         entries: list[Entry] = []
         size = 0
         with self._lock:
-            while self._raw and size < BYTES_AT_ONCE:
-                entries.append(self._raw.popleft())
-                size += len(entries[-1].payload)
+            for entry in self._raw:
+                if size >= BYTES_AT_ONCE:
+                    break
+                entries.append(entry)
+                size += len(entry.payload)
+            for _ in entries:  # only once all are held here
+                self._raw.popleft()
         return entries, size

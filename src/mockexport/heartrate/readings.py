@@ -17,6 +17,7 @@ __all__ = [
     "Point",
     "Readings",
     "date_of",
+    "microseconds_of",
     "parse_timestamp",
     "time_of",
 ]
@@ -80,11 +81,16 @@ def parse_timestamp(text: str) -> int:
     if not DATE_AND_TIME.match(text):
         raise ValueError("a timestamp must have a date and a time, as in 2024-01-15T10:00:00Z")
     moment = datetime.fromisoformat(text)
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
-    time = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    time = microseconds_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     if not EARLIEST <= time <= LATEST:
         raise ValueError("a timestamp must be within the years 1 to 9999 in UTC")
     return time
+
+
+def microseconds_of(time: datetime) -> int:
+    """Return the microseconds since 1970 of a time with an offset."""
+    since = time - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def time_of(microseconds: int) -> datetime:

@@ -16,8 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
@@ -36,6 +34,7 @@ from mockexport.heartrate.answers import (
 from mockexport.heartrate.journal import JournalError, JournalFullError
 from mockexport.heartrate.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.readings import time_of
+from mockexport.heartrate.threads import NoThreadError, Threads
 from mockexport.heartrate.validation import InvalidError, read_batch, read_query, read_reading
 from mockexport.heartrate.waking import Waking
 
@@ -74,8 +73,9 @@ class HeartRateRoutes:
         self._waking = Waking()
         self._posts = 0
         self._queries = 0
-        self._query_threads = CapacityLimiter(QUERIES_AT_ONCE)
-        self._own_thread = CapacityLimiter(1)  # for what watches the service: it must not wait behind queries
+        self._query_threads = Threads(QUERIES_AT_ONCE, "heart-rate query")
+        self._own_thread = Threads(1, "heart-rate health")  # what watches the service must not wait behind queries
+        self._figures_thread = Threads(1, "heart-rate figures")
         self.router = APIRouter(tags=["heart rate"])
         self.health = APIRouter(tags=["server"])
         self._route_all()
@@ -149,14 +149,14 @@ class HeartRateRoutes:
         return _json(told, 202)
 
     async def _take_in(
-        self, request: Request, read: Callable[[bytes | bytearray], T], valid: Callable[[T], Readings]
+        self, request: Request, read: Callable[[bytes | bytearray, int], T], valid: Callable[[T], Readings]
     ) -> T:
         """Read a body, and return what it holds once its valid readings are on disk."""
         with self._one_more_post():
             body = await _body(request)
             started = time.perf_counter()
             try:
-                found = read(body)
+                found = read(body, self._service.latest())
             except InvalidError as error:
                 self._metrics.rejected.inc()
                 raise HTTPException(400, str(error)) from None
@@ -207,8 +207,9 @@ class HeartRateRoutes:
             raise _busy("too many queries at once")
         self._queries += 1
         try:
-            async with asyncio.timeout(QUERY_SECONDS):
-                return await run_sync(work, limiter=self._query_threads, abandon_on_cancel=True)
+            return await self._query_threads.run(work, QUERY_SECONDS)
+        except NoThreadError:
+            raise _busy("too many queries at once") from None
         except TimeoutError:
             raise _busy("the query takes too long; ask for a shorter range") from None
         except MockExportError as error:  # the table can't be read
@@ -219,8 +220,7 @@ class HeartRateRoutes:
 
     async def _get_health(self, _request: Request) -> Response:
         try:
-            async with asyncio.timeout(JOURNAL_SECONDS):
-                problem = await run_sync(self._service.problem, limiter=self._own_thread, abandon_on_cancel=True)
+            problem = await self._own_thread.run(self._service.problem, JOURNAL_SECONDS)
         except TimeoutError:
             problem = "the journal doesn't answer"
         if problem:
@@ -228,7 +228,10 @@ class HeartRateRoutes:
         return _json({"status": "healthy", "service": "heart-rate-metrics"})
 
     async def _get_metrics(self, _request: Request) -> Response:
-        text = await run_sync(self._metrics.text, limiter=self._own_thread)
+        try:
+            text = await self._figures_thread.run(self._metrics.text, QUERY_SECONDS)
+        except TimeoutError:
+            raise _busy("the figures take too long") from None
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -5,38 +5,37 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
-from mockexport.heartrate.folder import Lock, check_marker, make_folder
-from mockexport.heartrate.journal import JournalFullError, SqliteJournal
-from mockexport.heartrate.journal_file import read_entries
-from mockexport.heartrate.readings import READINGS_A_BATCH, Day, Point, Readings
+from mockexport.errors import ChangedError, UnreachableError, UsageError
+from mockexport.heartrate.figures import Statistics
+from mockexport.heartrate.journal import JournalError, JournalFullError, SqliteJournal
+from mockexport.heartrate.places import Places
+from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, Day, Point, Readings, microseconds_of
+from mockexport.heartrate.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from concurrent.futures import Future
     from datetime import date
+    from pathlib import Path
     from types import TracebackType
 
     import polars as pl
 
+    from mockexport.heartrate.folder import Lock
     from mockexport.heartrate.table import Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
 PRIORITIES: Mapping[str, int] = MappingProxyType({"device_a": 1, "device_b": 2})
-TABLE = "table"
-JOURNAL = "journal.sqlite"
 LOOK_SECONDS = 0.2  # how often the flusher makes frames of what came in, so that a query finds little left to make
 FLUSH_PAUSE = 1.0  # under load flushes get larger rather than more frequent
 UPKEEP_SECONDS = 2.0
-FAILED_PAUSE = 1.0
 CLOSE_SECONDS = 60.0
 
 T = TypeVar("T")
@@ -44,38 +43,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """How the service does: bytes, readings, positions (batch ids), versions, counts since its start, seconds."""
-
-    journal_bytes: int = 0
-    pending_readings: int = 0
-    journaled_position: int = 0
-    flushed_position: int = 0
-    table_version: int = 0
-    files: int = 0
-    days: int = 0
-    commits: int = 0
-    last_group_size: int = 0
-    largest_group_size: int = 0
-    flushes: int = 0
-    last_flush_seconds: float = 0.0
-    compactions: int = 0
-    dropped_days: int = 0
-    last_error: str | None = None
-
-
 class HeartRate:
     """Takes readings in, keeps them and answers for them. Use it in a `with`; safe to use from any thread.
 
     `data` is a folder, or the URL of a table; then `journal` names a local folder for the journal. `retain` is how
-    long a day is kept after its end, `flush_seconds` and `flush_readings` when pending readings go to the table, and
-    `journal_limit` how many bytes may be pending. `read_only` opens a folder that a server may be using; it takes no
-    lock and changes nothing.
+    long a day is kept after its end, by a clock that didn't jump or with `trust_clock`; `accept_ahead` is how far ahead
+    of the clock a reading's time may be. `flush_seconds` and `flush_readings` tell when pending readings go to the
+    table, and `journal_limit` how many bytes may be pending. With `replace_journal` another journal may take the place
+    of the one that the data names. `read_only` opens a folder that a server may be using; it takes no lock and changes
+    nothing.
 
-    Raises UsageError for a folder that is in use, of another format or can't be written, for a URL without `journal`,
-    and when the extra `[heartrate]` is not installed; UntrustedDataError for a damaged one; UnreachableError for a
-    table that can't be opened.
+    Raises UsageError for a folder that is in use, of another format or can't be written, for a journal that isn't the
+    one of the data, for a URL without `journal`, and when the extra `[heartrate]` is not installed; UntrustedDataError
+    for a damaged one, and for one whose journal is missing; UnreachableError for a table that can't be opened.
     """
 
     def __init__(
@@ -83,8 +63,11 @@ class HeartRate:
         data: str | Path,
         *,
         journal: Path | None = None,
+        replace_journal: bool = False,
         priorities: Mapping[str, int] = PRIORITIES,
         retain: timedelta | None = None,
+        trust_clock: bool = False,
+        accept_ahead: timedelta = timedelta(days=1),
         flush_seconds: float = 5.0,
         flush_readings: int = 100_000,
         journal_limit: int = 1 << 30,
@@ -93,50 +76,54 @@ class HeartRate:
     ) -> None:
         _need_extra()
         from mockexport.heartrate.pending import Pending
-        from mockexport.heartrate.store import DeltaStore, is_url
+        from mockexport.heartrate.store import DeltaStore
 
-        if is_url(data) and journal is None:
-            raise UsageError(f"{data} needs a local folder for its journal; name one")
+        self._places = Places(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
+        self._trust_clock, self._accept_ahead = trust_clock, accept_ahead // timedelta(microseconds=1)
         self._flush_seconds, self._flush_readings, self._journal_limit = flush_seconds, flush_readings, journal_limit
-        self._read_only = read_only
         self._statistics, self._counting = Statistics(), threading.Lock()
         self._days: dict[tuple[date, frozenset[str], int], Day] = {}
         self._flushing, self._keeping_up = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._flusher: Worker | None = None
+        self._upkeep: Worker | None = None
         self._pending = Pending()
         self._journal: SqliteJournal | None = None
         self._locks: list[Lock] = []
-        table = str(data) if is_url(data) else str(Path(data) / TABLE)
-        homes = {} if is_url(data) else {Path(data): TABLE}
-        if journal and journal not in homes:
-            homes[journal] = table if is_url(data) else str(Path(table).absolute())
-        self._journal_path = (journal or Path(data)) / JOURNAL
+        if read_only:
+            self._places.find_journal()
+            self._store = DeltaStore(self._places.table, read_only=True)
+            return
         try:
-            if read_only:
-                for home, named in homes.items():
-                    check_marker(home, named)
-                self._store = DeltaStore(table, read_only=True)
-                return
-            self._locks.extend(make_folder(home, named) for home, named in homes.items())
-            self._journal = SqliteJournal(self._journal_path, self._pending.add)
-            self._store = DeltaStore(table, durable=self._journal.version, checkpoint=self._journal.checkpoint)
-            self._recover(self._journal)
+            self._places.claim(self._locks, replace_journal=replace_journal)
+            self._journal = SqliteJournal(self._places.journal, self._pending.add)
+            self._store = DeltaStore(
+                self._places.table,
+                durable=self._journal.version,
+                checkpoint=self._journal.checkpoint,
+                journal=self._journal.id,
+            )
+            self._recover(self._journal, replace_journal=replace_journal)
         except BaseException:
             self.close()
             raise
-        for name, work in (("flusher", self._flush_often), ("upkeep", self._keep_up)):
-            self._threads.append(threading.Thread(target=work, name=f"heart-rate {name}", daemon=True))
-            self._threads[-1].start()
+        self._flushed = time.monotonic()
+        self._flusher = Worker("flusher", min(LOOK_SECONDS, flush_seconds), self._flush_when_due, self._stop)
+        self._upkeep = Worker("upkeep", UPKEEP_SECONDS, self._keep_up, self._stop)
 
-    def _recover(self, journal: SqliteJournal) -> None:
-        """Take up what the journal holds and the table does not."""
+    def _recover(self, journal: SqliteJournal, *, replace_journal: bool) -> None:
+        """See that journal and table belong together, and take up what the one holds and the other does not."""
+        from mockexport.heartrate.pending import SEQUENCES_A_BATCH
+
+        self._places.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
         has = self._store.position(journal.id) or 0
         if has > journal.released:
             journal.release(has, self._store.settle())
         else:
             journal.note(self._store.settle())
+        self._places.name(self._store, journal.id)
+        journal.go_on_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
         self._pending.add([entry for entry in journal.entries() if entry.id > has])
 
     def __enter__(self) -> Self:
@@ -150,14 +137,15 @@ class HeartRate:
     def close(self) -> None:
         """Move what is pending to the table if that can be done, and let go of everything."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join(CLOSE_SECONDS)
-        if self._threads:
+        workers = [worker for worker in (self._flusher, self._upkeep) if worker]
+        for worker in workers:
+            worker.join(CLOSE_SECONDS)
+        if workers:
+            self._flusher = self._upkeep = None
             try:
                 self.flush()
-            except MockExportError as error:
-                log.warning("what is pending stays in the journal: %s", error)
-        self._threads = []
+            except BaseException as error:  # noqa: BLE001 -- a panic too: the rest is to be closed all the same
+                log.warning("what is pending stays in the journal: %s", str(error) or type(error).__name__)
         if self._journal:
             self._journal.close()
         for lock in self._locks:
@@ -169,13 +157,16 @@ class HeartRate:
     def accept(self, readings: Readings) -> Future[None]:
         """Keep a batch of 1 to 1,000 readings; the future is done when they are on disk and any query sees them.
 
-        Raises JournalFullError at once; the future may fail with JournalError, and then none of them is kept.
+        Raises JournalFullError at once, or JournalError where that can't be promised; the future may fail with
+        JournalError, and then none of them is kept.
         """
         from mockexport.heartrate.pending import encode
 
         if not 1 <= len(readings) <= READINGS_A_BATCH:
             raise ValueError(f"a batch has 1 to {READINGS_A_BATCH} readings, not {len(readings)}")
         journal = self._writable()
+        if self._flusher and (problem := self._flusher.problem()):
+            raise JournalError(problem)
         payload = encode(readings)
         if self._held(journal) + len(payload) > self._journal_limit:
             raise JournalFullError(self._full(), retry_after=max(1, round(self._flush_seconds)))
@@ -184,13 +175,23 @@ class HeartRate:
     def problem(self) -> str | None:
         """Tell why a batch would not be kept now; None when it would."""
         journal = self._writable()
-        return journal.problem() or (self._full() if self._held(journal) >= self._journal_limit else None)
+        problems = [worker.problem() for worker in (self._flusher, self._upkeep) if worker]
+        full = self._full() if self._held(journal) >= self._journal_limit else None
+        return next(filter(None, [journal.problem(), *problems, full]), None)
+
+    def latest(self) -> int:
+        """Return the latest time that a reading may have, in microseconds since 1970.
+
+        A clock that went back since the last batch came is not gone by, or good readings would be refused.
+        """
+        journal = self._writable()
+        return min(LATEST, max(microseconds_of(self._now()), journal.position) + self._accept_ahead)
 
     def _held(self, journal: SqliteJournal) -> int:
         return self._pending.bytes + journal.waiting_bytes
 
     def _full(self) -> str:
-        because = self._statistics.last_error
+        because = self._flusher.last_error if self._flusher else None
         return f"the journal holds {self._journal_limit:,} bytes, all that it may" + (f": {because}" if because else "")
 
     def _writable(self) -> SqliteJournal:
@@ -209,58 +210,78 @@ class HeartRate:
 
         if start > end:
             return []
-        pending, snapshot = self._look()
-        return self._reading(lambda: points(self._store, snapshot, pending, user, start, end, device, self._priorities))
+
+        def answer() -> list[Point]:
+            pending, snapshot = self._look()
+            return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
+
+        return self._reading(answer)
 
     def days(self) -> list[Day]:
-        """Return what is kept of each day, by date. Days that haven't changed since are not counted again."""
+        """Return what is kept of each day, by date. Days that haven't changed since are not counted again.
+
+        Raises UnreachableError when the table can't be read.
+        """
+        return self._reading(lambda: self._counted(*self._look()))
+
+    def _counted(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[Day]:
         from mockexport.heartrate.questions import day_of, days_in
 
-        pending, snapshot = self._look()
         known: dict[tuple[date, frozenset[str], int], Day] = {}
         for day, (files, sequence) in days_in(snapshot, pending).items():
             key = (day, frozenset(file.path for file in files), sequence)
-            found = self._days.get(key)
-            known[key] = found or self._reading(partial(day_of, self._store, day, files, pending))
+            known[key] = self._days.get(key) or day_of(self._store, day, files, pending)
         self._days = known
         return list(known.values())
 
     def rows(self, day: Day) -> Generator[pl.DataFrame]:
         """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device.
 
-        Raises UntrustedDataError when the day is no longer what `day` says.
+        Raises ChangedError when the day is no longer what `day` says, or its files have gone; UnreachableError when the
+        table can't be read.
         """
         from mockexport.heartrate.questions import days_in, rows_of
 
-        if next((found for found in self.days() if found.date == day.date), None) != day:
-            raise UntrustedDataError(f"the readings of {day.date} have changed since they were counted; begin anew")
-        pending, snapshot = self._look()
+        pending, snapshot = self._reading(self._look)  # held here until the end: its files are not deleted meanwhile
+        if day not in self._reading(lambda: self._counted(pending, snapshot)):
+            raise ChangedError(f"the readings of {day.date} have changed since they were counted; begin anew")
         files, _ = days_in(snapshot, pending)[day.date]
         rows = 0
-        for frame in rows_of(self._store, day.date, files, pending):
+        frames = rows_of(self._store, day.date, files, pending)
+        while (frame := self._reading(lambda: self._next_of(day, frames))) is not None:
             rows += frame.height
             yield frame
         if rows != day.rows:
-            raise UntrustedDataError(f"the readings of {day.date} have changed since they were counted; begin anew")
+            raise ChangedError(f"the readings of {day.date} have changed since they were counted; begin anew")
+
+    def _next_of(self, day: Day, frames: Generator[pl.DataFrame]) -> pl.DataFrame | None:
+        try:
+            return next(frames, None)
+        except FileNotFoundError as error:  # of a table that another process tidies
+            raise ChangedError(f"the readings of {day.date} were dropped or moved while they were read") from error
 
     def _look(self) -> tuple[list[pl.DataFrame], Snapshot]:
         """Return what is pending, and then the table: what leaves the one is in the other before."""
-        if not self._read_only:
+        if self._journal:
             return self._pending.frames(), self._store.snapshot()
         from mockexport.heartrate.pending import Pending
 
         pending = Pending()
-        pending.add(read_entries(self._journal_path))
+        kept = self._places.read_journal()
+        pending.add(kept.entries)
         self._store.refresh()
+        self._places.check_table(self._store, kept.id, kept.released)
         return pending.frames(), self._store.snapshot()
 
     def _reading(self, work: Callable[[], T]) -> T:
         import polars as pl
 
+        failures = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError)
         try:
             return work()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise UnreachableError(f"cannot read the table: {str(error).splitlines()[0]}; try again") from error
+        except failures as error:
+            told = (str(error) or type(error).__name__).splitlines()[0]
+            raise UnreachableError(f"cannot read the table: {told}; try again") from error
 
     # Upkeep
 
@@ -273,7 +294,7 @@ class HeartRate:
             began, last = time.monotonic(), journal.position
             while journal.released < last and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
-                self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds, last_error=None)
+                self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds)
 
     def compact(self, *, fully: bool = True) -> None:
         """Make one sorted run of each day's files, now; or only where there are many, unless `fully`."""
@@ -284,13 +305,18 @@ class HeartRate:
             self._count(compactions=self._statistics.compactions + done)
 
     def drop_old_days(self) -> None:
-        """Drop the days from the table that ended longer ago than `retain`, now."""
+        """Drop the days from the table that ended longer ago than `retain`, now.
+
+        Raises UntrustedDataError where the clock may have jumped.
+        """
         from mockexport.heartrate.upkeep import drop_old_days
 
         if self._retain is None:
             return
         with self._keeping_up:
-            dropped = drop_old_days(self._writable(), self._store, self._retain, self._now())
+            dropped = drop_old_days(
+                self._writable(), self._store, self._retain, self._now(), trust_clock=self._trust_clock
+            )
         if dropped:
             log.info("dropped %d days up to %s", len(dropped), dropped[-1])
             self._count(dropped_days=self._statistics.dropped_days + len(dropped))
@@ -305,8 +331,10 @@ class HeartRate:
     def statistics(self) -> Statistics:
         """Return how it does."""
         snapshot = self._store.snapshot()
+        errors = [worker.last_error for worker in (self._flusher, self._upkeep) if worker]
         found = replace(
             self._statistics,
+            last_error=next(filter(None, errors), None),
             table_version=snapshot.version,
             files=sum(map(len, snapshot.days.values())),
             days=len(snapshot.days),
@@ -324,42 +352,26 @@ class HeartRate:
             largest_group_size=self._journal.largest_group,
         )
 
-    def _count(self, **values: float | str | None) -> None:
+    def _count(self, **values: float) -> None:
         with self._counting:
             self._statistics = replace(self._statistics, **values)  # type: ignore[arg-type]
 
-    def _flush_often(self) -> None:
-        last = time.monotonic()
-        while not self._stop.wait(min(LOOK_SECONDS, self._flush_seconds)):
-            self._try("look at what came in", self._pending.frames)
-            waiting, since = self._pending.readings, time.monotonic() - last
-            late = since >= self._flush_seconds and waiting
-            if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
-                last = time.monotonic()
-                self._try("flush", self.flush)
+    def _flush_when_due(self, worker: Worker) -> None:
+        worker.attempt("look at what came in", self._pending.frames)
+        waiting, since = self._pending.readings, time.monotonic() - self._flushed
+        late = since >= self._flush_seconds and waiting
+        if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
+            self._flushed = time.monotonic()
+            worker.attempt("flush", self.flush)
 
-    def _keep_up(self) -> None:
-        while not self._stop.wait(UPKEEP_SECONDS):
-            for what, work in (
-                ("compact", partial(self.compact, fully=False)),
-                ("drop old days", self.drop_old_days),
-                ("tidy", self.tidy),
-            ):
-                if not self._stop.is_set():
-                    self._try(what, work)
-
-    def _try(self, what: str, work: Callable[[], object]) -> None:
-        """Do it; when it fails say so once, and leave the next try some time."""
-        try:
-            work()
-        except Exception as error:  # a thread that ends would be missed only much later
-            if self._stop.is_set():
-                return
-            message = f"cannot {what}: {error}"
-            if self._statistics.last_error != message:
-                log.log(logging.ERROR, "%s", message, exc_info=None if isinstance(error, MockExportError) else error)
-            self._count(last_error=message)
-            self._stop.wait(FAILED_PAUSE)
+    def _keep_up(self, worker: Worker) -> None:
+        for what, work in (
+            ("compact", partial(self.compact, fully=False)),
+            ("drop old days", self.drop_old_days),
+            ("tidy", self.tidy),
+        ):
+            if not self._stop.is_set():
+                worker.attempt(what, work)
 
 
 def _need_extra() -> None:

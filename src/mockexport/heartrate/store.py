@@ -11,8 +11,9 @@ import threading
 import time
 import uuid
 import weakref
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
@@ -23,16 +24,26 @@ from deltalake.transaction import AddAction, RemoveAction
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.files import sync_folder
 from mockexport.heartrate.delta_log import drop_torn, sync_checkpoint, sync_entry, sync_file
+from mockexport.heartrate.folder import make_folder
 from mockexport.heartrate.merge import SCHEMA
-from mockexport.heartrate.table import CONFIGURATION, FORMAT, FORMAT_KEY, TABLE_SCHEMA, snapshot_of, statistics_of
+from mockexport.heartrate.places import is_url
+from mockexport.heartrate.table import (
+    CONFIGURATION,
+    FORMAT,
+    FORMAT_KEY,
+    JOURNAL_FOLDER_KEY,
+    JOURNAL_KEY,
+    TABLE_SCHEMA,
+    snapshot_of,
+    statistics_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import date
 
     from mockexport.heartrate.table import File, Snapshot
 
-__all__ = ["DeltaStore", "Store", "is_url"]
+__all__ = ["DeltaStore", "Part", "Store"]
 
 ROWS_A_GROUP = 1 << 15  # of a Parquet file: the least that a query reads
 COMPRESSION_LEVEL = 1
@@ -42,7 +53,18 @@ VACUUM_SECONDS = 600.0
 VACUUM_HOURS = 1  # what GRACE_SECONDS is under a URL
 CLOUD_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they fsync nothing
+PART, THROUGH = ".part", ".through"  # of a journal, in the table's marks
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
+
+
+class Part(NamedTuple):
+    """How far a flush has come that takes several commits.
+
+    The table has what the batches up to `position` say of the days up to `through`, both included.
+    """
+
+    position: int
+    through: date
 
 
 class Store(Protocol):
@@ -63,11 +85,26 @@ class Store(Protocol):
     def position(self, journal: str) -> int | None:
         """Return up to which batch of this journal the table has everything."""
 
+    def part(self, journal: str) -> Part | None:
+        """Return what `append` was told last of a part, which may be past; None when it never was."""
+
+    @property
+    def journal(self) -> tuple[str | None, str | None]:
+        """The id of the journal that the table itself names, and the folder where that was last."""
+
+    def name_journal(self, journal: str, folder: str) -> None:
+        """Name the journal that the table belongs to, in the table."""
+
     def settle(self) -> int:
         """See that the newest version is on disk; return it."""
 
-    def append(self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int) -> int:
-        """Add a run a date, each sorted by user, time and device; return the version, which is on disk."""
+    def append(
+        self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
+    ) -> int:
+        """Add a run a date, each sorted by user, time and device; return the version, which is on disk.
+
+        With them `position` becomes the journal's; or, with `through`, they are the part of it up to that day.
+        """
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
         """Put one run in the place of files of one day; return the version, which is on disk."""
@@ -82,15 +119,11 @@ class Store(Protocol):
         """Delete what no version needs any more; call it once the newest version and checkpoint have been noted."""
 
 
-def is_url(data: str | Path) -> bool:
-    """Tell a URL from a folder."""
-    return "://" in str(data)
-
-
 class DeltaStore:
     """A store by deltalake and Polars; made when there is none.
 
-    `durable` and `checkpoint` are the versions that were noted last. Raises UsageError for a table of another format,
+    `durable` and `checkpoint` are the versions that were noted last; a new table under a URL is made for the journal of
+    the id `journal`. Raises UsageError for a table of another format,
     UnreachableError where none can be opened or made, UntrustedDataError for one that has lost versions.
     """
 
@@ -100,6 +133,7 @@ class DeltaStore:
         *,
         durable: int | None = None,
         checkpoint: int | None = None,
+        journal: str | None = None,
         read_only: bool = False,
         grace: float = GRACE_SECONDS,
     ) -> None:
@@ -116,9 +150,9 @@ class DeltaStore:
         try:
             if self._folder and not read_only:
                 for folder in (self._folder, self._folder / "_delta_log"):
-                    folder.mkdir(mode=0o700, exist_ok=True)
+                    make_folder(folder)
                 drop_torn(self._folder, durable, checkpoint)
-            self._table = self._open(read_only=read_only)
+            self._table = self._open(journal, read_only=read_only)
         except FAILURES as error:
             raise UnreachableError(f"cannot open the table {self._root}: {one_line(error)}") from error
         self._check(durable)
@@ -127,7 +161,7 @@ class DeltaStore:
         if not read_only:
             self.settle()
 
-    def _open(self, *, read_only: bool) -> DeltaTable:
+    def _open(self, journal: str | None, *, read_only: bool) -> DeltaTable:
         try:
             return DeltaTable(self._root, storage_options=self._options)
         except TableNotFoundError:
@@ -138,7 +172,7 @@ class DeltaStore:
             TABLE_SCHEMA,
             mode="ignore",
             partition_by=["date"],
-            configuration=CONFIGURATION,
+            configuration=CONFIGURATION | ({JOURNAL_KEY: journal} if journal and not self._folder else {}),
             storage_options=self._options,
             raise_if_key_not_exists=False,
         )
@@ -189,12 +223,24 @@ class DeltaStore:
         with self._lock:
             return self._table.transaction_version(journal)
 
+    def part(self, journal: str) -> Part | None:
+        """Return what `append` was told last of a part."""
+        with self._lock:
+            position = self._table.transaction_version(f"{journal}{PART}")
+            through = self._table.transaction_version(f"{journal}{THROUGH}")
+        return None if position is None or through is None else Part(position, date.fromordinal(through))
+
     # Writing
 
-    def append(self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int) -> int:
+    def append(
+        self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
+    ) -> int:
         """Add a run a date, as Store.append says."""
         name = uuid.uuid4().hex
-        mark = CommitProperties(app_transactions=[Transaction(journal, position)])
+        marks = {journal: position}
+        if through:
+            marks = {f"{journal}{PART}": position, f"{journal}{THROUGH}": through.toordinal()}
+        mark = CommitProperties(app_transactions=[Transaction(*told) for told in marks.items()])
         return self._commit([], ((day, f"{name}-0", frame) for day, frame in runs), mark, data_change=True)
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
@@ -228,6 +274,8 @@ class DeltaStore:
                 written.append(path)
                 size = self._write(path, frame)
                 actions.append(AddAction(path, size, {"date": str(day)}, now, data_change, statistics_of(frame)))
+            if self._folder and written:
+                sync_folder(self._folder)  # where the folders of the days are, by whomever they were made
             with self._lock:
                 self.refresh()
                 self.settle()
@@ -240,6 +288,8 @@ class DeltaStore:
                     post_commithook_properties=NO_HOOKS,
                 )
                 self.refresh()
+                if not self._current.holds(written):
+                    raise OSError("what was committed is not in the newest version")
                 return self.settle()
         except FAILURES as error:
             raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
@@ -250,9 +300,7 @@ class DeltaStore:
         """Write one file, which is on disk when this returns; return its size."""
         if self._folder:
             target = self._folder / path
-            if not target.parent.is_dir():
-                target.parent.mkdir(mode=0o700)
-                sync_folder(target.parent.parent)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
             target.touch(mode=0o600)
         frame.write_parquet(
             f"{self._root}/{path}",
@@ -285,6 +333,26 @@ class DeltaStore:
                 self._anew = True
                 raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
             return version
+
+    @property
+    def journal(self) -> tuple[str | None, str | None]:
+        """The id of the journal that the table's properties name, and the folder where that was last."""
+        with self._lock:
+            found = self._table.metadata().configuration
+        return found.get(JOURNAL_KEY), found.get(JOURNAL_FOLDER_KEY)
+
+    def name_journal(self, journal: str, folder: str) -> None:
+        """Name the journal that the table belongs to among its properties."""
+        try:
+            with self._lock:
+                self._table.alter.set_table_properties(
+                    {JOURNAL_KEY: journal, JOURNAL_FOLDER_KEY: folder},
+                    raise_if_not_exists=False,
+                    post_commithook_properties=NO_HOOKS,
+                )
+                self.refresh()
+        except FAILURES as error:
+            raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
 
     # Upkeep
 

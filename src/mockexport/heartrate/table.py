@@ -15,14 +15,28 @@ from mockexport.catalog import time_text
 from mockexport.heartrate.readings import LATEST, time_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from deltalake import DeltaTable
 
-__all__ = ["CONFIGURATION", "FORMAT", "FORMAT_KEY", "TABLE_SCHEMA", "File", "Snapshot", "snapshot_of", "statistics_of"]
+__all__ = [
+    "CONFIGURATION",
+    "FORMAT",
+    "FORMAT_KEY",
+    "JOURNAL_FOLDER_KEY",
+    "JOURNAL_KEY",
+    "TABLE_SCHEMA",
+    "File",
+    "Snapshot",
+    "snapshot_of",
+    "statistics_of",
+]
 
 FORMAT = "1"
 FORMAT_KEY = "mockexport.heartrate.format"
+JOURNAL_KEY = "mockexport.heartrate.journal"
+JOURNAL_FOLDER_KEY = "mockexport.heartrate.journal-folder"
 TABLE_SCHEMA = Schema(
     [
         Field("user", PrimitiveType("string")),
@@ -85,6 +99,15 @@ class Snapshot:
     def paths(self) -> set[str]:
         """The names of all its files."""
         return {file.path for files in self.days.values() for file in files}
+
+    def holds(self, paths: Sequence[str]) -> bool:
+        """Tell whether all these files are in it."""
+        return not paths or self.paths.issuperset(paths)
+
+    @property
+    def sequence(self) -> int:
+        """The highest sequence that its files are known to have, or 0."""
+        return max((file.sequence or 0 for files in self.days.values() for file in files), default=0)
 
 
 def snapshot_of(table: DeltaTable) -> Snapshot:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mockexport.errors import UnreachableError
+from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.heartrate.merge import last_in_stands
 from mockexport.heartrate.pending import SEQUENCES_A_BATCH
 from mockexport.heartrate.questions import cut
+from mockexport.heartrate.readings import microseconds_of, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["compact", "drop_old_days", "flush", "runs_to_compact", "tidy"]
 
 ROWS_A_FLUSH = 1 << 20
+DAYS_A_COMMIT = 500  # each is a file to write: half a second or so
+CLOCK_STEP = 86_400_000_000  # microseconds
+CLOCK_NOTED = 3_600_000_000  # microseconds; noting it is a write to disk
 SMALLEST_RUN = (
     1 << 16
 )  # rows; runs up to twice as large are of one tier, from there on each tier is four times the last
@@ -35,25 +39,39 @@ RUNS_A_TIER = 6
 def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     """Move the oldest pending readings into the table, then let the journal go of them; tell whether there were any.
 
-    A crash in between is made good by the mark that the table keeps of the journal's position: what it has already is
-    not added again.
+    A commit adds DAYS_A_COMMIT days at most, the earliest ones first; so readings of many days take several calls, and
+    the journal lets go of them with the last one. A crash in between is made good by the marks that the table keeps of
+    the journal's position: what it has already is not added again.
     """
-    position, frames = pending.take(ROWS_A_FLUSH)
-    if not frames:
-        return False
     store.refresh()  # a commit whose answer was lost is found here
     has = store.position(journal.id) or 0
-    new = last_in_stands(pl.concat(frames).filter(pl.col("sequence") >= (has + 1) * SEQUENCES_A_BATCH))
-    if new.is_empty():
-        version = store.settle()
+    part = store.part(journal.id)
+    if part and part.position <= has:
+        part = None
+    position, frames = pending.take(ROWS_A_FLUSH, part.position if part else 0)
+    if not frames:
+        return False
+    sequence, day = pl.col("sequence"), pl.col("time").dt.date()
+    wanted = sequence >= (has + 1) * SEQUENCES_A_BATCH
+    if part:
+        position = part.position
+        wanted &= (sequence < (position + 1) * SEQUENCES_A_BATCH) & (day > part.through)
+    new = last_in_stands(pl.concat(frames).filter(wanted)).with_columns(day.alias("date"))
+    days = new["date"].unique().sort()
+    through = days[DAYS_A_COMMIT - 1] if days.len() > DAYS_A_COMMIT else None
+    version = store.settle() if new.is_empty() else store.append(_by_day(new, through), journal.id, position, through)
+    if through is None:
+        journal.release(position, version)
+        pending.drop(position)
     else:
-        by_day = new.with_columns(pl.col("time").dt.date().alias("date")).partition_by(
-            "date", as_dict=True, include_key=False, maintain_order=True
-        )
-        version = store.append(((day, run) for (day,), run in by_day.items()), journal.id, position)
-    journal.release(position, version)
-    pending.drop(position)
+        journal.note(version)
     return True
+
+
+def _by_day(new: pl.DataFrame, through: date | None) -> Iterator[tuple[date, pl.DataFrame]]:
+    wanted = new if through is None else new.filter(pl.col("date") <= through)
+    by_day = wanted.partition_by("date", as_dict=True, include_key=False, maintain_order=True)
+    return ((day, run) for (day,), run in by_day.items())
 
 
 def compact(journal: Journal, store: Store, stop: Event, *, fully: bool = False) -> int:
@@ -97,13 +115,36 @@ def _all_runs(files: Sequence[File]) -> Sequence[File]:
     return files if len({file.run for file in files}) > 1 else []
 
 
-def drop_old_days(journal: Journal, store: Store, retain: timedelta, now: datetime) -> list[date]:
-    """Take the days out of the table that ended longer ago than `retain`; return them."""
-    last = (now - retain).date() - timedelta(days=1)
-    old = {day: files for day, files in store.snapshot().days.items() if day <= last}
-    if old:
-        journal.note(store.remove([file for files in old.values() for file in files]))
-    return list(old)
+def drop_old_days(
+    journal: Journal, store: Store, retain: timedelta, now: datetime, *, trust_clock: bool = False
+) -> list[date]:
+    """Take the days out of the table that ended longer ago than `retain`; return them.
+
+    A clock that jumped forward would drop what it shouldn't. So it is trusted when it went on by CLOCK_STEP at most
+    since it was noted last, or when readings of these days came, or with `trust_clock`. Raises UntrustedDataError where
+    there is something to drop and it isn't trusted.
+    """
+    time, days = microseconds_of(now), store.snapshot().days
+    seen = journal.seen
+    nearby = any(abs(day - now.date()) <= timedelta(days=1) for day in days)
+    trusted = trust_clock or nearby or (seen is not None and time - seen <= CLOCK_STEP)
+    if trusted and (seen is None or abs(time - seen) >= CLOCK_NOTED):
+        journal.see(time)
+    try:
+        last = (now - retain).date() - timedelta(days=1)
+    except OverflowError:  # nothing is so old
+        return []
+    old = [day for day in days if day <= last]
+    if old and not trusted:
+        noted = "never noted before" if seen is None else f"was at {time_of(seen):%Y-%m-%d} when noted last"
+        raise UntrustedDataError(
+            f"{len(old)} days are old by the clock, which says {now:%Y-%m-%d} and {noted}, but no reading is of that "
+            "time: set the clock right, or start with --trust-clock"
+        )
+    for number in range(0, len(old), DAYS_A_COMMIT):
+        files = [file for day in old[number : number + DAYS_A_COMMIT] for file in days[day]]
+        journal.note(store.remove(files))
+    return old
 
 
 def tidy(journal: Journal, store: Store) -> None:

@@ -16,6 +16,7 @@ from pydantic_core import core_schema as schema
 from mockexport.heartrate.readings import (
     HIGHEST_RATE,
     ID_CHARACTERS,
+    LATEST,
     LOWEST_RATE,
     READINGS_A_BATCH,
     Readings,
@@ -30,6 +31,7 @@ __all__ = ["Batch", "InvalidError", "Query", "Rejected", "read_batch", "read_que
 PARAMETERS = ("user_id", "start", "end", "device_id")
 PARAMETERS_AT_MOST = 32
 NO_TIMESTAMP = "is no ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+TOO_FAR_AHEAD = "lies too far in the future, by the server's clock"
 NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat passes one over at the end
 BARE_OFFSET = re.compile(r"(.*\d{2}:?\d{2}\S*) (\d{2}(:?\d{2}){0,2})", re.DOTALL)
 
@@ -107,34 +109,34 @@ class Query:
     device: str | None
 
 
-def read_reading(body: bytes | bytearray) -> Readings:
-    """Read the body of a single reading. Raises InvalidError."""
+def read_reading(body: bytes | bytearray, latest: int = LATEST) -> Readings:
+    """Read the body of a single reading, of the time `latest` at the latest. Raises InvalidError."""
     try:
-        return _columns([ONE_READING.validate_json(body)])
+        return _columns([ONE_READING.validate_json(body)], latest)
     except (ValidationError, ValueError):
-        return _columns([_judge(_json(body))])
+        return _columns([_judge(_json(body), latest)], latest)
 
 
-def read_batch(body: bytes | bytearray) -> Batch:
+def read_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
     """Read the body of a batch, each reading judged on its own. Raises InvalidError when nothing of it can be kept."""
     try:
-        return Batch(_columns(WHOLE_BATCH.validate_json(body)["readings"]), [])
+        return Batch(_columns(WHOLE_BATCH.validate_json(body)["readings"], latest), [])
     except (ValidationError, ValueError):
-        return judge_batch(body)
+        return judge_batch(body, latest)
 
 
-def judge_batch(body: bytes | bytearray) -> Batch:
+def judge_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
     """Read the body of a batch reading by reading: slower, and able to say what is wrong with each."""
     valid: list[Judged] = []
     rejected: list[Rejected] = []
     for index, reading in enumerate(_envelope(_json(body))):
         try:
-            valid.append(_judge(reading))
+            valid.append(_judge(reading, latest))
         except InvalidError as error:
             rejected.append({"index": index, "reason": str(error)})
     if not valid:
         raise InvalidError(f"readings: none of {len(rejected)} is valid; the first: {rejected[0]['reason']}")
-    return Batch(_columns(valid), rejected)
+    return Batch(_columns(valid, latest), rejected)
 
 
 def _json(body: bytes | bytearray) -> object:
@@ -159,18 +161,18 @@ def _envelope(document: object) -> list[object]:
     return readings
 
 
-def _judge(reading: object) -> Judged:
-    """Return a reading whose timestamp can be read. Raises InvalidError, which tells of all of its fields."""
+def _judge(reading: object, latest: int) -> Judged:
+    """Return a reading whose timestamp will do. Raises InvalidError, which tells of all of its fields."""
     try:
         judged: Judged = ONE_READING.validate_python(reading)
     except ValidationError as error:
         told = {problem["loc"]: _told(problem) for problem in error.errors(include_url=False, include_input=False)}
         timestamp = reading.get("timestamp") if isinstance(reading, dict) else None
-        if isinstance(timestamp, str) and not _is_timestamp(timestamp):
-            told["timestamp",] = f"timestamp: {NO_TIMESTAMP}"
+        if isinstance(timestamp, str) and (wrong := _wrong_timestamp(timestamp, latest)):
+            told["timestamp",] = f"timestamp: {wrong}"
         raise InvalidError("; ".join(told.values())) from None
-    if not _is_timestamp(judged["timestamp"]):
-        raise InvalidError(f"timestamp: {NO_TIMESTAMP}")
+    if wrong := _wrong_timestamp(judged["timestamp"], latest):
+        raise InvalidError(f"timestamp: {wrong}")
     return judged
 
 
@@ -179,20 +181,23 @@ def _told(problem: Mapping[str, Any]) -> str:
     return f"{field}: {WHAT_IS_WRONG.get(problem['type'], problem['msg'])}"
 
 
-def _is_timestamp(text: str) -> bool:
+def _wrong_timestamp(text: str, latest: int) -> str | None:
     try:
-        parse_timestamp(text)
+        time = parse_timestamp(text)
     except ValueError:
-        return False
-    return True
+        return NO_TIMESTAMP
+    return TOO_FAR_AHEAD if time > latest else None
 
 
-def _columns(readings: list[Judged]) -> Readings:
-    """Turn readings into columns. Raises ValueError for a timestamp that is none."""
+def _columns(readings: list[Judged], latest: int) -> Readings:
+    """Turn readings into columns. Raises ValueError for a timestamp that can't be read or is after `latest`."""
+    times = [parse_timestamp(reading["timestamp"]) for reading in readings]
+    if max(times) > latest:
+        raise ValueError(TOO_FAR_AHEAD)
     return Readings(
         users=[reading["user_id"] for reading in readings],
         devices=[reading["device_id"] for reading in readings],
-        times=[parse_timestamp(reading["timestamp"]) for reading in readings],
+        times=times,
         rates=[reading["heart_rate"] for reading in readings],
     )
 

@@ -45,17 +45,18 @@ class Waking:
             self._done.append(ours)
             if self._woken:
                 return
-            self._woken = True
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-            loop.call_soon_threadsafe(self._pass_on)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                loop.call_soon_threadsafe(self._pass_on)
+                self._woken = True  # only now: where that failed, the next one that is done wakes it
 
     def _pass_on(self) -> None:
         with self._lock:
             done, self._done = self._done, []
             self._woken = False
         for ours in done:
-            if not ours.done():
-                ours.set_result(None)
+            with contextlib.suppress(MemoryError):  # who can't be told waits in vain, and the others don't
+                if not ours.done():
+                    ours.set_result(None)
 
 
 def _expire(ours: asyncio.Future[None]) -> None:

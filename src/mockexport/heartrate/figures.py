@@ -1,0 +1,28 @@
+"""How a service does, in figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How the service does: bytes, readings, positions (batch ids), versions, counts since its start, seconds."""
+
+    journal_bytes: int = 0
+    pending_readings: int = 0
+    journaled_position: int = 0
+    flushed_position: int = 0
+    table_version: int = 0
+    files: int = 0
+    days: int = 0
+    commits: int = 0
+    last_group_size: int = 0
+    largest_group_size: int = 0
+    flushes: int = 0
+    last_flush_seconds: float = 0.0
+    compactions: int = 0
+    dropped_days: int = 0
+    last_error: str | None = None
