@@ -43,10 +43,10 @@ class Serving:
 
 
 @contextmanager
-def serve_command(*arguments: object, **changes: str) -> Iterator[Serving]:
+def serve_command(*arguments: object, program: tuple[str, ...] = (COMMAND,), **changes: str) -> Iterator[Serving]:
     """Run `mockexport serve` on a free port, unless the arguments name one."""
     process = subprocess.Popen(
-        [COMMAND, "serve", "--port", "0", *map(str, arguments)],
+        [*program, "serve", "--port", "0", *map(str, arguments)],
         env=environment(**changes),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

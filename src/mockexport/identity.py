@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-__all__ = ["FileVersion", "is_strong", "may_be_same"]
+__all__ = ["WEAK", "FileVersion", "is_strong", "may_be_same"]
 
 WEAK = "W/"
 

@@ -143,6 +143,20 @@ def test_verbose_adds_the_traceback_and_keeps_the_line(command: RunCommand) -> N
     assert short.stderr in long.stderr
 
 
+@pytest.mark.parametrize("options", ["-v", "-tv", "-vt", "-tqv", "-t -v", "-vs mock", "-tvs mock", "--verbose -t"])
+def test_verbose_adds_the_traceback_in_whatever_way_it_is_written(command: RunCommand, options: str) -> None:
+    before, behind = command("count", *options.split(), "demmo"), command("count", "demmo", *options.split())
+    assert (before.code, behind.code) == (3, 3)
+    assert before.stderr.count("Traceback") == behind.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("arguments", ["count -s -v", "count -o -v/x", "count -- -v", "exports list -s --verbose"])
+def test_what_only_looks_like_verbose_adds_no_traceback(command: RunCommand, arguments: str) -> None:
+    ended = command(*arguments.split())
+    assert ended.code in (2, 3)
+    assert "Traceback" not in ended.stderr
+
+
 def test_names_from_elsewhere_cannot_steer_the_terminal(command: RunCommand, workplace: Path) -> None:
     write_export(workplace / "root", "tri\x1b[31mal", day=HEADER)
     ended = command("count", "nothing", "-s", "root")

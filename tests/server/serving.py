@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from mockexport.server.connections import Limits
     from mockexport.source import Source
 
 PLAIN = {"Accept-Encoding": "identity"}
@@ -32,11 +33,11 @@ def serving(source: Source) -> Iterator[str]:
 
 
 @contextmanager
-def running(source: Source) -> Iterator[tuple[str, Server]]:
+def running(source: Source, limits: Limits | None = None) -> Iterator[tuple[str, Server]]:
     """Serve a source; what the block gets is the URL, and the server itself."""
     urls: SimpleQueue[str] = SimpleQueue()
     with listen("127.0.0.1", 0) as listener:
-        server = Server(create_app(source), urls.put)
+        server = Server(create_app(source), urls.put, limits)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -28,15 +29,21 @@ if TYPE_CHECKING:
 
 BODY = HEADER + b"".join(b"P%03d,2025-08-26T00:00:04Z,bp_sys,71\n" % number for number in range(300))
 LENGTH = len(BODY)
-NAMES = ["sized", "unsized", "unnamed"]  # declares size and etag, an etag, neither
+NAMED = ["sized", "unsized"]  # both have a strong etag
+UNNAMED = ["weak", "unnamed"]  # a weak one, and none: nothing tells whether two answers are of the same bytes
+NAMES = [*NAMED, *UNNAMED]
 TAG = '"v1"'
+TAGS = {"sized": TAG, "unsized": TAG, "weak": 'W/"v1"', "unnamed": None}
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[httpx.Client]:
-    """Serve the same body three times, differently declared."""
+def several() -> Iterator[httpx.Client]:
+    """Serve the same body several times, differently declared."""
     source = DeclaringSource(
-        dict.fromkeys(NAMES, BODY), sizes={"sized": LENGTH}, etags={"sized": "v1", "unsized": "v1"}, chunk_bytes=97
+        dict.fromkeys(NAMES, BODY),
+        sizes={"sized": LENGTH, "weak": LENGTH},
+        etags={"sized": "v1", "unsized": "v1", "weak": "W/v1"},
+        chunk_bytes=97,
     )
     with serving(source) as url, httpx.Client(base_url=url, timeout=WAIT_SECONDS, headers=PLAIN) as client:
         yield client
@@ -50,16 +57,17 @@ def test_the_made_up_exports_are_golden_to_the_byte(mock: httpx.Client, golden: 
         assert hashlib.sha256(answer.content).hexdigest() == download["sha256"]
 
 
-def test_a_declared_length_is_told_and_an_unknown_one_means_chunks(three: httpx.Client) -> None:
-    assert get(three, "sized").headers["content-length"] == str(LENGTH)
-    assert get(three, "unnamed").headers["transfer-encoding"] == "chunked"
+def test_a_declared_length_is_told_and_an_unknown_one_means_chunks(several: httpx.Client) -> None:
+    assert get(several, "sized").headers["content-length"] == str(LENGTH)
+    assert get(several, "unnamed").headers["transfer-encoding"] == "chunked"
 
 
-def test_a_body_says_what_can_be_asked_of_it(three: httpx.Client) -> None:
+def test_a_body_says_what_can_be_asked_of_it(several: httpx.Client) -> None:
     for name in NAMES:
-        headers = get(three, name).headers
-        assert (headers["accept-ranges"], headers["vary"]) == ("bytes", "Accept-Encoding")
-        assert headers.get("etag") == (None if name == "unnamed" else TAG)
+        headers = get(several, name).headers
+        assert headers["vary"] == "Accept-Encoding"
+        assert headers["accept-ranges"] == ("bytes" if name in NAMED else "none")
+        assert headers.get("etag") == TAGS[name]
 
 
 @pytest.mark.parametrize("body", [b"", b"x", HEADER])
@@ -83,9 +91,9 @@ def test_chunks_of_nothing_do_not_end_a_body(serve: Serve) -> None:
 ends = st.none() | st.integers(0, LENGTH + 20)
 
 
-@given(st.sampled_from(NAMES), st.integers(0, LENGTH + 20), ends)
-def test_any_range_is_a_slice_of_the_whole(three: httpx.Client, name: str, first: int, last: int | None) -> None:
-    answer = get(three, name, Range=f"bytes={first}-{'' if last is None else last}")
+@given(st.sampled_from(NAMED), st.integers(0, LENGTH + 20), ends)
+def test_any_range_is_a_slice_of_the_whole(several: httpx.Client, name: str, first: int, last: int | None) -> None:
+    answer = get(several, name, Range=f"bytes={first}-{'' if last is None else last}")
     if last is not None and last < first:
         assert (answer.status_code, answer.content) == (200, BODY)
     elif first >= LENGTH:
@@ -98,9 +106,9 @@ def test_any_range_is_a_slice_of_the_whole(three: httpx.Client, name: str, first
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
 
 
-@given(st.sampled_from(NAMES), st.integers(0, LENGTH + 20))
-def test_any_suffix_range_is_the_end_of_the_whole(three: httpx.Client, name: str, suffix: int) -> None:
-    answer = get(three, name, Range=f"bytes=-{suffix}")
+@given(st.sampled_from(NAMED), st.integers(0, LENGTH + 20))
+def test_any_suffix_range_is_the_end_of_the_whole(several: httpx.Client, name: str, suffix: int) -> None:
+    answer = get(several, name, Range=f"bytes=-{suffix}")
     if suffix == 0:
         assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{LENGTH}")
     else:
@@ -108,14 +116,14 @@ def test_any_suffix_range_is_the_end_of_the_whole(three: httpx.Client, name: str
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "bytes=x-y", "rows=0-1"])
-def test_several_ranges_and_bad_ones_are_answered_with_all(three: httpx.Client, wanted: str) -> None:
-    answer = get(three, "sized", Range=wanted)
+def test_several_ranges_and_bad_ones_are_answered_with_all(several: httpx.Client, wanted: str) -> None:
+    answer = get(several, "sized", Range=wanted)
     assert (answer.status_code, answer.content) == (200, BODY)
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=-5"])
 def test_no_range_of_an_empty_body_can_be_had(serve: Serve, wanted: str) -> None:
-    answer = get(serve(MemorySource({"empty": b""})), "empty", Range=wanted)
+    answer = get(serve(DeclaringSource({"empty": b""}, etags={"empty": "v1"})), "empty", Range=wanted)
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */0")
     assert "detail" in answer.json()
 
@@ -142,29 +150,44 @@ def test_a_range_of_the_made_up_exports_is_the_slice(mock: httpx.Client, golden:
         ('"v1-gzip"', 200),
     ],
 )
-def test_a_range_is_given_if_the_etag_is_still_the_same(three: httpx.Client, if_range: str, status: int) -> None:
-    answer = get(three, "sized", Range="bytes=5-", If_Range=if_range)
+def test_a_range_is_given_if_the_etag_is_still_the_same(several: httpx.Client, if_range: str, status: int) -> None:
+    answer = get(several, "sized", Range="bytes=5-", If_Range=if_range)
     assert (answer.status_code, answer.content) == (status, BODY[5:] if status == 206 else BODY)
 
 
-def test_without_an_etag_a_range_is_given_under_no_condition(three: httpx.Client) -> None:
-    assert get(three, "unnamed", Range="bytes=5-", If_Range=TAG).status_code == 200
+@pytest.mark.parametrize("name", UNNAMED)
+@pytest.mark.parametrize("if_range", [None, TAG, 'W/"v1"', "v1", "Tue, 26 Aug 2025 00:00:00 GMT"])
+def test_without_a_strong_etag_no_range_is_given(several: httpx.Client, name: str, if_range: str | None) -> None:
+    answer = get(several, name, Range="bytes=5-", **({"If-Range": if_range} if if_range else {}))
+    assert (answer.status_code, answer.content) == (200, BODY)
+    assert "content-range" not in answer.headers
+
+
+@pytest.mark.parametrize("etag", ["W/", 'W/"v1"', "W/with space", 'W/W/"v1"'])
+def test_a_weak_etag_of_the_source_stays_weak(serve: Serve, etag: str) -> None:
+    client = serve(DeclaringSource({"a": BODY}, etags={"a": etag}))
+    tags = {encoding: get(client, "a", Accept_Encoding=encoding).headers["etag"] for encoding in ("identity", "gzip")}
+    assert [re.fullmatch('W/"[!#-~]*"', tag) is not None for tag in tags.values()] == [True, True]
+    assert len(set(tags.values())) == 2, "each encoding has one of its own"
+    for encoding, tag in tags.items():
+        for same in (tag, tag.removeprefix("W/")):  # the comparison is the weak one (RFC 9110, 13.1.2)
+            assert get(client, "a", Accept_Encoding=encoding, If_None_Match=same).status_code == 304
 
 
 @pytest.mark.parametrize("condition", [TAG, f"W/{TAG}", f'"v0", {TAG}', "*"])
-def test_who_has_the_body_already_gets_none(three: httpx.Client, condition: str) -> None:
+def test_who_has_the_body_already_gets_none(several: httpx.Client, condition: str) -> None:
     for method in ("GET", "HEAD"):
-        answer = three.request(method, f"{path_of('sized')}/data", headers={"If-None-Match": condition})
+        answer = several.request(method, f"{path_of('sized')}/data", headers={"If-None-Match": condition})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", TAG)
 
 
-def test_who_has_another_body_gets_this_one(three: httpx.Client) -> None:
-    assert get(three, "sized", If_None_Match='"v0"').content == BODY
-    assert get(three, "unnamed", If_None_Match=TAG).content == BODY
+def test_who_has_another_body_gets_this_one(several: httpx.Client) -> None:
+    assert get(several, "sized", If_None_Match='"v0"').content == BODY
+    assert get(several, "unnamed", If_None_Match=TAG).content == BODY
 
 
-def test_a_condition_goes_before_a_range(three: httpx.Client) -> None:
-    assert get(three, "sized", If_None_Match=TAG, Range="bytes=5-").status_code == 304
+def test_a_condition_goes_before_a_range(several: httpx.Client) -> None:
+    assert get(several, "sized", If_None_Match=TAG, Range="bytes=5-").status_code == 304
 
 
 # Encodings.
@@ -176,8 +199,8 @@ def decoded(encoding: str, body: bytes) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 @pytest.mark.parametrize("name", NAMES)
-def test_an_encoded_body_decodes_to_the_same_bytes(three: httpx.Client, name: str, encoding: str) -> None:
-    with three.stream("GET", f"{path_of(name)}/data", headers={"Accept-Encoding": encoding}) as answer:
+def test_an_encoded_body_decodes_to_the_same_bytes(several: httpx.Client, name: str, encoding: str) -> None:
+    with several.stream("GET", f"{path_of(name)}/data", headers={"Accept-Encoding": encoding}) as answer:
         body = b"".join(answer.iter_raw())
     assert answer.headers["content-encoding"] == encoding
     assert answer.headers["vary"] == "Accept-Encoding"
@@ -187,23 +210,23 @@ def test_an_encoded_body_decodes_to_the_same_bytes(three: httpx.Client, name: st
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_an_encoded_body_has_an_etag_of_its_own(three: httpx.Client, encoding: str) -> None:
+def test_an_encoded_body_has_an_etag_of_its_own(several: httpx.Client, encoding: str) -> None:
     tag = f'"v1-{encoding}"'
-    assert get(three, "sized", Accept_Encoding=encoding).headers["etag"] == tag
-    assert get(three, "sized", Accept_Encoding=encoding, If_None_Match=tag).status_code == 304
-    assert get(three, "sized", Accept_Encoding=encoding, If_None_Match=TAG).status_code == 200
+    assert get(several, "sized", Accept_Encoding=encoding).headers["etag"] == tag
+    assert get(several, "sized", Accept_Encoding=encoding, If_None_Match=tag).status_code == 304
+    assert get(several, "sized", Accept_Encoding=encoding, If_None_Match=TAG).status_code == 200
 
 
-def test_a_range_is_never_encoded(three: httpx.Client) -> None:
+def test_a_range_is_never_encoded(several: httpx.Client) -> None:
     for wanted, expected in (("bytes=5-", BODY[5:]), ("nonsense", BODY)):
-        answer = get(three, "sized", Range=wanted, Accept_Encoding="gzip, identity;q=0")
+        answer = get(several, "sized", Range=wanted, Accept_Encoding="gzip, identity;q=0")
         assert "content-encoding" not in answer.headers
         assert (answer.content, answer.headers["etag"]) == (expected, TAG)
 
 
-def test_several_lines_of_a_header_are_one(three: httpx.Client) -> None:
+def test_several_lines_of_a_header_are_one(several: httpx.Client) -> None:
     lines = [("Accept-Encoding", "gzip"), ("Accept-Encoding", "identity;q=0.5")]
-    with httpx.Client(base_url=three.base_url, headers=lines) as client:
+    with httpx.Client(base_url=several.base_url, headers=lines) as client:
         assert client.get(f"{path_of('sized')}/data").headers["content-encoding"] == "gzip"
 
 
@@ -232,5 +255,5 @@ def test_more_clients_than_workers_all_get_theirs(serve: Serve) -> None:
         assert all(answer.result().content == BODY for answer in answers)
 
 
-def test_the_export_of_the_tests_is_the_one_served(three: httpx.Client) -> None:
-    assert three.get("/api/export").json() == {"data": {"export_ids": [EXPORT]}}
+def test_the_export_of_the_tests_is_the_one_served(several: httpx.Client) -> None:
+    assert several.get("/api/export").json() == {"data": {"export_ids": [EXPORT]}}

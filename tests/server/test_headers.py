@@ -110,6 +110,7 @@ def test_no_accept_encoding_header_is_too_odd(accept: str) -> None:
 @pytest.mark.parametrize("header", ['"a"', 'W/"a"', '"b", "a"', '"b",W/"a"', "*", " * ", '"b,c" , "a"'])
 def test_a_condition_names_the_tag(header: str) -> None:
     assert names_tag(header, '"a"')
+    assert names_tag(header, 'W/"a"')
 
 
 @pytest.mark.parametrize("header", ["", '"b"', "a", '"a', '"b,a"', '"*"'])

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mockexport.cli import count, downloads, exports, heartrate, serve, verify
+from mockexport.cli.options import Invocation
 from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -78,16 +79,16 @@ class Terminated(BaseException):
 
 def run(arguments: list[str]) -> NoReturn:
     """Run the command line and end the process with its exit code (docs/cli.md, "Exit codes")."""
-    verbose = "--verbose" in arguments or "-v" in arguments
+    invocation = Invocation()
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        code = app(arguments, standalone_mode=False) or 0
+        code = app(arguments, standalone_mode=False, obj=invocation) or 0
     except typer.TyperException as error:
         code = _usage(error)
     except MockExportError as error:
         print_error(str(error))
         code = error.exit_code
-        _trace(verbose)
+        _trace(invocation)
     except SystemExit:  # the parser's own way to end when the reader of its help has gone away
         code = 0
     except (KeyboardInterrupt, typer.Abort):
@@ -97,7 +98,7 @@ def run(arguments: list[str]) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the boundary: what gets here is a bug
         print_error(f"this is a bug in mockexport: {type(error).__name__}: {error}; --verbose shows where")
         code = BUG
-        _trace(verbose)
+        _trace(invocation)
     if code in (INTERRUPTED, TERMINATED):
         print_error("interrupted" if code == INTERRUPTED else "terminated")
     flush_stdout()
@@ -120,8 +121,8 @@ def _usage(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-def _trace(verbose: bool) -> None:
-    if verbose:
+def _trace(invocation: Invocation) -> None:
+    if invocation.verbose:
         traceback.print_exc()
 
 

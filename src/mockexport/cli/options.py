@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ExportArgument",
     "Format",
+    "Invocation",
     "MaxPairsOption",
     "Run",
     "SourceOption",
@@ -109,9 +110,31 @@ ProgressOption = Annotated[
     ),
 ]  # fmt: skip
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+
+
+@dataclass
+class Invocation:
+    """What the boundary (app.py) has to know of a command line, as its parser read it; the context's `obj`."""
+
+    verbose: bool = False
+
+
+def _tell_verbose(ctx: typer.Context, verbose: bool) -> bool:
+    invocation = ctx.find_object(Invocation)
+    if invocation and verbose:
+        invocation.verbose = True
+    return verbose
+
+
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="More on stderr; with an error, where it came from.")
-]
+    bool,
+    typer.Option(
+        "--verbose", "-v",
+        is_eager=True,  # so that it is known when another option turns out to be wrong
+        callback=_tell_verbose,
+        help="More on stderr; with an error, where it came from.",
+    ),
+]  # fmt: skip
 
 
 TimeoutOption = Annotated[

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
+from mockexport.identity import is_strong
 from mockexport.server.supply import Part, Supply, part_of
 from mockexport.source import keep_freed_memory
 from mockexport.zstd import zstd_module
@@ -27,7 +28,7 @@ WORKERS = 16  # enough for all cores while some wait for a slow source; more wou
 LENGTHS = 4096
 
 Key: TypeAlias = tuple[str, str, str]
-"""Export, download and etag: what names the very bytes."""
+"""Export, download and strong etag: what names the very bytes."""
 
 
 class Compressor(Protocol):
@@ -63,13 +64,13 @@ class Bodies:
         return Supply(_encoded(chunks, ENCODINGS[encoding]()) if encoding else chunks, self._workers)
 
     def known_length(self, download: Download) -> int | None:
-        """Return a download's length if its source declares it or it was found out before."""
-        if download.size is not None or download.etag is None:
+        """Return a download's length if its source declares it or it was found out before, for these very bytes."""
+        if download.size is not None or not is_strong(download.etag):
             return download.size
         return self._lengths.get(_key(download))
 
     async def length(self, download: Download) -> int:
-        """Return a download's length, found out if need be by making all of it and sending nothing.
+        """Return the length of a download with a strong etag, if need be by making all of it and sending nothing.
 
         Many who ask for the same one at the same time wait for one of them to find out.
         """
@@ -88,7 +89,7 @@ class Bodies:
         return found[0]
 
     def _remember(self, download: Download, length: int) -> None:
-        if download.etag is None:  # nothing tells these bytes from later ones of the same name
+        if not is_strong(download.etag):  # nothing tells these bytes from later ones of the same name
             return
         with self._lengths_lock:
             self._lengths[_key(download)] = length

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mockexport.identity import WEAK
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,5 +72,7 @@ def _quality(parameter: str) -> float:
 
 
 def names_tag(if_none_match: str, tag: str | None) -> bool:
-    """Tell whether an If-None-Match header names an entity tag; `*` names any."""
-    return if_none_match.strip() == "*" or tag in ENTITY_TAG.findall(if_none_match)
+    """Tell whether an If-None-Match header names an entity tag, weak or not; `*` names any (RFC 9110, 13.1.2)."""
+    if if_none_match.strip() == "*":
+        return True
+    return tag is not None and tag.removeprefix(WEAK) in ENTITY_TAG.findall(if_none_match)

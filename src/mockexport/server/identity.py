@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from weakref import WeakValueDictionary
 
 from mockexport.errors import UntrustedDataError
+from mockexport.identity import WEAK, is_strong
 
 if TYPE_CHECKING:
     from mockexport.catalog import Download
@@ -84,10 +85,14 @@ def wire_id(download: Download) -> str:
 
 
 def entity_tag(download: Download, encoding: str | None = None) -> str | None:
-    """Return the strong ETag of a download as it is, or in an encoding; None when the source names no version of it."""
-    if download.etag is None:
+    """Return the ETag of a download as it is, or in an encoding; None when the source names no version of it.
+
+    It is weak where that of the source is: then two versions may have it (RFC 9110, section 8.8.1).
+    """
+    if not download.etag:
         return None
-    tag = download.etag
+    weak = "" if is_strong(download.etag) else WEAK
+    tag = download.etag.removeprefix(weak)
     if not TAG.fullmatch(tag):
         tag = hashlib.sha256(tag.encode(errors="surrogateescape")).hexdigest()
-    return f'"{tag}-{encoding}"' if encoding else f'"{tag}"'
+    return f'{weak}"{tag}-{encoding}"' if encoding else f'{weak}"{tag}"'

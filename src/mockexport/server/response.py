@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers
 
 from mockexport.errors import MockExportError, NotFoundError
+from mockexport.identity import is_strong
 from mockexport.server.bodies import ENCODINGS, Bodies
 from mockexport.server.headers import choose_encoding, names_tag, read_range
 from mockexport.server.identity import entity_tag
@@ -64,12 +65,15 @@ class DownloadResponse(Response):
             raise error from None
 
     async def _plan(self, method: str, asked: Headers) -> Plan:
-        ranges = method == "GET" and "range" in asked
+        # Ranges of what has no strong ETag could not be told from those of another version (RFC 9110, 15.3.7.3).
+        in_ranges = is_strong(self._download.etag)
+        ranges = in_ranges and method == "GET" and "range" in asked
         encoding = None
         if method == "GET" and not ranges:
             encoding = choose_encoding(_whole(asked, "accept-encoding"), tuple(ENCODINGS))
         tag = entity_tag(self._download, encoding)
-        headers = {"accept-ranges": "bytes", "vary": "Accept-Encoding"} | ({"etag": tag} if tag else {})
+        headers = {"accept-ranges": "bytes" if in_ranges else "none", "vary": "Accept-Encoding"}
+        headers |= {"etag": tag} if tag else {}
         if names_tag(_whole(asked, "if-none-match"), tag):
             return Plan(304, headers)
         headers["content-type"] = CSV_TYPE

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import logging
 import os
 import socket
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
 from mockexport.errors import UsageError
+from mockexport.server.connections import Connection, Connections, Limits
+from mockexport.server.log import log_to_stderr
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Generator
 
     from starlette.types import ASGIApp
 
 __all__ = ["Server", "listen", "run"]
 
+ACCEPTED_AT_ONCE = 8  # asyncio accepts up to `backlog` connections before it looks at any of them
+BACKLOG = 2048  # connections that wait to be accepted
+SPARE = 16  # connections beyond the limit, whose requests are answered 503
 GRACE_SECONDS = 3  # for running downloads, before they are cut
 TURN_SECONDS = 0.0005
 PORTS = range(1 << 16)
@@ -30,9 +35,10 @@ PORTS = range(1 << 16)
 def run(app: ASGIApp, host: str, port: int, *, access_log: bool, on_listening: Callable[[str], None]) -> None:
     """Serve an application until SIGINT or SIGTERM; then the signal does what it would have done without a server.
 
-    Port 0 picks a free one; `on_listening` is told the URL once it accepts. Raises UsageError for an unusable address.
+    Port 0 picks a free one; `on_listening` is told the URL once it accepts. How many connections there may be goes by
+    the number of files that the process may open. Raises UsageError for an unusable address.
     """
-    with listen(host, port) as listener, _log_to_stderr(access_log=access_log), _short_turns():
+    with listen(host, port) as listener, log_to_stderr(access_log=access_log), _short_turns():
         Server(app, on_listening).run([listener])
 
 
@@ -76,11 +82,15 @@ def _reason(error: Exception) -> str:
 class Server(uvicorn.Server):
     """uvicorn, with the parts named that are tested here, and with word given once it accepts."""
 
-    def __init__(self, app: ASGIApp, on_listening: Callable[[str], None]) -> None:
+    def __init__(self, app: ASGIApp, on_listening: Callable[[str], None], limits: Limits | None = None) -> None:
+        limits = limits or Limits.of_process()
+        self._connections = Connections(limits)
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=cast("type[asyncio.Protocol]", partial(Connection, self._connections)),
+                limit_concurrency=limits.connections + SPARE,
+                backlog=ACCEPTED_AT_ONCE,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -94,12 +104,15 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so."""
         await super().startup(sockets)
+        self._connections.look_after()
         for listener in sockets or []:
+            listener.listen(BACKLOG)
             self._on_listening(_url(listener))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait a little for running downloads, then cut them."""
         await super().shutdown(sockets)
+        self._connections.end()
         for connection in self.server_state.connections:
             connection.transport.abort()  # closing it would wait for a client that doesn't read
 
@@ -122,41 +135,3 @@ def _short_turns() -> Generator[None, None, None]:
         yield
     finally:
         sys.setswitchinterval(usual)
-
-
-@contextmanager
-def _log_to_stderr(*, access_log: bool) -> Generator[None, None, None]:
-    """Log what goes wrong, and with `access_log` each request."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(_worth_telling)
-    loggers = {
-        "asyncio": logging.ERROR,  # it warns of each client that hangs up in mid-body
-        "mockexport": logging.WARNING,
-        "uvicorn.error": logging.WARNING,
-        "uvicorn.access": logging.INFO if access_log else logging.WARNING,
-    }
-    access = logging.getLogger("uvicorn.access")
-    access.addFilter(_without_query)
-    for name, level in loggers.items():
-        logging.getLogger(name).addHandler(handler)
-        logging.getLogger(name).setLevel(level)
-    try:
-        yield
-    finally:
-        access.removeFilter(_without_query)
-        for name in loggers:
-            logging.getLogger(name).removeHandler(handler)
-
-
-def _without_query(record: logging.LogRecord) -> bool:
-    """Leave the query out of a request's line: it may say whose data was asked for."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
-    return True
-
-
-def _worth_telling(record: logging.LogRecord) -> bool:
-    """Drop what uvicorn says of a download that was broken off on purpose: who broke it off has told why."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, asyncio.CancelledError) and "without completing response" not in record.getMessage()
