@@ -126,6 +126,21 @@ def test_what_packs_well_comes_in_bounded_pieces_up_to_its_last_byte() -> None:
     assert sum(map(len, chunks)) == size
 
 
+@pytest.mark.parametrize("size", [UNPACKED_BYTES, 2 * UNPACKED_BYTES, 3 * UNPACKED_BYTES])
+@pytest.mark.parametrize("piece", [1000, 1 << 20])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_last_block_that_fills_a_piece_is_the_end(size: int, piece: int, members: int) -> None:
+    packed = gzip.compress(bytes(size)) * members
+    assert b"".join(unpacked(response(packed, piece=piece), "gzip")) == bytes(size) * members
+
+
+def test_gzip_that_holds_nothing_is_given_up() -> None:
+    endless = itertools.repeat(gzip.compress(b"") * 1000)
+    sent = httpx.Response(200, content=endless, request=httpx.Request("GET", "http://a/data"))
+    with pytest.raises(UntrustedDataError, match="holds nothing"):
+        list(unpacked(sent, "gzip"))
+
+
 def test_a_bomb_is_given_up_long_before_its_end() -> None:
     seen = itertools.count()
     with pytest.raises(UntrustedDataError, match="expands to more than 200 times its size"):

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import WAIT_SECONDS
 
@@ -137,10 +139,36 @@ NOW = datetime(2025, 8, 26, 12, 0, 0, tzinfo=UTC)
         ("\u0661", None),
         ("Tue, 99 Aug 2025 12:00:30 GMT", None),
         ("9" * 400, float("inf")),
+        ("9" * 5000, float("inf")),
+        ("Fri, 26 Aug 10000000000 12:00:30 GMT", None),
+        ("Fri, 26 Aug 2025 12:00:30 +9999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_or_makes_no_sense(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
+
+
+DATES = st.from_regex(
+    r"(Fri, )?-?[0-9]{1,12} (Aug|Jan|x) -?[0-9]{1,30}( [0-9]{1,30}:[0-9]{2}(:[0-9]{2})?)?( [-+]?[0-9]{0,9}| GMT)?"
+)
+
+
+@given(st.text() | DATES | st.from_regex(r"[0-9]{1,6000}"))
+def test_any_retry_after_is_no_less_than_zero_or_makes_no_sense(text: str) -> None:
+    seconds = parse_retry_after(text, NOW)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("wait", [float("inf"), 1e300])
+def test_a_wait_without_end_is_begun_where_the_budget_has_none_and_can_be_ended(wait: float) -> None:
+    closed = threading.Event()
+
+    def fail() -> None:
+        threading.Timer(0.05, closed.set).start()
+        raise Again(FAILURE, wait)
+
+    with pytest.raises(Again):
+        schedule(Retries(5, float("inf")), closed)(fail)
 
 
 def in_turn(*answers: bytes) -> Callable[[Request, socket.socket], None]:
@@ -180,7 +208,9 @@ def test_a_server_that_stays_busy_sees_as_many_requests_as_are_allowed(
     assert len(http_server.requests) == 1 + attempts
 
 
-@pytest.mark.parametrize("after", ["1", "garbage", "Tue, 26 Aug 2025 12:00:30 GMT"])
+@pytest.mark.parametrize(
+    "after", ["1", "garbage", "Tue, 26 Aug 2025 12:00:30 GMT", "Fri, 26 Aug 10000000000 12:00:30 GMT"]
+)
 def test_retry_after_is_obeyed_where_it_makes_sense(http_server: ScriptedServer, after: str) -> None:
     http_server.answers["/api/export"] = in_turn(http(status=429, Retry_After=after), EXPORTS)
     started = time.monotonic()

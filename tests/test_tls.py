@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.commands import run_command
+from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
+
+from mockexport.client import HttpSource
+from mockexport.retry import Retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.scripted_http import Request
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -100,3 +108,36 @@ def test_a_bundle_that_can_not_be_read_is_a_usage_error(tmp_path: Path, held: by
     done = run_command(tmp_path, "exports", "list", "-s", "https://127.0.0.1:9", "--ca-bundle", bundle)
     assert done.code == 2, done.stderr
     assert f"--ca-bundle {bundle} can't be read" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_https_goes_through_a_tunnel(
+    tls_server: TlsServer, certificate: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked: list[str] = []
+
+    def tunnel(request: Request, connection: socket.socket) -> None:
+        asked.append(f"{request.method} {request.target}")
+        with socket.create_connection(("127.0.0.1", tls_server.server_port)) as there:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=carry, args=(there, connection))
+            back.start()
+            carry(connection, there)
+            back.join(WAIT_SECONDS)
+
+    with ScriptedServer() as proxy:
+        proxy.answers[f"127.0.0.1:{tls_server.server_port}"] = tunnel
+        monkeypatch.setenv(name, proxy.url)
+        url = f"https://127.0.0.1:{tls_server.server_port}"
+        with closing(HttpSource(url, ca_bundle=f"{certificate}.crt", retries=Retries(0))) as source:
+            assert source.exports() == []
+    assert asked == [f"CONNECT 127.0.0.1:{tls_server.server_port}"]
+
+
+def carry(one: socket.socket, other: socket.socket) -> None:
+    try:
+        while data := one.recv(1 << 16):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass

@@ -139,7 +139,9 @@ VerboseOption = Annotated[
 
 TimeoutOption = Annotated[
     float,
-    typer.Option("--timeout", min=0.001, metavar="SECONDS", help="The longest wait for a server's next sign of life."),
+    typer.Option(
+        "--timeout", min=0.001, metavar="SECONDS", help="The longest wait for an answer, and for the next bytes of it."
+    ),
 ]
 RetriesOption = Annotated[
     int,
