@@ -17,6 +17,7 @@ from tests.conftest import KERNELS
 from tests.sources import HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Counts, NotFoundError, UntrustedDataError, count
+from mockexport.checkpoint import Checkpoint, Subject
 from mockexport.counts import run_tasks
 from mockexport.kernels import choose_kernels
 from mockexport.mock import MockSource
@@ -25,6 +26,7 @@ from mockexport.workers import Board, process_workers, thread_workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tests.bodies import Malformed
 
@@ -198,6 +200,55 @@ def test_malformed_rows_are_rows_that_were_declared(kernels: Kernels) -> None:
 def test_a_download_that_declares_no_rows_may_hold_any(kernels: Kernels) -> None:
     source = MemorySource({"a": HEADER, "b": csv_body(5)}, rows={"a": 0, "b": None})
     assert count(source, "trial", tally=kernels.tally) == Counts({"P001": {"bp_sys": 5}})
+
+
+# ---- The most pairs ----
+
+
+def rows_of(patients: range) -> bytes:
+    return HEADER + b"".join(b"P%03d,t,x,1\nP%03d,t,y,1\n" % (patient, patient) for patient in patients)
+
+
+@pytest.mark.parametrize("piece", [None, 300])
+@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+def test_more_than_max_pairs_pairs_end_a_count_within_a_download_and_over_all(
+    kernels: Kernels, start_workers: StartWorkers, piece: int | None
+) -> None:
+    within = MemorySource({"a": rows_of(range(50)), "b": rows_of(range(50)), "c": rows_of(range(9))}, piece=piece)
+    in_one = MemorySource({"a": rows_of(range(51)), "b": rows_of(range(9))}, piece=piece)
+    over_all = MemorySource({"a": rows_of(range(26)), "b": rows_of(range(25, 51))}, piece=piece)
+
+    def counted(source: MemorySource) -> Counts:
+        return count(source, "trial", max_pairs=100, tally=kernels.tally, start_workers=start_workers)
+
+    assert len(counted(within).patients) == 50
+    limit = "more than 100 distinct pairs of patient and type; --max-pairs N raises the limit"
+    with pytest.raises(UntrustedDataError, match=limit):
+        counted(in_one)
+    with pytest.raises(UntrustedDataError, match=f"^export 'trial' has {limit}"):
+        counted(over_all)
+
+
+def test_pairs_that_are_too_long_end_a_count_over_all_downloads(kernels: Kernels) -> None:
+    def source(patient: str) -> MemorySource:
+        long = b"p" * 257
+        return MemorySource({"a": HEADER + long + b",t,x,1\n", "b": f"{HEADER.decode()}{patient},t,x,1\n".encode()})
+
+    fits, too_long = "é" * 126 + "a", "é" * 127
+    assert count(source(fits), "trial", max_pairs=2, tally=kernels.tally).rows == 2
+    with pytest.raises(UntrustedDataError, match=r"has more than 512 bytes in the distinct pairs .* limit to 256 N$"):
+        count(source(too_long), "trial", max_pairs=2, tally=kernels.tally)
+
+
+def test_what_a_checkpoint_kept_counts_towards_the_limit_of_pairs(tmp_path: Path, kernels: Kernels) -> None:
+    source = MemorySource({"a": rows_of(range(26)), "b": rows_of(range(25, 51))})
+    for most, enough in ((102, True), (100, False)):
+        with Checkpoint(tmp_path / "kept", Subject("memory", "trial", skip_malformed=False)) as checkpoint:
+            if enough:
+                assert count(source, "trial", max_pairs=most, tally=kernels.tally, checkpoint=checkpoint).rows == 104
+            else:
+                with pytest.raises(UntrustedDataError, match="has more than 100 distinct pairs"):
+                    count(source, "trial", max_pairs=most, tally=kernels.tally, checkpoint=checkpoint)
 
 
 # ---- Unknown and empty exports ----

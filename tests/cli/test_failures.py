@@ -162,3 +162,16 @@ def test_names_from_elsewhere_cannot_steer_the_terminal(command: RunCommand, wor
     ended = command("count", "nothing", "-s", "root")
     assert ended.code == 3
     assert "\x1b" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", ["count trial", "verify trial.json", "downloads fetch trial --dir fetched"])
+def test_more_distinct_pairs_than_allowed_end_with_6_and_say_so(
+    workplace: Path, command: RunCommand, arguments: str
+) -> None:
+    body = HEADER + ROW + ROW.replace("A", "B") + ROW.replace("A", "C")
+    write_export(workplace / "root", "trial", a=body)
+    (workplace / "trial.json").write_text('{"patients": {}, "totals": {}}')
+    ended = command(*arguments.split(), "-s", "root", "--max-pairs", "2")
+    assert ended.code == 6
+    assert "line 4: more than 2 distinct pairs of patient and type; --max-pairs N raises the limit" in ended.stderr
+    assert command(*arguments.split(), "-s", "root", "--max-pairs", "3").code in (0, 1)

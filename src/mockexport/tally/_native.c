@@ -108,17 +108,34 @@ static PyObject *native_feed(PyObject *object, PyObject *chunk)
     return result;
 }
 
+#define NAMES_SHARED 1024 /* types, of which most bodies have a few */
+
+/* A type's name; `names` has those made so far, so that a million pairs share one. */
+static PyObject *type_name(PyObject *names, const Tally *t, const Entry *entry)
+{
+    PyObject *name = PyUnicode_DecodeUTF8((const char *)entry_type(&t->pairs, entry),
+                                          (Py_ssize_t)(entry->key.lengths >> 32), NULL);
+    PyObject *known = name ? PyDict_GetItemWithError(names, name) : NULL;
+    if (known) {
+        Py_DECREF(name);
+        return Py_NewRef(known);
+    }
+    if (name && (PyErr_Occurred() || (PyDict_Size(names) < NAMES_SHARED && PyDict_SetItem(names, name, name))))
+        Py_CLEAR(name);
+    return name;
+}
+
 static PyObject *patients_dict(const Tally *t)
 {
-    PyObject *patients = PyDict_New();
+    PyObject *names = PyDict_New();
+    PyObject *patients = names ? PyDict_New() : NULL;
     for (uint64_t i = 1; patients && i < t->pairs.used; i++) {
         const Entry *entry = &t->pairs.entries[i];
         PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&t->pairs, entry),
                                                  (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);
-        PyObject *type = PyUnicode_DecodeUTF8((const char *)entry_type(&t->pairs, entry),
-                                              (Py_ssize_t)(entry->key.lengths >> 32), NULL);
+        PyObject *type = patient ? type_name(names, t, entry) : NULL;
         PyObject *n = PyLong_FromUnsignedLongLong(entry->count);
-        PyObject *types = patient ? PyDict_GetItemWithError(patients, patient) : NULL;
+        PyObject *types = patient && type ? PyDict_GetItemWithError(patients, patient) : NULL;
         int failed = !patient || !type || !n || PyErr_Occurred();
         if (!failed && types) {
             failed = PyDict_SetItem(types, type, n);
@@ -133,6 +150,7 @@ static PyObject *patients_dict(const Tally *t)
         if (failed)
             Py_CLEAR(patients);
     }
+    Py_XDECREF(names);
     return patients;
 }
 

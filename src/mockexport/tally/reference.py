@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mockexport.tally.contract import (
@@ -79,9 +80,10 @@ class ReferenceTally:
         self._count(self._carry, last=True)
         if not self._columns:
             raise Malformed(1, "empty body")
+        type_name = lru_cache(1024)(bytes.decode)  # so that a million pairs share one
         patients: dict[str, dict[str, int]] = {}
         for (patient, event_type), n in self._pairs.items():
-            patients.setdefault(patient.decode(), {})[event_type.decode()] = n
+            patients.setdefault(patient.decode(), {})[type_name(event_type)] = n
         return Tallied(patients, dict(self._left_out))
 
     def _end(self) -> None:
