@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
 
-from mockexport.errors import UntrustedDataError
+from mockexport.errors import ChangedError, UntrustedDataError
 from mockexport.heartrate import questions, upkeep
 from mockexport.heartrate.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
@@ -187,3 +188,89 @@ def test_files_and_log_do_not_pile_up(tmp_path: Path) -> None:
         assert service.statistics().files < 12
         assert len(list((tmp_path / "data" / "table").glob("date=*/*.parquet"))) < 14
         assert [day.rows for day in service.days()] == [70]
+
+
+def many_pieces(service: HeartRate) -> None:
+    for number in range(20):
+        service.accept(batch(*[(f"user_{row}", "d", TEN + number, 60.0) for row in range(20)])).result(60)
+        service.flush()
+
+
+@pytest.mark.parametrize("how", ["dropped", "compacted"])
+def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
+    now = time_of(TEN + 10 * DAY)
+    options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
+    with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
+        service._store._grace = 0
+        many_pieces(service)
+        (day,) = service.days()
+        rows = service.rows(day)
+        first = next(rows)
+        if how == "dropped":
+            service.drop_old_days()
+        else:
+            service.compact()
+        gc.collect()
+        service.tidy()
+        assert sum(frame.height for frame in [first, *rows]) == 400
+        rows.close()
+        assert [day.rows for day in service.days()] == ([] if how == "dropped" else [400])
+
+
+@pytest.mark.parametrize("how", ["dropped", "compacted"])
+def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_clean_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
+    now = time_of(TEN + 10 * DAY)
+    options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
+    with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
+        service._store._grace = 0
+        many_pieces(service)
+        reader = HeartRate(tmp_path / "data", read_only=True)
+        (day,) = reader.days()
+        rows = reader.rows(day)
+        next(rows)
+        if how == "dropped":
+            service.drop_old_days()
+        else:
+            service.compact()
+        gc.collect()
+        service.tidy()
+        with pytest.raises(ChangedError, match="the readings of 2024-01-15 were dropped or moved while they were read"):
+            list(rows)
+        if how == "dropped":
+            with pytest.raises(ChangedError, match="have changed since they were counted; begin anew"):
+                list(reader.rows(day))
+        else:
+            (day,) = reader.days()
+            assert sum(frame.height for frame in reader.rows(day)) == 400
+
+
+def test_a_day_that_is_dropped_between_two_looks_at_it_is_a_clean_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time_of(TEN + 10 * DAY)
+    with HeartRate(
+        tmp_path / "data", flush_seconds=3600, now=lambda: now, retain=timedelta(days=3), trust_clock=True
+    ) as service:
+        service.accept(batch(("u", "d", TEN, 60.0))).result(60)
+        service.flush()
+        (day,) = service.days()
+        real = questions.days_in
+        calls = []
+
+        def dropped_after(*arguments: Any) -> Any:
+            found = real(*arguments)
+            calls.append(1)
+            service.drop_old_days()
+            return found
+
+        monkeypatch.setattr(questions, "days_in", dropped_after)
+        assert sum(frame.height for frame in service.rows(day)) == 1
+        assert calls
+        with pytest.raises(ChangedError):
+            list(service.rows(day))
