@@ -7,7 +7,7 @@ import select
 import socket
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,9 +15,10 @@ import pytest
 from tests.cli.conftest import COMMAND
 from tests.commands import serve_command
 from tests.server.serving import ask, running
-from tests.server.sources import DeclaringSource, WatchedSource, path_of
+from tests.server.sources import DeclaringSource, FailingSource, WatchedSource, path_of
 from tests.sources import HEADER, ROW, WAIT_SECONDS, csv_body
 
+from mockexport.errors import UntrustedDataError
 from mockexport.server.connections import Limits
 from mockexport.server.log import RateLimit
 from mockexport.server.running import SPARE
@@ -49,6 +50,16 @@ def to_the_end(client: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return received
+
+
+def is_reset(client: socket.socket) -> bool:
+    """Read on, and tell whether the connection comes to no clean end."""
+    try:
+        while client.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
 
 
 def be_told_health(client: socket.socket) -> None:
@@ -272,3 +283,89 @@ def test_after_a_while_lines_are_logged_again_with_how_many_were_not(monkeypatch
         "client 0 went away (97 more of these were left out)",
         "client 1 went away",
     ]
+
+
+# Requests that are none, and ends that are none.
+
+DATA = f"{path_of('watched')}/data"
+TWO_LENGTHS = "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+ODD = {
+    "two lengths": TWO_LENGTHS.format("/health") + "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two lengths that differ": "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    "a length with a sign": "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde",
+    "a length of 5,000 digits": f"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: {'9' * 5000}\r\n\r\n",
+    "another encoding": "GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "a chunk of no size": "GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a chunk extension without end": "GET /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;"
+    + "x" * 100_000,
+    "a space before a colon": "GET /health HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nabcde",
+    "no host": "GET /health HTTP/1.1\r\n\r\n",
+    "two hosts": "GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "no version": "GET /health\r\n\r\n",
+    "a NUL in a header": "GET /health HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+    "a header of a megabyte": "GET /health HTTP/1.1\r\nHost: a\r\nX: " + "a" * (1 << 20) + "\r\n\r\n",
+    "100,000 headers": "GET /health HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 100_000 + "\r\n",
+    "blank lines without end": "\r\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_request_is_400_and_ends_its_connection(case: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), limited(WatchedSource()) as url, connect(url) as client:
+        with suppress(ConnectionError):  # it may be refused before all of it is sent
+            client.sendall(ODD[case].encode())
+        answer = to_the_end(client)
+        assert answer.count(b"HTTP/1.1 ") <= 1
+        assert answer.startswith(b"HTTP/1.1 400 ") or (answer == b"" and len(ODD[case]) > 1 << 16)
+    assert "".join(caplog.messages).count("\n") == 0, "no traceback"
+
+
+def test_an_odd_request_body_in_the_middle_of_an_answer_breaks_it_off(caplog: pytest.LogCaptureFixture) -> None:
+    source = WatchedSource()
+    with (
+        caplog.at_level(logging.ERROR),
+        limited(source) as url,
+        ask(url, "watched", "Transfer-Encoding: chunked") as one,
+    ):
+        assert one.recv(1000).startswith(b"HTTP/1.1 200")
+        one.sendall(b"zz\r\n")
+        assert b"\r\n0\r\n\r\n" not in to_the_end(one)
+        assert source.closed.wait(WAIT_SECONDS)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("request_body", [b"", b"abcde", b"a" * 500_000])
+def test_a_get_with_a_body_is_answered_and_the_next_request_after_it(request_body: bytes) -> None:
+    with limited(WatchedSource()) as url, connect(url) as client:
+        client.sendall(
+            b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(request_body) + request_body
+        )
+        client.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert to_the_end(client).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_to_http_1_0_an_answer_that_breaks_off_is_a_reset_and_no_end() -> None:
+    """It has no chunks, and without a length nothing but the end of the connection would end its body."""
+    rows = [csv_body(10_000)] * 3
+    with limited(FailingSource(UntrustedDataError("it broke"), rows)) as url, connect(url) as client:
+        client.sendall(f"GET {DATA} HTTP/1.0\r\n\r\n".encode())
+        assert is_reset(client)
+
+
+def test_to_http_1_0_an_answer_that_is_dropped_is_a_reset_and_no_end() -> None:
+    source = WatchedSource()
+    with limited(source, taking=0.2) as url, connect(url) as client:
+        client.sendall(f"GET {DATA} HTTP/1.0\r\n\r\n".encode())
+        assert source.closed.wait(WAIT_SECONDS)
+        assert is_reset(client)
+
+
+def test_to_http_1_0_an_answer_that_ends_with_the_server_is_a_reset_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mockexport.server.running.GRACE_SECONDS", 0)
+    source = WatchedSource()
+    with ExitStack() as stack:
+        with limited(source) as url:
+            client = stack.enter_context(connect(url))
+            client.sendall(f"GET {DATA} HTTP/1.0\r\n\r\n".encode())
+            assert client.recv(1000)
+        assert is_reset(client)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import h11
+from fastapi.responses import PlainTextResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 try:
@@ -24,10 +28,14 @@ try:
 except ImportError:  # Windows
     fcntl = resource = termios = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 __all__ = ["Connection", "Connections", "Limits"]
 
 MOST_CONNECTIONS = 4096
 LOOK_SECONDS = 1.0
+NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 logger = logging.getLogger(__name__)
@@ -84,7 +92,7 @@ class Connections:
                 "more than %d connections: dropped the one that was idle for longest", self._limits.connections
             )
             del self._waiting[idle]
-            idle.transport.abort()
+            idle.break_off()
         self._waiting[connection] = now
 
     def remove(self, connection: Connection) -> None:
@@ -117,6 +125,7 @@ class Connection(H11Protocol):
 
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
+        self.app = partial(self._answer, self.app)
         self._connections = connections
         self._asked = 0.0  # when it began to wait for the request that it is at
         self._left = 0  # bytes of answers that are yet to be taken
@@ -156,7 +165,7 @@ class Connection(H11Protocol):
             self._left, self._taken = left, now
         elif now - self._taken > limits.taking:
             logger.warning("a client took nothing of an answer for %g s: dropped it", limits.taking)
-            self.transport.abort()
+            self.break_off()
         if self.conn.their_state is h11.SEND_BODY and now - self._asked > limits.request:
             self.time_out()
 
@@ -167,6 +176,39 @@ class Connection(H11Protocol):
             logger.warning("a request did not come to its end in time: dropped it")
             self.transport.write(TIMED_OUT)
         self.transport.close()
+
+    def break_off(self) -> None:
+        """Close at once, and never so that it could be taken for the end of an answer.
+
+        To HTTP/1.0, the end of a connection is the end of a body without a length; a reset is none.
+        """
+        if self.scope and self.scope["http_version"] == "1.0" and not self.transport.is_closing():
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; in the middle of an answer there is nothing that could be said."""
+        answering = self.cycle and not self.cycle.response_complete
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.break_off()
+        if answering:  # the application's answer goes nowhere
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    async def _answer(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application answer."""
+        names = {name for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:  # which of them holds? (RFC 9112, section 6.1)
+            await PlainTextResponse("A request has one length", 400, {"Connection": "close"})(scope, receive, send)
+            return
+        cycle = self.cycle
+        try:
+            await application(scope, receive, send)
+        finally:
+            if cycle.response_started and not cycle.response_complete and scope["http_version"] == "1.0":
+                self.break_off()
 
     def _bytes_left(self) -> int:
         """Return how many bytes of answers are yet to be taken; 0 when all of them are in the system's hands."""

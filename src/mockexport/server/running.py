@@ -113,8 +113,8 @@ class Server(uvicorn.Server):
         """Wait a little for running downloads, then cut them."""
         await super().shutdown(sockets)
         self._connections.end()
-        for connection in self.server_state.connections:
-            connection.transport.abort()  # closing it would wait for a client that doesn't read
+        for connection in list(self.server_state.connections):
+            cast("Connection", connection).break_off()  # closing it would wait for a client that doesn't read
 
 
 def _url(listener: socket.socket) -> str:
