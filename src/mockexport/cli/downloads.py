@@ -56,7 +56,8 @@ def fetch_command(
 ) -> None:
     """Keep an export's CSV files, with a manifest, in DIR/EXPORT; DIR is then a source of its own.
 
-    A file gets its name once it is whole. Run again, it checks what is there and fetches what is missing.
+    A file gets its name once it is whole. Run again, it checks what is there and fetches what is missing, or may have
+    changed.
     """
     from mockexport.fetching import fetch
 
