@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,27 @@ def test_the_tally_compiles_where_there_is_no_fast_path(tmp_path: Path) -> None:
     module = str(tmp_path / "_native.so")
     compile_part("tally", "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
     fuzz("tally", module, rounds=30)
+
+
+def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
+    probes = []
+    for name, options in (("wide", ()), ("halves", ("-DNO_INT128",))):
+        module = str(tmp_path / f"{name}.so")
+        compile_part("tally", "-O1", *WARNINGS, *options, "-shared", "-o", module)
+        spec = spec_from_file_location("mockexport.tally._native", module)
+        assert spec is not None
+        assert spec.loader is not None
+        native: Any = module_from_spec(spec)
+        spec.loader.exec_module(native)
+        found = []
+        for number in range(20):
+            tally = native.NativeTally(seed=bytes((number * at) % 251 for at in range(40)))
+            tally.feed(b"patient_id,event_time,event_type,value\n")
+            tally.feed(b"".join(b"P%0*d,t,x,1\n" % (8 + number, row) for row in range(1000)))
+            found.append(tally.longest_probe())
+        probes.append(found)
+    assert probes[0] == probes[1]
+    assert len(set(probes[0])) > 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libasan is preloaded in the way of Linux")

@@ -50,7 +50,7 @@ MAX_ROW_BYTES = 1 << 20
 """The longest row that is taken in; a longer one (a body without line ends, say) ends the tally."""
 
 MAX_PAIRS = 10_000_000
-"""How many distinct pairs of patient and type are counted by default; some 6 GB in the end (docs/reliability.md)."""
+"""How many distinct pairs of patient and type are counted by default; 7 GB at the most (docs/reliability.md)."""
 
 PAIR_BYTES = 256
 """How many bytes the fields of all pairs may have, for each pair that the limit allows."""

@@ -9,9 +9,9 @@
 
 #include "keys.h"
 
-/* The furthest that an entry may be from the slot that its hash chooses. With half of the slots empty, hashes that are
-   random come to about 60 among 100,000 entries, and to 110 among a billion. Where one would be further away, all get
-   other hashes, by another seed: so no key takes more than so many looks, whatever the keys are. */
+/* The furthest that an entry may be from the slot that its hash chooses. By chance it comes to
+   about 30 among 100,000 entries, and to 45 among four million. Where one would be further away, all get other hashes, by
+   another seed: so no key takes more than so many looks, whatever the keys are. */
 #define LONGEST_PROBE 256
 #define LEAST_SLOTS 2048 /* so that of some hundred entries nearly all are in the slot that their hash chooses */
 #define MAX_PAIRS 1000000000 /* an entry's number has 32 bits, and there are twice as many slots */
