@@ -64,17 +64,15 @@ class Behaviour:
     def is_knowable(self) -> bool:
         """Tell whether a client can know that bytes of two versions came under one name.
 
-        It can't where each answer is whole by its own account, of the length and the rows that were told, and a strong
-        ETag says that all of them are of one version.
+        It can't where nothing that it was told contradicts anything else: no length, no rows, no ETag.
         """
-        if self.when == "during":
-            # The rest of a longer version is not sent beyond the length of the first; all else has another length.
-            of_one_length = self.change in ("same length", "columns") or (self.change, self.framing) == (
-                "longer",
-                "length",
-            )
-            return not of_one_length and (self.declared or self.framing == "length")
-        return self.etag != "same" or self.change not in ("same length", "columns")
+        one_length = self.change in ("same length", "columns")
+        if self.when == "during":  # one answer; beyond a length that was promised nothing is sent
+            cut_to_length = (self.change, self.framing) == ("longer", "length")
+            return not one_length and not cut_to_length and (self.declared or self.framing == "length")
+        if self.etag == "same":  # a strong one for two versions says that bytes of both may be joined, but for gzip
+            return self.framing == "gzip" or (self.framing == "length" and not one_length)
+        return True
 
 
 @dataclass
