@@ -13,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.changing import BEHAVIOURS, changing_runs
 from tests.faults.runs import AT_ONCE, ENDINGS, MANY_SEEDS, SPECS, WrongError, bodies, runs, truth
 
 if TYPE_CHECKING:
-    from tests.faults.runs import Run
+    from collections.abc import Sequence
+
+    from tests.faults.runs import Ends
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
@@ -28,7 +31,8 @@ def main() -> int:
         del os.environ[name]  # loopback is not reached through the proxy of the machine
     logging.disable()  # servers and event loops have much to say of connections that break
     bodies(), truth()  # made once, before the threads
-    ended = {fault: _run(runs(fault, MANY_SEEDS)) for fault in SPECS}
+    ended = {fault: _run(fault, runs(fault, MANY_SEEDS)) for fault in SPECS}
+    ended |= {about: _run(about, changing_runs(about)) for about in BEHAVIOURS}
     ended["**all**"] = sum(ended.values(), Counter())
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
@@ -37,14 +41,14 @@ def main() -> int:
     return 1 if ended["**all**"]["wrong"] else 0
 
 
-def _run(wanted: list[Run]) -> Counter[str]:
+def _run(about: str, wanted: Sequence[Ends]) -> Counter[str]:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         ended = Counter(threads.map(_ending, wanted))
-    print(wanted[0].fault, dict(ended), flush=True)
+    print(about, dict(ended), flush=True)
     return ended
 
 
-def _ending(run: Run) -> str:
+def _ending(run: Ends) -> str:
     try:
         return run.end()
     except WrongError as problem:

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tests.faults.misbehaving import misbehaving
 from tests.server.sources import DeclaringSource
@@ -33,7 +33,7 @@ from mockexport.retry import Retries
 from mockexport.server.faults import AMOUNTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "AT_ONCE",
@@ -41,6 +41,7 @@ __all__ = [
     "MANY_SEEDS",
     "SOME_SEEDS",
     "SPECS",
+    "Ends",
     "Run",
     "WrongError",
     "bodies",
@@ -80,7 +81,7 @@ SPECS = {
 SOME_SEEDS = range(2)
 MANY_SEEDS = range(100, 120)
 COMMANDS = ("count", "fetch")
-ENDINGS = ("exact", "exit 5", "exit 6")
+ENDINGS = ("exact", "as sent", "exit 5", "exit 6")  # `as sent` is for downloads that change (changing.py)
 LARGE_BYTES = 2_000_000
 TIMEOUT_SECONDS = 0.5
 RETRIES = Retries(3, 20, first_wait=0.05)
@@ -189,8 +190,14 @@ def runs(fault: str, seeds: Iterable[int]) -> list[Run]:
     return [Run(fault, *run) for run in product(SPECS[fault], COMMANDS, seeds)]
 
 
-def run_all(wanted: list[Run]) -> Counter[str]:
+class Ends(Protocol):
+    """A run, of whatever kind."""
+
+    def end(self) -> str: ...
+
+
+def run_all(wanted: Sequence[Ends]) -> Counter[str]:
     """Run several at a time; count how they ended. Raises WrongError for the first that ended wrongly."""
     bodies(), truth()  # before the clock of any run goes
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        return Counter(threads.map(Run.end, wanted))
+        return Counter(threads.map(lambda run: run.end(), wanted))

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from tests.faults.changing import BEHAVIOURS, ChangingRun, changing_runs, some_changing_runs
 from tests.faults.misbehaving import misbehaving
 from tests.faults.runs import AT_ONCE, ENDINGS, MANY_SEEDS, SOME_SEEDS, SPECS, Run, WrongError, bodies, run_all, runs
+from tests.faults.versions import CHANGES, Behaviour, versions
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
 from mockexport.client import HttpSource
@@ -36,9 +38,33 @@ def test_many_runs_are_exact_or_fail(fault: str) -> None:
     assert set(ended) <= set(ENDINGS)
 
 
-def test_the_matrix_has_hundreds_of_runs() -> None:
-    assert sum(len(runs(fault, SOME_SEEDS)) for fault in SPECS) >= 50
-    assert sum(len(runs(fault, MANY_SEEDS)) for fault in SPECS) >= 400
+@pytest.mark.parametrize("about", BEHAVIOURS)
+def test_a_run_over_downloads_that_change_is_of_one_version_or_fails(about: str) -> None:
+    ended = run_all(some_changing_runs(about))
+    assert set(ended) <= set(ENDINGS)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("about", BEHAVIOURS)
+def test_many_runs_over_downloads_that_change_are_of_one_version_or_fail(about: str) -> None:
+    ended = run_all(changing_runs(about))
+    assert set(ended) <= set(ENDINGS)
+
+
+def test_the_matrix_has_two_thousand_runs() -> None:
+    some = [len(runs(fault, SOME_SEEDS)) for fault in SPECS] + [len(some_changing_runs(about)) for about in BEHAVIOURS]
+    many = [len(runs(fault, MANY_SEEDS)) for fault in SPECS] + [len(changing_runs(about)) for about in BEHAVIOURS]
+    assert 100 <= sum(some) <= 300
+    assert sum(many) >= 2000
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_mix_of_two_versions_would_be_seen(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    first, second = versions(change)["a"]
+    mix = first[:20_000] + second[20_000:]
+    monkeypatch.setattr("tests.faults.changing.count", lambda *_: count(MemorySource({"a": mix, "b": first}), EXPORT))
+    with pytest.raises(WrongError):
+        ChangingRun(Behaviour(change, "replicas", "strong", "length", declared=True), "count", seed=0).end()
 
 
 def test_a_wrong_count_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
