@@ -85,7 +85,7 @@ def test_two_services_with_journals_of_their_own_write_one_table_and_the_last_re
     assert s3
     with (
         HeartRate(URL, journal=tmp_path / "one", flush_seconds=3600) as one,
-        HeartRate(URL, journal=tmp_path / "two", flush_seconds=3600) as two,
+        HeartRate(URL, journal=tmp_path / "two", replace_journal=True, flush_seconds=3600) as two,
     ):
         for number, service in enumerate([one, two, one, two]):
             service.accept(

@@ -94,7 +94,7 @@ def serve_command(
         bool,
         typer.Option(
             "--replace-journal",
-            help="Go on with another journal than the one --data names; what that one alone held is lost.",
+            help="Go on with a new journal in place of the one --data names, or, for a URL, beside it.",
         ),
     ] = False,
     retain: Annotated[

@@ -1,8 +1,9 @@
 """Where a table and its journal lie, and whether the two belong together.
 
 What has been acknowledged may be in the journal alone, so a table without its journal has lost readings. The two know
-each other by the journal's id, a random one: a data folder's marker names it, and so does a table under a URL, among
-its properties. A journal of another id, or none where one is named, is refused.
+each other by the journal's id, a random one: a data folder's marker names it. A journal of another id, or none where
+one is named, is refused. A table under a URL may be written by several servers: its properties name their journals, and
+one more is only added when the user says so.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Places:
         apart = str(self._apart.absolute()) if self._apart else None
         if self.data:
             _mark(self.data, Marker(TABLE, journal, apart))
-        elif apart and store.journal != (journal, apart):
+        elif apart and store.journals.get(journal) != apart:
             store.name_journal(journal, apart)
         if self._apart:
             _mark(self._apart, Marker(self.table))
@@ -159,9 +160,10 @@ class Places:
             )
         if replace_journal:
             return
-        marker = read_marker(self.data) if self.data else Marker(self.table, *store.journal)
-        strange = marker.journal != journal if marker.journal else has is None and bool(store.snapshot().days)
-        if strange:
+        marker = read_marker(self.data) if self.data else None
+        named = {marker.journal: ""} if marker and marker.journal else store.journals
+        if journal not in named if named else has is None and store.snapshot().days:
+            marker = marker or Marker(self.table, *next(iter(named.items()), ()))
             refusal = self._refusal(f"the journal in {self.journal_folder} is of other data", marker)
             raise UsageError(refusal) if self._writes else UntrustedDataError(refusal)
 

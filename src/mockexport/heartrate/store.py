@@ -13,7 +13,7 @@ import uuid
 import weakref
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
@@ -31,9 +31,9 @@ from mockexport.heartrate.table import (
     CONFIGURATION,
     FORMAT,
     FORMAT_KEY,
-    JOURNAL_FOLDER_KEY,
     JOURNAL_KEY,
     TABLE_SCHEMA,
+    Part,
     snapshot_of,
     statistics_of,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from mockexport.heartrate.table import File, Snapshot
 
-__all__ = ["DeltaStore", "Part", "Store"]
+__all__ = ["DeltaStore", "Store"]
 
 ROWS_A_GROUP = 1 << 15  # of a Parquet file: the least that a query reads
 COMPRESSION_LEVEL = 1
@@ -55,16 +55,6 @@ CLOUD_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they fsync nothing
 PART, THROUGH = ".part", ".through"  # of a journal, in the table's marks
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
-
-
-class Part(NamedTuple):
-    """How far a flush has come that takes several commits.
-
-    The table has what the batches up to `position` say of the days up to `through`, both included.
-    """
-
-    position: int
-    through: date
 
 
 class Store(Protocol):
@@ -89,11 +79,11 @@ class Store(Protocol):
         """Return what `append` was told last of a part, which may be past; None when it never was."""
 
     @property
-    def journal(self) -> tuple[str | None, str | None]:
-        """The id of the journal that the table itself names, and the folder where that was last."""
+    def journals(self) -> dict[str, str]:
+        """The journals that the table itself names: by id, the folder where each was last."""
 
     def name_journal(self, journal: str, folder: str) -> None:
-        """Name the journal that the table belongs to, in the table."""
+        """Name a journal whose readings go to the table, in the table."""
 
     def settle(self) -> int:
         """See that the newest version is on disk; return it."""
@@ -172,7 +162,7 @@ class DeltaStore:
             TABLE_SCHEMA,
             mode="ignore",
             partition_by=["date"],
-            configuration=CONFIGURATION | ({JOURNAL_KEY: journal} if journal and not self._folder else {}),
+            configuration=CONFIGURATION | ({f"{JOURNAL_KEY}{journal}": ""} if journal and not self._folder else {}),
             storage_options=self._options,
             raise_if_key_not_exists=False,
         )
@@ -335,18 +325,20 @@ class DeltaStore:
             return version
 
     @property
-    def journal(self) -> tuple[str | None, str | None]:
-        """The id of the journal that the table's properties name, and the folder where that was last."""
+    def journals(self) -> dict[str, str]:
+        """The journals that the table's properties name: by id, the folder where each was last."""
         with self._lock:
             found = self._table.metadata().configuration
-        return found.get(JOURNAL_KEY), found.get(JOURNAL_FOLDER_KEY)
+        return {
+            name.removeprefix(JOURNAL_KEY): folder for name, folder in found.items() if name.startswith(JOURNAL_KEY)
+        }
 
     def name_journal(self, journal: str, folder: str) -> None:
-        """Name the journal that the table belongs to among its properties."""
+        """Name a journal whose readings go to the table among its properties."""
         try:
             with self._lock:
                 self._table.alter.set_table_properties(
-                    {JOURNAL_KEY: journal, JOURNAL_FOLDER_KEY: folder},
+                    {f"{JOURNAL_KEY}{journal}": folder},
                     raise_if_not_exists=False,
                     post_commithook_properties=NO_HOOKS,
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 import polars as pl
@@ -24,10 +24,10 @@ __all__ = [
     "CONFIGURATION",
     "FORMAT",
     "FORMAT_KEY",
-    "JOURNAL_FOLDER_KEY",
     "JOURNAL_KEY",
     "TABLE_SCHEMA",
     "File",
+    "Part",
     "Snapshot",
     "snapshot_of",
     "statistics_of",
@@ -35,8 +35,7 @@ __all__ = [
 
 FORMAT = "1"
 FORMAT_KEY = "mockexport.heartrate.format"
-JOURNAL_KEY = "mockexport.heartrate.journal"
-JOURNAL_FOLDER_KEY = "mockexport.heartrate.journal-folder"
+JOURNAL_KEY = "mockexport.heartrate.journal."  # and its id; the value is the folder where it was last
 TABLE_SCHEMA = Schema(
     [
         Field("user", PrimitiveType("string")),
@@ -108,6 +107,16 @@ class Snapshot:
     def sequence(self) -> int:
         """The highest sequence that its files are known to have, or 0."""
         return max((file.sequence or 0 for files in self.days.values() for file in files), default=0)
+
+
+class Part(NamedTuple):
+    """How far a flush has come that takes several commits.
+
+    The table has what the batches up to `position` say of the days up to `through`, both included.
+    """
+
+    position: int
+    through: date
 
 
 def snapshot_of(table: DeltaTable) -> Snapshot:
