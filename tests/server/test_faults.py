@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import http.client
 import socket
 import time
@@ -248,6 +249,32 @@ def test_an_amount_counts_the_bytes_of_one_answer(misbehave: Misbehave) -> None:
 def test_an_etag_changes_with_every_request(misbehave: Misbehave) -> None:
     client = misbehave("data:etag")
     assert len({client.get(DATA).headers["etag"] for _ in range(5)} | {'"v1"'}) == 6
+
+
+def test_an_etag_is_made_weak(misbehave: Misbehave) -> None:
+    client = misbehave("data:weak-etag")
+    assert client.get(DATA).headers["etag"] == client.head(DATA).headers["etag"] == 'W/"v1"'
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}, {"Accept-Encoding": "gzip"}, {"If-None-Match": "*"}])
+@pytest.mark.parametrize("length", [True, False])
+def test_a_replica_has_all_rows_with_two_columns_exchanged(
+    misbehave: Misbehave, headers: dict[str, str], length: bool
+) -> None:
+    answer = misbehave("data:replica", length=length).get(DATA, headers=headers)
+    assert (answer.status_code, len(answer.content), answer.headers["etag"]) == (200, len(BODY), '"v1-replica"')
+    rows, others = [list(csv.DictReader(body.decode().splitlines())) for body in (BODY, answer.content)]
+    assert rows == others
+    assert answer.content.startswith(b"event_type,event_time,patient_id,value\n")
+
+
+def test_head_is_of_a_replica_too(misbehave: Misbehave) -> None:
+    assert misbehave("data:replica").head(DATA).headers["etag"] == '"v1-replica"'
+
+
+def test_no_rows_are_declared(misbehave: Misbehave) -> None:
+    data = misbehave("download:no-rows").get(path_of("a")).json()["data"]
+    assert (data["rows"], data["id"]) == (None, path_of("a").rpartition("/")[2])
 
 
 def test_a_client_that_leaves_a_stall_leaves_nothing_behind(misbehave: Misbehave) -> None:

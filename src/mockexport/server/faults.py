@@ -43,10 +43,13 @@ AMOUNTS = {
     "status": CODE,
     "length": SIGNED,
     "rows": SIGNED,
+    "no-rows": NOTHING,
     "malformed": RATE,
     "ignore-range": NOTHING,
     "wrong-range": NOTHING,
     "etag": NOTHING,
+    "weak-etag": NOTHING,
+    "replica": NOTHING,
 }
 """The faults, and what amount each takes."""
 

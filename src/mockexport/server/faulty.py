@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from mockexport.server.faults import Rule
 
+    Spoil = Callable[[bytes, bool], bytes]  # a piece of a body, and whether more of it follows
+
 __all__ = ["FaultyExchange"]
 
 SLOW_PIECES_A_SECOND = 10
 LOOK_SECONDS = 0.1
+COMMAS = 3  # in a row of an export
 STOPS = ("cut", "end", "reset", "stall")  # what ends a body after so many bytes
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
 
@@ -48,7 +51,7 @@ class FaultyExchange:
         self._chunked = False
         self._start: Message | None = None
         self._json = b""
-        self._spoil: Callable[[bytes, bool], bytes] | None = None
+        self._spoils: list[Spoil] = []
         self._left: int | None = None  # bytes until a promised Content-Length is full
 
     async def run(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,9 +67,13 @@ class FaultyExchange:
         self._chunked = scope["http_version"] != "1.0"
         if "ignore-range" in self._rules:
             scope = _without(scope, b"range")
+        if "replica" in self._rules:
+            scope = _without(_without(scope, b"range"), b"if-none-match")  # what the client has is not of this version
+            self._spoils.append(_changer(_exchange_columns))
         if "malformed" in self._rules:
-            scope = _without(scope, b"accept-encoding")  # rows can't be spoiled in a body that is packed
-            self._spoil = _spoiler(float(self._rules["malformed"].amount), self._dice["malformed"])
+            self._spoils.append(_changer(_spoiler(float(self._rules["malformed"].amount), self._dice["malformed"])))
+        if self._spoils:
+            scope = _without(scope, b"accept-encoding")  # rows can't be changed in a body that is packed
         try:
             await application(scope, receive, self._pass)
         except _Broken:
@@ -85,7 +92,7 @@ class FaultyExchange:
     async def _pass(self, message: Message) -> None:
         """Hand a message of the answer on, changed as the rules say."""
         if message["type"] == "http.response.start":
-            if "rows" in self._rules and _is_json(message) and not self._head_only:
+            if {"rows", "no-rows"} & set(self._rules) and _is_json(message) and not self._head_only:
                 self._start = message  # its Content-Length depends on the body
             else:
                 await self._send_head(message)
@@ -97,14 +104,18 @@ class FaultyExchange:
             await self._send_rows(self._start, message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
-        if self._spoil:
-            body = self._spoil(body, more)
+        for spoil in self._spoils:
+            body = spoil(body, more)
         await self._send_body(body, more=more)
 
     async def _send_head(self, message: Message) -> None:
         headers = {name.lower(): value for name, value in message["headers"]}
         if "etag" in self._rules and b"etag" in headers:
             headers[b"etag"] = b'"%016x"' % self._dice["etag"].getrandbits(64)
+        if "replica" in self._rules and b"etag" in headers:
+            headers[b"etag"] = headers[b"etag"][:-1] + b'-replica"'
+        if "weak-etag" in self._rules and b"etag" in headers:
+            headers[b"etag"] = b"W/" + headers[b"etag"].removeprefix(b"W/")
         if "wrong-range" in self._rules and b"content-range" in headers:
             unit, _, rest = headers[b"content-range"].partition(b" ")
             places, _, length = rest.partition(b"/")
@@ -134,7 +145,10 @@ class FaultyExchange:
             return
         try:
             document = json.loads(self._json)
-            document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
+            if "rows" in self._rules:
+                document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
+            if "no-rows" in self._rules:
+                document["data"]["rows"] = None
             self._json = json.dumps(document).encode()
         except (ValueError, KeyError, TypeError):
             pass  # an error's answer, or nothing declared: it goes out as it is
@@ -210,8 +224,32 @@ def _is_json(start: Message) -> bool:
     return dict(start["headers"]).get(b"content-type") == b"application/json"
 
 
-def _spoiler(rate: float, dice: random.Random) -> Callable[[bytes, bool], bytes]:
-    """Return what spoils rows, each with this probability, however the body is cut: their first comma is taken away."""
+def _changer(change: Callable[[list[bytes]], None]) -> Spoil:
+    """Return what has whole lines changed, however the body is cut."""
+    carry = b""
+
+    def spoil(piece: bytes, more: bool) -> bytes:
+        nonlocal carry
+        data = carry + piece
+        whole = len(data) if not more else data.rfind(b"\n") + 1
+        data, carry = data[:whole], data[whole:]
+        lines = data.splitlines(keepends=True)
+        change(lines)
+        return b"".join(lines)
+
+    return spoil
+
+
+def _exchange_columns(lines: list[bytes]) -> None:
+    """Have the first and the third column change places; the length stays the same."""
+    for at, line in enumerate(lines):
+        if line.count(b",") >= COMMAS:
+            first, second, third, rest = line.split(b",", COMMAS)
+            lines[at] = b",".join((third, second, first, rest))
+
+
+def _spoiler(rate: float, dice: random.Random) -> Callable[[list[bytes]], None]:
+    """Return what spoils rows, each with this probability: their first comma is taken away."""
 
     def gaps() -> Iterator[int]:
         while rate > 0:
@@ -219,21 +257,16 @@ def _spoiler(rate: float, dice: random.Random) -> Callable[[bytes, bool], bytes]
         while True:
             yield 1 << 62
 
-    gap, carry = gaps(), b""
+    gap = gaps()
     left = 1 + next(gap)  # rows until the next one to spoil; the header is let through
 
-    def spoil(piece: bytes, more: bool) -> bytes:
-        nonlocal carry, left
-        data = carry + piece
-        whole = len(data) if not more else data.rfind(b"\n") + 1
-        data, carry = data[:whole], data[whole:]
-        lines = data.splitlines(keepends=True)
+    def spoil(lines: list[bytes]) -> None:
+        nonlocal left
         at = left - 1
         while at < len(lines):
             lines[at] = lines[at].replace(b",", b";", 1)
             left = 1 + at + next(gap)
             at = left - 1
         left -= len(lines)
-        return b"".join(lines)
 
     return spoil
