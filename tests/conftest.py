@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(known)
 
 
+LONG_ID = 40  # bytes
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name long bytes by their number: packed ones differ from process to process, and a name must not."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > LONG_ID else None
+
+
 @pytest.fixture(scope="session")
 def golden() -> Any:
     """What the made-up exports hold, read off an independent implementation."""
