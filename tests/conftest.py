@@ -15,9 +15,9 @@ import pytest
 from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
-from mockexport.client import HttpSource
+from mockexport.http.retry import Retries
 from mockexport.kernels import choose_kernels
-from mockexport.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no reason to fail
 hypothesis.settings.load_profile("ours")
 
-NATIVE_BUILT = all(importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "mock"))
+NATIVE_BUILT = all(importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "sources.mock"))
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 
 

@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING
 
 from mockexport import Download
-from mockexport.directory import DirectorySource
+from mockexport.sources.folder import FolderSource
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def zstd_frame(body: bytes) -> bytes:
 PACK: dict[str, Callable[[bytes], bytes]] = {".csv": bytes, ".csv.gz": gzip.compress, ".csv.zst": zstd_frame}
 
 
-def source_of(export_folder: Path) -> DirectorySource:
+def source_of(export_folder: Path) -> FolderSource:
     """The source in which this folder is an export."""
-    return DirectorySource(export_folder.parent)
+    return FolderSource(export_folder.parent)
 
 
 def read(export_folder: Path, offset: int = 0, download: str = "a") -> bytes:

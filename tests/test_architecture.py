@@ -1,171 +1,243 @@
-"""The house keeps its shape: who may know of whom (docs/design.md, "Nevers")."""
+"""Who may import whom: one table of layers, which every import goes by (docs/design.md, "Rooms")."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.import_graph import PACKAGE, ROOT, Graph, read_graph
 
 import mockexport
 
-ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src"
-PACKAGE = SOURCE / "mockexport"
-MODULES = sorted(
-    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in PACKAGE.rglob("*.py")
-)
-EXTRAS = {  # each package with the rooms that may know it
-    "fastapi": ["server", "heartrate"],
-    "starlette": ["server", "heartrate"],
-    "uvicorn": ["server"],
-    "anyio": ["server", "heartrate"],
-    "pydantic": ["server", "heartrate"],
-    "pydantic_core": ["heartrate"],
-    "backports": ["server", "zstd"],
-    "deltalake": ["heartrate"],
-    "polars": ["heartrate"],
-    "prometheus_client": ["heartrate"],
-    "distributed": ["cluster"],
-    "dask": ["cluster"],
-    "tornado": ["cluster"],
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# From the top down: a room imports what stands below it, and rooms of one line never import each other. The modules of
+# the last line are the base: they may import each other, and nothing else.
+LAYERS = """
+__main__
+cli
+__init__
+factory
+server heartrate pipeline sources
+http tally
+_version encoding errors files identity lazy local_file manifest model settings source wire zstd
+"""
+EXTRAS = {  # the packages that only extras install, and where they may be imported
+    "fastapi": ("server", "heartrate"),
+    "starlette": ("server", "heartrate"),
+    "uvicorn": ("server",),
+    "anyio": ("server", "heartrate"),
+    "pydantic": ("server", "heartrate"),
+    "pydantic_core": ("heartrate",),
+    "backports": ("zstd",),
+    "deltalake": ("heartrate",),
+    "polars": ("heartrate",),
+    "prometheus_client": ("heartrate",),
+    "distributed": ("pipeline.dask",),
+    "dask": ("pipeline.dask",),
+    "tornado": ("pipeline.dask",),
 }
-NEEDS_NO_EXTRA = {  # the part of the heart-rate room that a client has
-    f"mockexport.heartrate{name}" for name in ("", ".client", ".extra", ".folder", ".making", ".readings", ".sending")
-}
-PIPELINE = ("counts", "tally", "workers", "checkpoint", "fetching", "verify", "client", "directory", "mock", "manifest")
+NEEDS_NO_EXTRA = (
+    "heartrate",
+    "heartrate.folder",
+    "heartrate.readings",
+    "heartrate.load",
+)  # the client's side of a room
+CORE = {"typer", "rich", "httpx", "orjson", "tenacity"}
 NEVER_INSTALLED = {"numpy", "pandas"}
 
 
-def path_of(module: str) -> Path:
-    path = SOURCE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def breaches(graph: Graph, table: str = LAYERS) -> list[str]:
+    """Return each import that is against the table, and each room that the table does not name, as a sentence."""
+    rows = [row.split() for row in table.strip().split("\n")]
+    level = {room: number for number, row in enumerate(rows) for room in row}
+    base = len(rows) - 1
+    found = [f"{room} is not in the table" for room in sorted({room_of(name) for name in graph.modules} - level.keys())]
+    found += [
+        f"{room} is in the table and not there"
+        for room in sorted(level.keys() - {room_of(name) for name in graph.modules})
+    ]
+    for module in graph.modules:
+        ours = room_of(module)
+        for imported in sorted(graph.own(module)):
+            theirs = room_of(imported)
+            if theirs != ours and not (
+                level.get(ours, 0) < level.get(theirs, base) or level.get(ours) == level.get(theirs) == base
+            ):
+                found.append(f"{module} imports {imported}, which does not stand below it")
+            if (face := face_of(graph, module, imported)) != imported:
+                found.append(f"{module} imports {imported}, which is to be had from {face}")
+        beside = [] if level.get(ours, base) == base else [room for room in rows[level[ours]] if room != ours]
+        reached = {room_of(name) for name in graph.reaches(module)}
+        found += [f"{module} reaches {room}, which stands beside it" for room in beside if room in reached]
+    return found
 
 
-@cache
-def imports(module: str, *, late: bool = True) -> frozenset[str]:
-    """What a module imports, by full name; `late` includes imports within functions, those for types never count."""
-    found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            return
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not late:
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import"
-            name = node.module or ""
-            found.update(f"{name}.{alias.name}" if f"{name}.{alias.name}" in MODULES else name for alias in node.names)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(path_of(module).read_text(encoding="utf-8")))
-    return frozenset(found)
+def room_of(module: str) -> str:
+    """Return the room of a module: the next part of its name behind the package's; the package itself is `__init__`."""
+    return module.split(".")[1] if "." in module else "__init__"
 
 
-def own_imports(module: str, *, late: bool = True) -> set[str]:
-    return {name for name in imports(module, late=late) if name in MODULES}
+def face_of(graph: Graph, module: str, imported: str) -> str:
+    """Return from where a module gets what is in another: the outermost of its rooms that the module is not in."""
+    parts = imported.split(".")
+    for count in range(2, len(parts)):
+        room = ".".join(parts[:count])
+        if room in graph.packages and not f"{module}.".startswith(f"{room}."):
+            return room
+    return imported
 
 
-def in_room(module: str, room: str) -> bool:
-    return module == f"mockexport.{room}" or module.startswith(f"mockexport.{room}.")
+def circle(graph: Graph) -> list[str] | None:
+    """Return the modules of an import circle, if there is one; late imports and those for types close one too."""
+    try:
+        TopologicalSorter({module: graph.own(module) for module in graph.modules}).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return None
 
 
-def test_there_are_modules_to_look_at() -> None:
-    assert {"mockexport", "mockexport.counts", "mockexport.cli.app", "mockexport.server.app"} <= set(MODULES)
-    assert "mockexport.tally" in own_imports("mockexport.counts")
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_only_the_entry_point_imports_the_command_line(module: str) -> None:
-    if not in_room(module, "cli") and module != "mockexport.__main__":
-        assert not [name for name in own_imports(module) if in_room(name, "cli")]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_typer_is_imported_in_cli_alone_and_rich_in_cli_and_output_alone(module: str) -> None:
-    roots = {name.split(".")[0] for name in imports(module)}
-    assert "typer" not in roots or in_room(module, "cli")
-    assert "rich" not in roots or in_room(module, "cli") or module == "mockexport.output"
-
-
-def test_counts_takes_any_source_and_knows_none() -> None:
-    for room in ("client", "directory", "mock", "server"):
-        assert not [name for name in own_imports("mockexport.counts") if in_room(name, room)]
-
-
-@pytest.mark.parametrize(("one", "other"), [("server", "client"), ("client", "server")])
-def test_server_and_client_meet_in_wire_alone(one: str, other: str) -> None:
-    for module in MODULES:
-        if in_room(module, one):
-            assert not [name for name in own_imports(module) if in_room(name, other)]
-
-
-def test_the_tally_imports_nothing_of_ours_and_does_no_input_or_output() -> None:
-    for module in MODULES:
-        if in_room(module, "tally"):
-            assert all(in_room(name, "tally") for name in own_imports(module))
-            assert not imports(module) & {"os", "io", "sys", "pathlib", "socket", "asyncio", "threading"}
-
-
-def test_extras_are_imported_in_their_own_rooms_alone() -> None:
-    for module in MODULES:
-        known = {name.split(".")[0] for name in imports(module)} & EXTRAS.keys()
-        assert not known or module not in NEEDS_NO_EXTRA, module
-        for name in known:
-            assert any(in_room(module, room) for room in EXTRAS[name]), (module, name)
-
-
-def test_heart_rates_and_the_counting_pipeline_meet_in_source_and_catalog_alone() -> None:
-    for module in MODULES:
-        if in_room(module, "heartrate"):
-            assert not [name for name in own_imports(module) if any(in_room(name, room) for room in PIPELINE)], module
-        if any(in_room(module, room) for room in PIPELINE):
-            assert not [name for name in own_imports(module) if in_room(name, "heartrate")], module
-
-
-def test_the_server_knows_nothing_of_heart_rates() -> None:
-    for module in MODULES:
-        if in_room(module, "server"):
-            assert not [name for name in own_imports(module) if in_room(name, "heartrate")]
-
-
-def test_a_cluster_knows_no_particular_source_and_counts_knows_no_cluster() -> None:
-    for module in [module for module in MODULES if in_room(module, "cluster")]:
-        for room in ("client", "directory", "mock", "server"):
-            assert not [name for name in own_imports(module) if in_room(name, room)]
-    assert not [name for name in own_imports("mockexport.counts") if in_room(name, "cluster")]
+def test_every_import_goes_by_the_table_of_layers() -> None:
+    assert breaches(read_graph()) == []
 
 
 def test_there_is_no_import_circle() -> None:
-    graph = {module: own_imports(module, late=False) - {module} for module in MODULES}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as circle:
-        pytest.fail(f"import circle: {circle.args[1]}")
+    assert circle(read_graph()) is None
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__main__")])
-def test_each_module_can_be_imported_alone(module: str) -> None:
-    run = subprocess.run([sys.executable, "-W", "error", "-c", f"import {module}"], capture_output=True, check=False)
+SMALL = {"cli/__init__.py": "", "cli/app.py": "from mockexport.http import get\n", "__init__.py": "", "errors.py": ""}
+SMALL |= {"http/__init__.py": "from mockexport.http.body import get\n", "http/body.py": "import mockexport.errors\n"}
+SMALL |= {"tally/__init__.py": "", "model.py": "import mockexport.errors\n"}
+SMALL_LAYERS = "cli\n__init__\nhttp tally\nerrors model"
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "told"),
+    [
+        (
+            "errors.py",
+            "import mockexport.http\n",
+            "mockexport.errors imports mockexport.http, which does not stand below",
+        ),
+        ("errors.py", "def late():\n    import mockexport.cli\n", "mockexport.errors imports mockexport.cli, which"),
+        ("http/body.py", "import mockexport.tally\n", "mockexport.http.body imports mockexport.tally, which does not"),
+        (
+            "cli/app.py",
+            "import mockexport.http.body\n",
+            "mockexport.cli.app imports mockexport.http.body, which is to be",
+        ),
+        ("web/__init__.py", "", "web is not in the table"),
+        ("web.py", "", "web is not in the table"),
+        (
+            "model.py",
+            "import mockexport.tally\n",
+            "mockexport.model imports mockexport.tally, which does not stand below",
+        ),
+    ],
+)
+def test_an_import_against_the_table_is_found(tmp_path: Path, file: str, added: str, told: str) -> None:
+    assert breaches(small_package(tmp_path / "sound"), SMALL_LAYERS) == []
+    found = breaches(small_package(tmp_path / "unsound", {file: added}), SMALL_LAYERS)
+    assert [line for line in found if line.startswith(told)], found
+
+
+def test_an_import_of_a_room_beside_by_way_of_another_one_is_found(tmp_path: Path) -> None:
+    graph = small_package(
+        tmp_path, {"http/body.py": "import mockexport.model\n", "model.py": "import mockexport.tally\n"}
+    )
+    assert "mockexport.http.body reaches tally, which stands beside it" in breaches(graph, SMALL_LAYERS)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "import mockexport.model\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mockexport.model import Counts\n",
+        "def late():\n    from mockexport import model\n",
+    ],
+)
+def test_a_circle_is_found_however_it_is_closed(tmp_path: Path, added: str) -> None:
+    assert circle(small_package(tmp_path / "sound")) is None
+    assert circle(small_package(tmp_path / "unsound", {"errors.py": added})) is not None
+
+
+def small_package(root: Path, added: dict[str, str] | None = None) -> Graph:
+    """Write a package like ours, with more in some of its files, and read its imports."""
+    package = root / "mockexport"
+    for name, text in (dict.fromkeys(added or {}, "") | SMALL).items():
+        file = package / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + (added or {}).get(name, ""), encoding="utf-8")
+    return read_graph(package)
+
+
+def test_the_tally_does_no_input_or_output_and_knows_the_model_alone() -> None:
+    graph = read_graph()
+    for module in graph.modules:
+        if room_of(module) == "tally":
+            assert {room_of(name) for name in graph.reaches(module)} <= {"tally", "model", "errors"}, module
+            assert not graph.foreign(module) & {"os", "io", "sys", "pathlib", "socket", "asyncio", "threading"}, module
+
+
+def test_typer_and_rich_are_imported_in_the_command_line_alone() -> None:
+    graph = read_graph()
+    for module in graph.modules:
+        assert room_of(module) == "cli" or not graph.foreign(module) & {"typer", "rich", "click"}, module
+
+
+def test_the_packages_of_extras_are_imported_in_their_own_rooms_alone() -> None:
+    graph = read_graph()
+    for module in graph.modules:
+        for package in graph.foreign(module) & EXTRAS.keys():
+            assert any(is_in(module, room) for room in EXTRAS[package]), (module, package)
+
+
+def test_no_module_of_the_core_loads_an_extra_by_way_of_others() -> None:
+    graph = read_graph()
+    for module in core_modules(graph):
+        for loaded in graph.at_start(module):
+            assert not graph.foreign(loaded, at_start=True) & (EXTRAS.keys() - {"anyio"}), (module, loaded)
+
+
+def is_in(module: str, room: str) -> bool:
+    return f"{module}.".startswith(f"mockexport.{room}.")
+
+
+def core_modules(graph: Graph) -> list[str]:
+    """Return the modules that work with no extra installed."""
+    rooms = {room for rooms in EXTRAS.values() for room in rooms} - {"zstd"}
+    free = [f"mockexport.{name}" for name in NEEDS_NO_EXTRA]
+    return [
+        name
+        for name in graph.modules
+        if not any(is_in(name, room) for room in rooms) or name in free or is_in(name, "heartrate.load")
+    ]
+
+
+@pytest.mark.parametrize("room", sorted({room_of(name) for name in read_graph().modules} - {"__main__"}))
+def test_each_module_of_a_room_can_be_imported_first(room: str) -> None:
+    names = [name for name in read_graph().modules if room_of(name) == room]
+    script = f"""
+import importlib, sys
+for name in {names!r}:
+    importlib.import_module(name)
+    for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "mockexport"]:
+        if not loaded.endswith("_native"):
+            del sys.modules[loaded]
+"""
+    run = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()
 
 
 def test_the_core_works_with_no_extra_installed() -> None:
     """The core's modules are loaded with every package of the extras hidden, and an export is counted."""
-    extra_rooms = {room for rooms in EXTRAS.values() for room in rooms} - {"zstd"}
-    core = [
-        name
-        for name in MODULES
-        if name in NEEDS_NO_EXTRA or not (any(in_room(name, room) for room in extra_rooms) or name.endswith("__main__"))
-    ]
+    core = [name for name in core_modules(read_graph()) if not name.endswith("__main__")]
     hidden = sorted(EXTRAS.keys() - {"pydantic", "pydantic_core", "anyio"})  # typer and httpx have these, too
     script = f"""
 import importlib, sys
@@ -206,17 +278,15 @@ def test_no_locked_package_is_or_needs_pandas_or_numpy() -> None:
 
 
 def test_no_file_of_ours_imports_pandas_or_numpy() -> None:
-    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.split(".")[0] for name in names} & NEVER_INSTALLED, path
+    for package in (PACKAGE, ROOT / "tests"):
+        graph = read_graph(package)
+        for module in graph.modules:
+            assert not graph.foreign(module) & NEVER_INSTALLED, module
 
 
 def test_the_core_depends_on_five_packages_and_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {name.split(">")[0] for name in project["dependencies"]} == {"typer", "rich", "httpx", "orjson", "tenacity"}
+    assert {name.split(">")[0] for name in project["dependencies"]} == CORE
 
 
 def test_the_version_stands_in_one_place_and_the_changelog_tells_of_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockexport.catalog import Download, Export, parse_time, summarise, time_text
+from mockexport.model import Download, Export, parse_time, summarise, time_text
 
 EARLY, LATE = datetime(2025, 8, 26, tzinfo=UTC), datetime(2025, 8, 27, 12, tzinfo=UTC)
 

@@ -19,12 +19,12 @@ from tests.files import PACK, source_of
 from tests.sources import HEADER, WAIT_SECONDS
 
 from mockexport import Download, UntrustedDataError, count
-from mockexport.directory import DirectorySource
 from mockexport.errors import ChangedError
 from mockexport.kernels import choose_kernels
 from mockexport.local_file import LocalFile, file_versions, read_whole
-from mockexport.pieces import Piece, split
-from mockexport.workers import thread_workers
+from mockexport.pipeline.executors import thread_workers
+from mockexport.pipeline.splits import Piece, split
+from mockexport.sources.folder import FolderSource
 
 if TYPE_CHECKING:
     import subprocess
@@ -73,7 +73,7 @@ EACH_CHANGE = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 EACH_SUFFIX = pytest.mark.parametrize("suffix", PACK)
 
 
-def written(export: Path, suffix: str = ".csv") -> tuple[Path, DirectorySource, Download]:
+def written(export: Path, suffix: str = ".csv") -> tuple[Path, FolderSource, Download]:
     """A file, and the source that has listed it."""
     file = export / f"a{suffix}"
     file.write_bytes(PACK[suffix](OLD))
@@ -195,7 +195,7 @@ def test_a_small_file_that_changes_before_its_end_is_proven_is_an_error(
 
 
 @dataclass
-class Changing(DirectorySource):
+class Changing(FolderSource):
     """A folder in which the file changes once so many chunks of it were read."""
 
     root: Path
@@ -232,7 +232,7 @@ def test_a_count_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_aga
 def test_a_count_in_pieces_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_in_one_go(
     export: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, bytes], object], after: int
 ) -> None:
-    monkeypatch.setattr("mockexport.directory.PIECE_BYTES", len(OLD) // 3)
+    monkeypatch.setattr("mockexport.sources.folder.PIECE_BYTES", len(OLD) // 3)
     file, plain, download = written(export)
     tally = choose_kernels().tally
     assert [type(part) for part in split(plain, download, tally)] == [Piece] * 3
@@ -249,7 +249,7 @@ MANY = 400_000  # rows, some 15 MB: plain Python takes long enough over them to 
 IN_PIECES = (
     sys.executable,
     "-c",
-    "import mockexport.directory as d, mockexport.__main__ as m; d.PIECE_BYTES = 1 << 21; m.main()",
+    "import mockexport.sources.folder as d, mockexport.__main__ as m; d.PIECE_BYTES = 1 << 21; m.main()",
 )
 
 

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import Counts, Download, count
-from mockexport.checkpoint import Checkpoint, Subject
+from mockexport.cli.documents import counts_document
 from mockexport.cli.terminal import printable
-from mockexport.directory import DirectorySource
+from mockexport.encoding import json_bytes
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
-from mockexport.output import counts_document, json_bytes
-from mockexport.workers import thread_workers
+from mockexport.pipeline.checkpoint import Checkpoint, Subject
+from mockexport.pipeline.executors import thread_workers
+from mockexport.sources.folder import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,7 +162,7 @@ def test_a_file_that_was_replaced_with_the_same_size_and_time_is_counted_again(t
         (export / f"{name}.csv").write_bytes(body)
 
     def counted_again() -> dict[str, int]:
-        source = DirectorySource(tmp_path / "exports")
+        source = FolderSource(tmp_path / "exports")
         with Checkpoint(path, replace(SUBJECT, source=source.name)) as checkpoint:
             return count(source, EXPORT, checkpoint=checkpoint).totals
 

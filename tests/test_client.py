@@ -18,8 +18,8 @@ from tests.scripted_http import Answer, Request, ScriptedServer, chunked, http, 
 from tests.sources import WAIT_SECONDS, csv_body
 
 from mockexport import Download, MockExportError, NotFoundError, UntrustedDataError, UsageError
-from mockexport.client import HttpSource
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 from mockexport.wire import download_path, export_path
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from mockexport import (
     UntrustedDataError,
     count,
 )
-from mockexport.client import HttpSource
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ from tests.scripted_http import Answer, ScriptedServer, http
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, csv_body
 
 from mockexport import Download, MockExportError, UnreachableError, UsageError, count
-from mockexport.client import HttpSource
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from tests.scripted_http import Answer, ScriptedServer, chunked, http
 from tests.sources import WAIT_SECONDS, csv_body
 
 from mockexport import Counts, Download, UntrustedDataError, count
-from mockexport.client import HttpSource
-from mockexport.errors import StartAnewError
-from mockexport.retry import Retries
+from mockexport.errors import NotResumableError
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,7 +216,7 @@ def test_a_server_with_ranges_is_asked_for_the_rest_of_the_same_bytes(
 def test_a_server_that_ignores_ranges_is_never_taken_for_one_that_sent_the_rest(
     read: Callable[..., bytes], send: Callable[[bytes], bytes], offset: int
 ) -> None:
-    with pytest.raises(StartAnewError, match="not the rest of the same body"):
+    with pytest.raises(NotResumableError, match="not the rest of the same body"):
         read(send(BODY), offset)
 
 
@@ -231,13 +231,13 @@ def test_a_server_that_ignores_ranges_is_never_taken_for_one_that_sent_the_rest(
 )  # fmt: skip
 def test_another_range_than_the_rest_is_refused(read: Callable[..., bytes], content_range: str | None) -> None:
     assert WHOLE_LENGTH == 430_039
-    with pytest.raises(StartAnewError, match="not the rest of the same body"):
+    with pytest.raises(NotResumableError, match="not the rest of the same body"):
         read(partial(BODY[100:], content_range), 100)
 
 
 @pytest.mark.parametrize("etag", ['"other"', f"W/{ETAG}", "", ETAG.strip('"')])
 def test_a_rest_that_is_not_of_the_same_strong_etag_is_refused(read: Callable[..., bytes], etag: str) -> None:
-    with pytest.raises(StartAnewError, match="not the rest of the same body"):
+    with pytest.raises(NotResumableError, match="not the rest of the same body"):
         read(partial(BODY[100:], f"bytes 100-{WHOLE_LENGTH - 1}/{WHOLE_LENGTH}", ETag=etag), 100)
 
 
@@ -245,7 +245,7 @@ def test_no_rest_is_asked_for_where_nothing_names_the_bytes_before(
     http_server: ScriptedServer, http_source: HttpSource
 ) -> None:
     for etag in (None, f"W/{ETAG}"):
-        with pytest.raises(StartAnewError, match="no strong ETag names its bytes"):
+        with pytest.raises(NotResumableError, match="no strong ETag names its bytes"):
             next(http_source.open(Download("trial", "a", etag=etag), 100))
     assert http_server.requests == []
 
@@ -261,7 +261,7 @@ def test_at_the_very_end_and_only_there_nothing_more_is_the_right_answer(read: C
     nothing = http(status=416, Content_Range=f"bytes */{WHOLE_LENGTH}", ETag=ETAG)
     assert read(nothing, WHOLE_LENGTH) == b""
     for offset in (1, WHOLE_LENGTH - 1, WHOLE_LENGTH + 1):
-        with pytest.raises(StartAnewError, match="not the rest of the same body"):
+        with pytest.raises(NotResumableError, match="not the rest of the same body"):
             read(nothing, offset)
 
 

@@ -14,9 +14,9 @@ from tests.scripted_http import Answer, ScriptedServer, chunked, http, json
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
 
 from mockexport import count
-from mockexport.client import HttpSource
 from mockexport.errors import ChangedError, MockExportError, UntrustedDataError
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     import socket
@@ -106,7 +106,7 @@ def test_no_header_of_one_replica_stands_over_the_rows_of_another(
     http_server: ScriptedServer, source: HttpSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The header is read by itself where a download is read in pieces; the pieces are of the version listed."""
-    monkeypatch.setattr("mockexport.client.PIECE_BYTES", 1000)
+    monkeypatch.setattr("mockexport.sources.http.PIECE_BYTES", 1000)
 
     def answer(request: Request, connection: socket.socket) -> None:
         asked = request.headers.get("range")

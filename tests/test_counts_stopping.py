@@ -22,14 +22,14 @@ from mockexport import (
     UsageError,
     count,
 )
-from mockexport.workers import process_workers, thread_workers
+from mockexport.pipeline.executors import process_workers, thread_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mockexport import Download
+    from mockexport.pipeline.executors import Board, StartWorkers
     from mockexport.source import Chunks
-    from mockexport.workers import Board, StartWorkers
 
 THREADS: StartWorkers = partial(thread_workers, jobs=2)
 PROCESSES: StartWorkers = partial(process_workers, jobs=2)

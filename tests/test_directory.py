@@ -1,4 +1,4 @@
-"""DirectorySource over plain folders: what is an export there, what a download, and what can't be read."""
+"""FolderSource over plain folders: what is an export there, what a download, and what can't be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.bodies import PLAIN
 from tests.files import PACK, read, source_of
 
 from mockexport import Download, MockExportError, NotFoundError, UnreachableError, UntrustedDataError, count
-from mockexport.directory import DirectorySource
+from mockexport.sources.folder import FolderSource
 
 # ---- What is an export, and what a download ----
 
@@ -22,7 +22,7 @@ def test_exports_are_the_folders_with_csv_files_and_downloads_these_files_by_nam
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(PLAIN)
     (tmp_path / "loose.txt").touch()
-    source = DirectorySource(tmp_path)
+    source = FolderSource(tmp_path)
     assert source.exports() == ["a", "b"]
     assert [download.id for download in source.downloads("b")] == ["a", "m", "z"]
     assert [download.id for download in source.downloads("a")] == ["x.y"]
@@ -32,7 +32,7 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     for name in (".hidden/a.csv", "only/.a.csv", "trial/.a.csv", "trial/._b.csv.gz", "trial/b.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(PLAIN)
-    source = DirectorySource(tmp_path)
+    source = FolderSource(tmp_path)
     assert source.exports() == ["trial"]
     assert [download.id for download in source.downloads("trial")] == ["b"]
 
@@ -80,13 +80,13 @@ def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("nowhere", "file", "file/deeper", "a" * 300):
         with pytest.raises(MockExportError, match=r"folder|cannot read"):
-            DirectorySource(tmp_path / name)
+            FolderSource(tmp_path / name)
 
 
 def test_a_folder_that_holds_csv_files_itself_gets_a_hint(export: Path) -> None:
     (export / "a.csv").write_bytes(PLAIN)
     with pytest.raises(NotFoundError) as failed:
-        DirectorySource(export).downloads("demo")
+        FolderSource(export).downloads("demo")
     assert f"try --source {str(export.parent)!r} and export 'trial'" in str(failed.value)
 
 
@@ -105,7 +105,7 @@ def test_no_id_of_an_export_leads_out_of_the_folder(tmp_path: Path, name: str) -
     for folder in (tmp_path, tmp_path / "inner", tmp_path / "inner" / "trial"):
         folder.mkdir(exist_ok=True)
         (folder / "a.csv").write_bytes(PLAIN)
-    source = DirectorySource(tmp_path / "inner")
+    source = FolderSource(tmp_path / "inner")
     for export in (name, str(tmp_path)):
         with pytest.raises(NotFoundError, match="no export"):
             source.downloads(export)
@@ -158,7 +158,7 @@ def test_a_file_that_goes_away_is_an_error_whenever_that_is(export: Path) -> Non
 def test_a_folder_that_goes_away_is_an_error(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    source = DirectorySource(root)
+    source = FolderSource(root)
     root.rmdir()
     with pytest.raises(UnreachableError, match=r"cannot read .*root: No such file or directory"):
         source.exports()

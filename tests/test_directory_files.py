@@ -1,4 +1,4 @@
-"""DirectorySource, file by file: what is in them, packed or not, whole or damaged."""
+"""FolderSource, file by file: what is in them, packed or not, whole or damaged."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_manifest_is_read_once_for_all_downloads_and_again_when_it_has_changed
         reads.append(path)
         return read_manifest(path, name)
 
-    monkeypatch.setattr("mockexport.directory.read_manifest", read_and_tell)
+    monkeypatch.setattr("mockexport.sources.folder.read_manifest", read_and_tell)
     for _ in range(3):
         assert b"".join(source.open(Download("trial", "x"))) == BODY
     assert len(reads) == 1

@@ -1,4 +1,4 @@
-"""DirectorySource with a manifest: the folder is taken for what the manifest says, or refused."""
+"""FolderSource with a manifest: the folder is taken for what the manifest says, or refused."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_manifest_is_read_once_as_long_as_it_stays_the_same(export: Path, monk
         times.append(path)
         return read_manifest(path, name)
 
-    monkeypatch.setattr("mockexport.directory.read_manifest", counted)
+    monkeypatch.setattr("mockexport.sources.folder.read_manifest", counted)
     for _ in range(3):
         assert b"".join(source.open(Download("trial", "a"))) == PLAIN
     assert len(times) == 1

@@ -16,7 +16,7 @@ EXIT_CODES = {
     "NotFoundError": 3,
     "NotAuthorisedError": 4,
     "UnreachableError": 5,
-    "StartAnewError": 5,
+    "NotResumableError": 5,
     "UntrustedDataError": 6,
     "ChangedError": 6,
 }

@@ -16,19 +16,19 @@ from tests.bodies import COUNTS_OF_SOUND, PLAIN
 from tests.sources import HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import Download, Fetched, NotFoundError, UntrustedDataError, UsageError, count, fetch
-from mockexport.directory import DirectorySource
-from mockexport.mock import MockSource
-from mockexport.workers import process_workers, thread_workers
+from mockexport.pipeline.executors import process_workers, thread_workers
+from mockexport.sources.folder import FolderSource
+from mockexport.sources.mock import MockSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.scripted_http import ScriptedServer
 
-    from mockexport.client import HttpSource
     from mockexport.kernels import Kernels
+    from mockexport.pipeline.executors import Board, StartWorkers
     from mockexport.source import Chunks
-    from mockexport.workers import Board, StartWorkers
+    from mockexport.sources.http import HttpSource
 
 BODIES = {"a": PLAIN, "b": csv_body(7), "c": csv_body(900)}
 ROWS = {"a": 3, "b": 7, "c": 900}
@@ -85,7 +85,7 @@ def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
 def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path, kernels: Kernels) -> None:
     source = MockSource(kernels.generator)
     fetch(source, "demo", tmp_path, tally=kernels.tally)
-    kept = DirectorySource(tmp_path)
+    kept = FolderSource(tmp_path)
     assert kept.exports() == ["demo"]
     for there, here in zip(source.downloads("demo"), kept.downloads("demo"), strict=True):
         names = ("id", "rows", "event_types", "patients", "start_time", "end_time")
@@ -96,7 +96,7 @@ def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path
 def test_what_a_server_sends_is_kept_too(tmp_path: Path, http_server: ScriptedServer, http_source: HttpSource) -> None:
     http_server.has("trial", {"a": b"HTTP/1.0 200 OK\r\n\r\n" + PLAIN}, rows={"a": 3})
     fetch(http_source, "trial", tmp_path)
-    assert count(DirectorySource(tmp_path), "trial").patients == COUNTS_OF_SOUND
+    assert count(FolderSource(tmp_path), "trial").patients == COUNTS_OF_SOUND
 
 
 def test_malformed_rows_are_kept_as_they_are_and_are_rows(tmp_path: Path) -> None:
@@ -146,11 +146,11 @@ def test_a_file_that_is_not_what_it_was_is_fetched_again(tmp_path: Path, change:
     first = fetch(spy(), "trial", tmp_path)
     change(tmp_path / "trial" / "b.csv")
     with pytest.raises(UntrustedDataError):
-        count(DirectorySource(tmp_path), "trial")
+        count(FolderSource(tmp_path), "trial")
     source = spy()
     assert fetch(source, "trial", tmp_path) == first
     assert source.opened == ["b"]
-    assert count(DirectorySource(tmp_path), "trial") == count(spy(), "trial")
+    assert count(FolderSource(tmp_path), "trial") == count(spy(), "trial")
 
 
 def test_a_fetch_that_failed_leaves_what_was_finished_and_is_completed_by_the_next(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ def test_a_fetch_that_failed_leaves_what_was_finished_and_is_completed_by_the_ne
     assert names_in(tmp_path / "trial") == ["b.csv", "c.csv", "manifest.json"]
     assert finished_in(tmp_path / "trial") == ["b", "c"]
     with pytest.raises(UntrustedDataError, match=r"fetch into .*trial has not finished; .*fetch. completes it"):
-        count(DirectorySource(tmp_path), "trial")
+        count(FolderSource(tmp_path), "trial")
     source = spy()
     fetch(source, "trial", tmp_path)
     assert source.opened == ["a"]
-    assert count(DirectorySource(tmp_path), "trial") == count(spy(), "trial")
+    assert count(FolderSource(tmp_path), "trial") == count(spy(), "trial")
 
 
 def test_ctrl_c_leaves_what_was_finished_and_no_half_written_file(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mockexport.cli.output import write_answer
 from mockexport.errors import UsageError
 from mockexport.files import locked, make_folder, open_locked, read_file, write_atomically
-from mockexport.output import write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ fcntl = pytest.importorskip("fcntl", reason="files are locked where the system c
 WRITES = """
 import os, signal, sys
 from pathlib import Path
-from mockexport.output import write_answer
+from mockexport.cli.output import write_answer
 sync = os.fsync
 def signalled(descriptor):
     os.fsync = sync

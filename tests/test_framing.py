@@ -12,9 +12,9 @@ from tests.scripted_http import Answer, ScriptedServer
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
 
 from mockexport import MockExportError, UntrustedDataError, count
-from mockexport.client import HttpSource
-from mockexport.framing import Framing
-from mockexport.retry import Retries
+from mockexport.http.framing import Framing
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     import socket

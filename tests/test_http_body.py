@@ -14,9 +14,9 @@ from tests.sources import csv_body
 
 from mockexport import Download
 from mockexport.errors import UntrustedDataError
-from mockexport.http_body import UNPACKED_BYTES, HttpBody, etag_of, unpacked
-from mockexport.retry import Again
-from mockexport.transport import httpx
+from mockexport.http.body import UNPACKED_BYTES, HttpBody, etag_of, unpacked
+from mockexport.http.retry import Again
+from mockexport.http.transport import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 from tests.sources import EXPORT, MemorySource, csv_body
 
 from mockexport import Download, NotFoundError, UsageError, count
-from mockexport.joined import JoinedSource
+from mockexport.sources.union import UnionSource
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Renamed(MemorySource):
         return [Download(self.export, download) for download in self.bodies]
 
 
-def joined() -> JoinedSource:
-    return JoinedSource(MemorySource({"a": csv_body(3)}), Renamed({"b": csv_body(5)}))
+def joined() -> UnionSource:
+    return UnionSource(MemorySource({"a": csv_body(3)}), Renamed({"b": csv_body(5)}))
 
 
 def test_it_has_the_exports_of_both_and_counts_each() -> None:
@@ -45,4 +45,4 @@ def test_an_unknown_export_is_told_with_the_known_ones() -> None:
 
 def test_two_exports_of_the_same_name_are_refused() -> None:
     with pytest.raises(UsageError, match="both memory and memory have an export 'trial'; rename it"):
-        JoinedSource(MemorySource({}), Renamed({}, export=EXPORT))
+        UnionSource(MemorySource({}), Renamed({}, export=EXPORT))

@@ -10,8 +10,8 @@ from tests.conftest import NATIVE_BUILT
 
 from mockexport.errors import UsageError
 from mockexport.kernels import Kernels, choose_kernels
-from mockexport.mock import ReferenceGenerator
 from mockexport.settings import Settings
+from mockexport.sources.mock import ReferenceGenerator
 from mockexport.tally import ReferenceTally
 
 WITHOUT_NATIVE = """
@@ -33,7 +33,7 @@ try:
 except MockExportError as error:
     print(type(error).__name__, error)
 """
-NATIVE_MODULES = ["mockexport.tally._native", "mockexport.mock._native"]
+NATIVE_MODULES = ["mockexport.tally._native", "mockexport.sources.mock._native"]
 
 
 def choose_without(wanted: str, *hidden: str) -> str:
@@ -50,7 +50,7 @@ def test_pure_is_the_reference_of_both_twins() -> None:
 def test_native_is_both_native_twins_and_auto_takes_them() -> None:
     native = choose_kernels("native")
     assert native.tally.__module__ == "mockexport.tally._native"
-    assert native.generator.__module__ == "mockexport.mock._native"
+    assert native.generator.__module__ == "mockexport.sources.mock._native"
     assert native.name.startswith("native (")
     assert native.releases_gil
     assert choose_kernels() == choose_kernels("auto") == native

@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 0.1  # between a finished download and the kill, at the most:
 SYNC_OFTEN = (
     sys.executable,
     "-c",
-    "import mockexport.partial_file as p, mockexport.__main__ as m; p.SYNC_BYTES = 1 << 18; m.main()",
+    "import mockexport.pipeline.partial_file as p, mockexport.__main__ as m; p.SYNC_BYTES = 1 << 18; m.main()",
 )
 COUNT = ("count", "small", "-j", "2", "--checkpoint", "kept")
 FETCH = ("downloads", "fetch", "small", "--dir", "kept")

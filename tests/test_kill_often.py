@@ -40,7 +40,7 @@ FETCH = ("downloads", "fetch", EXPORT, "-s", SOURCE, "-j", "2", "--dir", "kept")
 SYNC_OFTEN = (
     sys.executable,
     "-c",
-    "import mockexport.partial_file as p, mockexport.__main__ as m; p.SYNC_BYTES = 1 << 16; m.main()",
+    "import mockexport.pipeline.partial_file as p, mockexport.__main__ as m; p.SYNC_BYTES = 1 << 16; m.main()",
 )
 
 
@@ -176,17 +176,17 @@ def names_of_whole(downloads: int) -> list[str]:
 STEPS = """
 import itertools, os, shutil, signal, sys
 from pathlib import Path
-import mockexport.partial_file
+import mockexport.pipeline.partial_file
 from mockexport import UntrustedDataError, count, fetch
-from mockexport.directory import DirectorySource
+from mockexport.sources.folder import FolderSource
 from tests.test_kill_often import EXPORT, SOURCE, counts_of, names_of_whole, write_version
 
-mockexport.partial_file.SYNC_BYTES = 1 << 17
+mockexport.pipeline.partial_file.SYNC_BYTES = 1 << 17
 DOWNLOADS = 2
 root = Path(sys.argv[1])
 
 def fetched():
-    fetch(DirectorySource(root / SOURCE), EXPORT, root / "kept")
+    fetch(FolderSource(root / SOURCE), EXPORT, root / "kept")
 
 def until_step(number):
     left = itertools.count(number, -1)
@@ -223,14 +223,14 @@ for number in itertools.count(int(sys.argv[3]), int(sys.argv[4])):
         seen["empty"] += 1
     else:
         try:
-            patients = count(DirectorySource(root / "kept"), EXPORT).patients
+            patients = count(FolderSource(root / "kept"), EXPORT).patients
             assert patients in (counts_of(1, DOWNLOADS), counts_of(version, DOWNLOADS)), (number, patients)
             seen["new" if patients == counts_of(version, DOWNLOADS) else "old"] += 1
         except UntrustedDataError:
             seen["refused"] += 1
     assert in_a_child(fetched) == 0, number
     assert sorted(path.name for path in kept.iterdir()) == names_of_whole(DOWNLOADS), number
-    assert count(DirectorySource(root / "kept"), EXPORT).patients == counts_of(version, DOWNLOADS), number
+    assert count(FolderSource(root / "kept"), EXPORT).patients == counts_of(version, DOWNLOADS), number
     if status == 0:
         break
 print(f"killed at {sum(seen.values()) - 1} of {number} steps; the folder was then: {seen}; 0 wrong")
@@ -256,16 +256,16 @@ TOGETHER = 4  # downloads
 FETCHES = f"""
 import random, sys, time
 from pathlib import Path
-import mockexport.partial_file
+import mockexport.pipeline.partial_file
 from mockexport import UsageError, fetch
-from mockexport.directory import DirectorySource
-mockexport.partial_file.SYNC_BYTES = 1 << 16
+from mockexport.sources.folder import FolderSource
+mockexport.pipeline.partial_file.SYNC_BYTES = 1 << 16
 chance = random.Random(sys.argv[1])
 for line in sys.stdin:
     root = Path(line[:-1])
     time.sleep(chance.choice([0, 0, chance.uniform(0, 0.02)]))
     try:
-        fetch(DirectorySource(root / {SOURCE!r}), {EXPORT!r}, root / "kept")
+        fetch(FolderSource(root / {SOURCE!r}), {EXPORT!r}, root / "kept")
         print("kept", flush=True)
     except UsageError as error:
         print(error, flush=True)

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.scripted_http import json
 
-from mockexport.client import METADATA_AHEAD
+from mockexport.cli.output import csv_lines, json_list, write_answer
+from mockexport.encoding import json_bytes
 from mockexport.errors import NotFoundError
-from mockexport.output import csv_lines, json_bytes, json_list, write_answer
+from mockexport.sources.http import METADATA_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.scripted_http import ScriptedServer
 
-    from mockexport.client import HttpSource
+    from mockexport.sources.http import HttpSource
 
 BYTES_AN_ID = 200
 IDS = 20_000

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from mockexport.catalog import Download
 from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.manifest import Manifest, ManifestEntry, load_manifest, manifest_document, read_manifest
+from mockexport.model import Download
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ import pytest
 from tests.sources import csv_body
 
 from mockexport import NotFoundError, UsageError, open_source
-from mockexport.client import HttpSource
-from mockexport.directory import DirectorySource
-from mockexport.mock import MockSource, ReferenceGenerator
+from mockexport.sources.folder import FolderSource
+from mockexport.sources.http import HttpSource
+from mockexport.sources.mock import MockSource, ReferenceGenerator
 
 
 def test_mock_is_the_made_up_exports_and_the_default() -> None:
@@ -30,7 +30,7 @@ def test_the_kernel_is_the_twin_that_makes_exports_up() -> None:
 @pytest.mark.parametrize("as_path", [False, True])
 def test_a_folder_is_a_directory_source(tmp_path: Path, as_path: bool) -> None:
     source = open_source(tmp_path if as_path else str(tmp_path))
-    assert isinstance(source, DirectorySource)
+    assert isinstance(source, FolderSource)
     assert source.name == str(tmp_path)
 
 

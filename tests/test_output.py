@@ -12,17 +12,11 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockexport.catalog import Download, summarise
-from mockexport.counts import Counts
-from mockexport.output import (
-    counts_document,
-    csv_text,
-    download_document,
-    export_document,
-    json_bytes,
-    verdict_document,
-)
-from mockexport.verify import Difference
+from mockexport.cli.documents import counts_document, download_document, export_document, verdict_document
+from mockexport.cli.output import csv_text
+from mockexport.encoding import json_bytes
+from mockexport.model import Counts, Download, summarise
+from mockexport.pipeline.verify import Difference
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mockexport.cli.output import check_writable, write_answer
 from mockexport.errors import UsageError
 from mockexport.files import write_atomically
-from mockexport.output import check_writable, write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ def test_a_pipe_that_is_reached_through_dev_stdout_is_written_to() -> None:
     code = """
 from pathlib import Path
 from mockexport.files import write_atomically
-from mockexport.output import check_writable
+from mockexport.cli.output import check_writable
 check_writable(Path("/dev/stdout"))
 write_atomically(Path("/dev/stdout"), b"answer")
 """
@@ -204,7 +204,7 @@ def test_whoever_may_not_write_into_its_folder_may_still_write_to_a_device() -> 
 import os
 from pathlib import Path
 from mockexport.errors import UsageError
-from mockexport.output import check_writable
+from mockexport.cli.output import check_writable
 if os.geteuid() == 0:
     os.setuid(65534)
 check_writable(Path(os.devnull))
@@ -224,7 +224,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from mockexport.errors import UsageError
-from mockexport.output import write_answer
+from mockexport.cli.output import write_answer
 try:
     write_answer(b"x" * 1_000_000, None)
 except UsageError as error:

@@ -11,10 +11,11 @@ import orjson
 import pytest
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
-from mockexport import Download, fetch, partial_file
-from mockexport.errors import StartAnewError, UsageError
+from mockexport import Download, fetch
+from mockexport.errors import NotResumableError, UsageError
 from mockexport.kernels import choose_kernels
-from mockexport.partial_file import PartialFile
+from mockexport.pipeline import partial_file
+from mockexport.pipeline.partial_file import PartialFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ def test_a_part_that_is_not_what_it_was_is_refused_and_begun_anew(path: Path, at
     break_off(path)
     damage(at)(path)
     with PartialFile(path, DOWNLOAD, SOURCE) as file:
-        with pytest.raises(StartAnewError):
+        with pytest.raises(NotResumableError):
             file.begin(counter(), anew=False)
         assert file.begin(counter(), anew=True) == 0
         assert not note(path).exists()

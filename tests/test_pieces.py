@@ -14,12 +14,12 @@ from tests.bodies import MALFORMED, SOUND
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import MockExportError, UntrustedDataError, count
-from mockexport.checkpoint import Checkpoint, Subject
-from mockexport.directory import PIECE_BYTES, DirectorySource
 from mockexport.errors import ChangedError
 from mockexport.kernels import choose_kernels
-from mockexport.pieces import Piece, split
-from mockexport.workers import process_workers, thread_workers
+from mockexport.pipeline.checkpoint import Checkpoint, Subject
+from mockexport.pipeline.executors import process_workers, thread_workers
+from mockexport.pipeline.splits import Piece, split
+from mockexport.sources.folder import PIECE_BYTES, FolderSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -217,12 +217,12 @@ def test_a_plain_file_is_cut_a_packed_or_hashed_one_is_not(tmp_path: Path) -> No
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "a.csv").write_bytes(csv_body(10))
     (tmp_path / "trial" / "b.csv.gz").write_bytes(b"")
-    plain, packed = DirectorySource(tmp_path).downloads("trial")
+    plain, packed = FolderSource(tmp_path).downloads("trial")
     assert (plain.piece, packed.piece) == (PIECE_BYTES, None)
     manifest = b'{"export": "trial", "downloads": [{"id": "a", "file": "a.csv", "sha256": "%s"}]}' % (b"0" * 64)
     (tmp_path / "trial" / "b.csv.gz").unlink()
     (tmp_path / "trial" / "manifest.json").write_bytes(manifest)
-    (hashed,) = DirectorySource(tmp_path).downloads("trial")
+    (hashed,) = FolderSource(tmp_path).downloads("trial")
     assert hashed.piece is None
 
 
@@ -235,7 +235,7 @@ def test_a_large_file_is_counted_in_pieces(tmp_path: Path) -> None:
         file.write(HEADER)
         for _ in range(times):
             file.write(rows)
-    source = DirectorySource(tmp_path)
+    source = FolderSource(tmp_path)
     tally = choose_kernels(os.environ.get("MOCKEXPORT_KERNEL", "auto")).tally
     parts = split(source, source.downloads("trial")[0], tally)
     assert len(parts) == 2

@@ -13,10 +13,10 @@ from tests.scripted_http import ScriptedServer, http, json
 from tests.sources import EXPORT, csv_body
 
 from mockexport import UnreachableError, UsageError
-from mockexport.client import HttpSource
-from mockexport.proxies import proxy_for
-from mockexport.retry import Retries
-from mockexport.transport import httpx
+from mockexport.http.proxies import proxy_for
+from mockexport.http.retry import Retries
+from mockexport.http.transport import httpx
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from pathlib import Path

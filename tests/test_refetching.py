@@ -11,10 +11,11 @@ import orjson
 import pytest
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
-from mockexport import Download, UntrustedDataError, UsageError, count, fetch, partial_file
-from mockexport.directory import DirectorySource
+from mockexport import Download, UntrustedDataError, UsageError, count, fetch
 from mockexport.errors import UnreachableError
-from mockexport.workers import thread_workers
+from mockexport.pipeline import partial_file
+from mockexport.pipeline.executors import thread_workers
+from mockexport.sources.folder import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ def version(bodies: dict[str, bytes], etag: str | None, **others: Any) -> Versio
 
 
 def counted(root: Path) -> dict[str, dict[str, int]]:
-    return {patient: dict(types) for patient, types in count(DirectorySource(root), EXPORT).patients.items()}
+    return {patient: dict(types) for patient, types in count(FolderSource(root), EXPORT).patients.items()}
 
 
 def manifest_in(root: Path) -> dict[str, Any]:
@@ -117,12 +118,12 @@ def test_a_file_of_a_folder_that_was_replaced_with_the_same_size_and_time_is_fet
     there = tmp_path / "there" / EXPORT
     there.mkdir(parents=True)
     (there / "a.csv").write_bytes(OLD["a"])
-    fetch(DirectorySource(tmp_path / "there"), EXPORT, tmp_path / "here")
+    fetch(FolderSource(tmp_path / "there"), EXPORT, tmp_path / "here")
     status = (there / "a.csv").stat()
     (there / ".a.csv").write_bytes(NEW["a"])  # as rsync -t does
     os.utime(there / ".a.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
     (there / ".a.csv").rename(there / "a.csv")
-    fetch(DirectorySource(tmp_path / "there"), EXPORT, tmp_path / "here")
+    fetch(FolderSource(tmp_path / "there"), EXPORT, tmp_path / "here")
     assert counted(tmp_path / "here") == {"P001": {"bp_dia": 20}}
 
 
@@ -157,7 +158,7 @@ def test_a_part_is_gone_on_with_under_the_same_strong_etag_of_the_same_source_al
 @pytest.mark.parametrize("etag", ['"2"', None])
 def test_while_a_changed_export_is_fetched_again_its_folder_is_never_counted(tmp_path: Path, etag: str | None) -> None:
     fetch(version(OLD, '"1"'), EXPORT, tmp_path)
-    early = DirectorySource(tmp_path)
+    early = FolderSource(tmp_path)
     listed = early.downloads(EXPORT)
     looked: list[str] = []
 
@@ -184,7 +185,7 @@ def test_a_fetch_over_a_changed_export_that_failed_is_not_counted_until_it_is_co
     with pytest.raises(UnreachableError):
         fetch(failed, EXPORT, tmp_path, start_workers=ONE_AT_A_TIME)
     assert manifest_in(tmp_path)["complete"] is False
-    source = DirectorySource(tmp_path)
+    source = FolderSource(tmp_path)
     for ask in (lambda: source.downloads(EXPORT), lambda: list(source.open(Download(EXPORT, "a")))):
         with pytest.raises(UntrustedDataError, match=f"the fetch into {tmp_path / EXPORT} has not finished"):
             ask()
@@ -236,7 +237,7 @@ def test_a_folder_is_not_fetched_into_itself(tmp_path: Path) -> None:
     (tmp_path / EXPORT).mkdir()
     (tmp_path / EXPORT / "a.csv").write_bytes(OLD["a"])
     with pytest.raises(UsageError, match="is what would be fetched; fetch into another --dir"):
-        fetch(DirectorySource(tmp_path), EXPORT, tmp_path / EXPORT / "..")
+        fetch(FolderSource(tmp_path), EXPORT, tmp_path / EXPORT / "..")
     assert [path.name for path in (tmp_path / EXPORT).iterdir()] == ["a.csv"]
 
 

@@ -13,10 +13,10 @@ from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
 
 from mockexport import Download, count
-from mockexport.client import HttpSource
-from mockexport.counts import RESTARTS
-from mockexport.errors import MockExportError, StartAnewError, UntrustedDataError
-from mockexport.retry import Retries
+from mockexport.errors import MockExportError, NotResumableError, UntrustedDataError
+from mockexport.http.retry import Retries
+from mockexport.pipeline.counting import RESTARTS
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     import socket
@@ -148,7 +148,7 @@ def test_what_is_not_the_rest_of_the_same_bytes_is_never_put_behind_them(
     play: Play, source: HttpSource, answer: bytes
 ) -> None:
     play.answers(broken(ETag='"a"'), answer)
-    with pytest.raises(StartAnewError):
+    with pytest.raises(NotResumableError):
         read(source)
 
 
@@ -175,7 +175,7 @@ def test_an_end_that_a_416_of_other_bytes_tells_is_none(
 ) -> None:
     headers: Any = {} if etag is None else {"ETag": etag}
     play.answers(ENDLESS, http(b"", 416, Content_Range=f"bytes */{length}", **headers))
-    with pytest.raises(StartAnewError):
+    with pytest.raises(NotResumableError):
         read(source)
 
 
@@ -225,7 +225,7 @@ def test_so_are_statuses_in_the_middle_of_a_body(play: Play, source: HttpSource)
 @pytest.mark.parametrize("answer", [broken(), broken(len(BODY) - 1), broken(ETag='W/"a"')])
 def test_so_are_new_starts(play: Play, source: HttpSource, answer: bytes) -> None:
     play.answers(answer)
-    with pytest.raises(StartAnewError):
+    with pytest.raises(NotResumableError):
         count(source, EXPORT)
     assert len(play.asked) == 1 + RESTARTS
 
@@ -246,5 +246,5 @@ def test_a_file_that_was_begun_is_gone_on_with_or_begun_anew_when_its_bytes_have
         assert b"".join(chunks) == BODY[HALF:]
     assert play.asked_from() == [(f"bytes={HALF}-", '"a"')]
     play.answers(whole(ETag='"b"'))
-    with closing(source.open(known, HALF)) as chunks, pytest.raises(StartAnewError):
+    with closing(source.open(known, HALF)) as chunks, pytest.raises(NotResumableError):
         next(chunks)

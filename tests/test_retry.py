@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import WAIT_SECONDS
 
-from mockexport.client import HttpSource
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError
-from mockexport.retry import Again, Retries, parse_retry_after, schedule
+from mockexport.http.retry import Again, Retries, parse_retry_after, schedule
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

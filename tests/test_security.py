@@ -16,8 +16,8 @@ from tests.scripted_http import ScriptedServer, http, json
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, csv_body
 
 from mockexport.cli.serve import is_loopback
-from mockexport.client import HttpSource
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     import socket

@@ -16,8 +16,8 @@ from tests.commands import run_command
 from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
-from mockexport.client import HttpSource
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

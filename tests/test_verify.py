@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockexport import Counts, UntrustedDataError
-from mockexport.output import counts_document
-from mockexport.verify import Committed, Difference, compare, read_committed
+from mockexport.cli.documents import counts_document
+from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockexport.catalog import Download
 from mockexport.errors import UntrustedDataError
+from mockexport.model import Download
 from mockexport.wire import (
     download_body,
     download_path,

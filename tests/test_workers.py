@@ -20,13 +20,13 @@ import orjson
 import pytest
 
 from mockexport.errors import UntrustedDataError
-from mockexport.workers import Board, Cancelled, default_jobs, process_workers, thread_workers, workers_for
+from mockexport.pipeline.executors import Board, Cancelled, default_jobs, process_workers, thread_workers, workers_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mockexport.workers import StartWorkers
+    from mockexport.pipeline.executors import StartWorkers
 
 STARTS: list[StartWorkers] = [partial(thread_workers, jobs=2), partial(process_workers, jobs=2)]
 EITHER = pytest.mark.parametrize("start_workers", STARTS, ids=["threads", "processes"])
@@ -217,7 +217,7 @@ def test_a_board_travels_as_a_reference() -> None:
 
 ORPHANS = """
 import sys, time
-from mockexport.workers import process_workers
+from mockexport.pipeline.executors import process_workers
 
 def work(board, task):
     print("working", flush=True)

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from mockexport._version import __version__
 
 if TYPE_CHECKING:
-    from mockexport.catalog import Download, Export, summarise
-    from mockexport.counts import Counts, count
     from mockexport.errors import (
         MockExportError,
         NotAuthorisedError,
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
         UntrustedDataError,
         UsageError,
     )
-    from mockexport.fetching import Fetched, fetch
-    from mockexport.opening import open_source
+    from mockexport.factory import open_source
+    from mockexport.model import Counts, Download, Export, summarise
+    from mockexport.pipeline import Committed, Difference, Fetched, compare, count, fetch, read_committed
     from mockexport.source import Source
-    from mockexport.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
     "Committed",
@@ -56,13 +54,11 @@ __all__ = [
 
 # Loaded when first asked for, so that each command loads only what it uses.
 _HOMES = {
-    "catalog": ("Download", "Export", "summarise"),
-    "counts": ("Counts", "count"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "fetching": ("Fetched", "fetch"),
-    "opening": ("open_source",),
+    "factory": ("open_source",),
+    "model": ("Counts", "Download", "Export", "summarise"),
+    "pipeline": ("Committed", "Difference", "Fetched", "compare", "count", "fetch", "read_committed"),
     "source": ("Source",),
-    "verify": ("Committed", "Difference", "compare", "read_committed"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -15,8 +15,7 @@ OBJECTS_UNTIL_GARBAGE = 10_000  # loading the command line makes ten times as ma
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
     if sys.argv[1:] == ["--version"]:  # answered without loading the whole command line
-        from mockexport.cli.terminal import flush_stdout
-        from mockexport.cli.version import version_text
+        from mockexport.cli import flush_stdout, version_text
         from mockexport.errors import MockExportError
 
         with contextlib.suppress(MockExportError):  # which the whole command line tells as it tells all errors
@@ -26,7 +25,7 @@ def main() -> None:
     gc.set_threshold(OBJECTS_UNTIL_GARBAGE)
     # The parser's validation would look for plugins in the metadata of all that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-    from mockexport.cli.app import run
+    from mockexport.cli import run
 
     run(sys.argv[1:])
 

@@ -5,7 +5,7 @@
     ├── NotFoundError       3  no such export, download or file
     ├── NotAuthorisedError  4  the source wants a token, or refused ours
     ├── UnreachableError    5  the source could not be reached, after retries
-    │   └── StartAnewError     a body can't be gone on with; it may be read from its start
+    │   └── NotResumableError     a body can't be gone on with; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
         └── ChangedError       what is read under one name changed; it is not read again
 
@@ -26,7 +26,7 @@ __all__ = [
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
-    "StartAnewError",
+    "NotResumableError",
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
@@ -67,7 +67,7 @@ class UnreachableError(MockExportError):
     exit_code = 5
 
 
-class StartAnewError(UnreachableError):
+class NotResumableError(UnreachableError):
     """A body broke off and can't be gone on with: what was read of it is void, and reading it from its start may do."""
 
 

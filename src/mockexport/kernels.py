@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from mockexport.mock.reference import Generator
+    from mockexport.sources import Generator
     from mockexport.tally import Tally
 
 __all__ = ["Kernels", "choose_kernels"]
@@ -35,7 +35,7 @@ def choose_kernels(wanted: str = "auto") -> Kernels:
     if wanted != "pure":
         try:
             tally: Any = importlib.import_module("mockexport.tally._native")
-            generator: Any = importlib.import_module("mockexport.mock._native")
+            generator: Any = importlib.import_module("mockexport.sources.mock._native")
         except ImportError as error:
             if wanted == "native":
                 raise UsageError(
@@ -45,7 +45,7 @@ def choose_kernels(wanted: str = "auto") -> Kernels:
         else:
             name = f"native ({tally.INSTRUCTION_SETS[0]})"
             return Kernels(name, tally.NativeTally, generator.NativeGenerator, releases_gil=True)
-    from mockexport.mock.reference import ReferenceGenerator
-    from mockexport.tally.reference import ReferenceTally
+    from mockexport.sources import ReferenceGenerator
+    from mockexport.tally import ReferenceTally
 
     return Kernels("pure", ReferenceTally, ReferenceGenerator, releases_gil=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mockexport.catalog import Download
+    from mockexport.model import Download
 
 __all__ = ["MANIFEST", "Manifest", "ManifestEntry", "load_manifest", "manifest_document", "read_manifest"]
 

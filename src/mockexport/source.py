@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from mockexport.catalog import Download
+    from mockexport.model import Download
 
 __all__ = ["Chunks", "Source", "keep_freed_memory"]
 
@@ -16,8 +16,8 @@ LARGE_BLOCK = 4 << 20  # bytes
 Chunks: TypeAlias = Generator[bytes, None, None]
 """The bytes of a CSV, cut anywhere. Close it to let go of what is behind it.
 
-An empty chunk says that the way to the bytes was lost, and is being made again. `StartAnewError` says that what came so
-far is void, and that the same download may be opened anew.
+An empty chunk says that the way to the bytes was lost, and is being made again. `NotResumableError` says that what came
+so far is void, and that the same download may be opened anew.
 """
 
 

@@ -14,8 +14,8 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from mockexport.catalog import Download, parse_time
 from mockexport.errors import UntrustedDataError
+from mockexport.model import Download, parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mockexport.kernels import choose_kernels
-from mockexport.mock.specs import plans
+from mockexport.sources.mock.specs import plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ import sys
 import time
 
 from mockexport.kernels import choose_kernels
-from mockexport.mock.specs import plans
+from mockexport.sources.mock.specs import plans
 
 if __name__ == "__main__":
     new_generator, rows = choose_kernels(sys.argv[1]).generator, int(sys.argv[2])

@@ -20,17 +20,17 @@ from tests.cluster.machines import Cluster
 from tests.cluster.sources import Many, nothing
 
 from mockexport import count, open_source
-from mockexport.checkpoint import Checkpoint, Subject
-from mockexport.cluster import cluster_workers
-from mockexport.counts import run_tasks
-from mockexport.workers import thread_workers
+from mockexport.pipeline.checkpoint import Checkpoint, Subject
+from mockexport.pipeline.counting import run_tasks
+from mockexport.pipeline.dask import cluster_workers
+from mockexport.pipeline.executors import thread_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mockexport.catalog import Download
+    from mockexport.model import Download
+    from mockexport.pipeline.executors import Board, StartWorkers
     from mockexport.source import Source
-    from mockexport.workers import Board, StartWorkers
 
 ROUNDS = 5
 PIECES = 100_000  # of the export that docs/scale.md is about

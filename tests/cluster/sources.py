@@ -15,8 +15,8 @@ from mockexport import Download, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mockexport.pipeline.executors import Board
     from mockexport.source import Chunks
-    from mockexport.workers import Board
 
 
 PATIENTS = tuple(f"P{number:03}" for number in range(20))

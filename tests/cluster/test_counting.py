@@ -17,12 +17,12 @@ from tests.sources import EXPORT as TRIAL
 from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
-from mockexport.checkpoint import Checkpoint, Subject
-from mockexport.cluster import cluster_workers
-from mockexport.cluster.travel import dumps, twins
-from mockexport.counts import count_download
 from mockexport.kernels import choose_kernels
-from mockexport.pieces import Piece
+from mockexport.pipeline.checkpoint import Checkpoint, Subject
+from mockexport.pipeline.counting import count_download
+from mockexport.pipeline.dask import cluster_workers
+from mockexport.pipeline.dask.serialize import dumps, twins
+from mockexport.pipeline.splits import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.cluster.machines import Cluster
 
     from mockexport import Download
-    from mockexport.workers import Board
+    from mockexport.pipeline.executors import Board
 
 WHERE = ["mock", "http", "folder"]
 large = pytest.mark.large
@@ -101,8 +101,8 @@ def test_pieces_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_export(tmp_path, TRIAL, a=csv_body(20_000), b=csv_body(10))
-    monkeypatch.setattr("mockexport.directory.PIECE_BYTES", 100_000)
-    monkeypatch.setattr("mockexport.client.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.sources.folder.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.sources.http.PIECE_BYTES", 100_000)
     parts: dict[str, set[Download]] = {}
     with serve_command("-s", tmp_path) as server:
         for name in (str(tmp_path), server.url):
@@ -160,7 +160,7 @@ def test_what_travels_is_small_and_names_no_twin() -> None:
 def test_progress_is_told_on_the_way_and_ends_exact(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mockexport.cluster.REPORT_SECONDS", 0.01)
+    monkeypatch.setattr("mockexport.pipeline.dask.REPORT_SECONDS", 0.01)
     bodies = {name: csv_body(10_000) for name in "abc"}
     source = Watched(bodies, chunk_bytes=1000, seen=str(tmp_path / "seen"))
     told: list[tuple[int, int, int]] = []

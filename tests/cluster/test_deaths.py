@@ -19,7 +19,7 @@ from tests.sources import EXPORT as TRIAL
 from tests.test_kill import kept_downloads
 
 from mockexport import UnreachableError, count
-from mockexport.cluster import cluster_workers
+from mockexport.pipeline.dask import cluster_workers
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport import Download
-    from mockexport.workers import Board
+    from mockexport.pipeline.executors import Board
 
 pytestmark = [
     pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this"),

@@ -17,8 +17,8 @@ from tests.sources import EXPORT as TRIAL
 from tests.sources import csv_body
 
 from mockexport import NotFoundError, UnreachableError, UntrustedDataError, UsageError, count
-from mockexport.client import HttpSource
-from mockexport.cluster import cluster_workers
+from mockexport.pipeline.dask import cluster_workers
+from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> Non
 def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mockexport.cluster.joining.this_network", lambda: "another")
+    monkeypatch.setattr("mockexport.pipeline.dask.preflight.this_network", lambda: "another")
     write_export(tmp_path, TRIAL, a=csv_body(10))
     with serve_command("-s", tmp_path) as server, closing(HttpSource(server.url)) as source:
         told = refusal(cluster, source, UsageError)

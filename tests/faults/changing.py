@@ -20,11 +20,11 @@ from tests.faults.runs import COMMANDS, RETRIES, TIMEOUT_SECONDS, WrongError
 from tests.faults.versions import CHANGES, ETAGS, FRAMINGS, NAMES, WHENS, Behaviour, changing, versions
 from tests.sources import EXPORT
 
-from mockexport.client import HttpSource
-from mockexport.counts import count
-from mockexport.directory import DirectorySource
 from mockexport.errors import UnreachableError, UntrustedDataError
-from mockexport.fetching import fetch
+from mockexport.pipeline.counting import count
+from mockexport.pipeline.fetching import fetch
+from mockexport.sources.folder import FolderSource
+from mockexport.sources.http import HttpSource
 
 __all__ = ["BEHAVIOURS", "ChangingRun", "changing_runs", "some_changing_runs"]
 
@@ -94,7 +94,7 @@ class ChangingRun:
             kept = {name: (Path(folder) / EXPORT / f"{name}.csv").read_bytes() for name in NAMES}
             if all(kept[name] in versions(self.behaviour.change)[name] for name in NAMES):
                 return True
-            with closing(DirectorySource(folder)) as directory:
+            with closing(FolderSource(folder)) as directory:
                 count(directory, EXPORT)
             return False
 

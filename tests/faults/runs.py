@@ -22,15 +22,15 @@ from tests.faults.misbehaving import misbehaving
 from tests.server.sources import DeclaringSource
 from tests.sources import EXPORT
 
-from mockexport.client import HttpSource
-from mockexport.counts import count
-from mockexport.directory import DirectorySource
 from mockexport.errors import UnreachableError, UntrustedDataError
-from mockexport.fetching import fetch
+from mockexport.http.retry import Retries
 from mockexport.kernels import choose_kernels
-from mockexport.mock import MockSource
-from mockexport.retry import Retries
-from mockexport.server.faults import AMOUNTS
+from mockexport.pipeline.counting import count
+from mockexport.pipeline.fetching import fetch
+from mockexport.server.faults.spec import AMOUNTS
+from mockexport.sources.folder import FolderSource
+from mockexport.sources.http import HttpSource
+from mockexport.sources.mock import MockSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +144,7 @@ def fetched_right(source: HttpSource) -> bool:
         kept = {name: (Path(folder) / EXPORT / f"{name}.csv").read_bytes() for name in bodies()}
         if all(kept[name] in (body, _of_replica(name)) for name, body in bodies().items()):
             return True
-        with closing(DirectorySource(folder)) as directory:
+        with closing(FolderSource(folder)) as directory:
             count(directory, EXPORT)
         return False
 

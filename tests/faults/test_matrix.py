@@ -12,10 +12,10 @@ from tests.faults.runs import AT_ONCE, ENDINGS, MANY_SEEDS, SOME_SEEDS, SPECS, R
 from tests.faults.versions import CHANGES, Behaviour, versions
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
-from mockexport.client import HttpSource
-from mockexport.counts import count
 from mockexport.errors import UntrustedDataError
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
+from mockexport.pipeline.counting import count
+from mockexport.sources.http import HttpSource
 
 pytestmark = [
     # FastAPI silences this one itself, but not for several threads that make and ask servers at once.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mockexport.errors import UsageError
-from mockexport.server.faults import AMOUNTS, ROUTES, FaultPlan, Rule, read_faults
+from mockexport.server.faults.spec import AMOUNTS, ROUTES, FaultPlan, Rule, read_faults
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 

@@ -10,7 +10,7 @@ from tests.faults.misbehaving import BODY, DATA, ROWS
 from tests.server.sources import path_of
 from tests.sources import EXPORT
 
-from mockexport.server.faults import ROUTES
+from mockexport.server.faults.spec import ROUTES
 from mockexport.wire import API, export_path
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tests.sources import WAIT_SECONDS, MemorySource
 
+from mockexport.heartrate.export import HeartRateSource
+from mockexport.heartrate.ingest.routes import HeartRateRoutes
 from mockexport.heartrate.readings import LATEST
-from mockexport.heartrate.routes import HeartRateRoutes
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.source import HeartRateSource
-from mockexport.joined import JoinedSource
 from mockexport.server import create_app
 from mockexport.server.running import Server, listen
+from mockexport.sources.union import UnionSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def served(service: Any, data: str = "data", token: str | None = None) -> Iterat
     """Serve a service's routes; the client's paths are relative to that server."""
     urls: SimpleQueue[str] = SimpleQueue()
     routes = HeartRateRoutes(service)
-    source = JoinedSource(MemorySource({"a": b""}), HeartRateSource(data, service))
+    source = UnionSource(MemorySource({"a": b""}), HeartRateSource(data, service))
     app = create_app(source, token=token, beside=routes.router, health=routes.health)
     with listen("127.0.0.1", 0) as listener:
         server = Server(app, urls.put)

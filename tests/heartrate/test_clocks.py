@@ -14,10 +14,10 @@ from tests.heartrate.made import DAY, MIDNIGHT, TEN, batch
 from tests.heartrate.serving import BATCH, ONE, kept
 
 from mockexport.errors import UntrustedDataError
-from mockexport.heartrate.journal import LAST_CLOCK_ID, LAST_ID, JournalError, SqliteJournal
-from mockexport.heartrate.pending import SEQUENCES_A_BATCH
+from mockexport.heartrate.journal.journal import LAST_CLOCK_ID, LAST_ID, JournalError, SqliteJournal
 from mockexport.heartrate.readings import EARLIEST, LATEST, time_of
 from mockexport.heartrate.service import HeartRate
+from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

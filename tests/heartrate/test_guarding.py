@@ -16,18 +16,23 @@ from tests.heartrate.serving import ONE, FakeService, kept, served
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UnreachableError
-from mockexport.heartrate import journal_file, pending, questions, routes, upkeep, worker
-from mockexport.heartrate.journal import JournalError, SqliteJournal
-from mockexport.heartrate.journal_file import read_journal
+from mockexport.heartrate import worker
+from mockexport.heartrate.ingest import routes
+from mockexport.heartrate.ingest.loop_bridge import LoopBridge
+from mockexport.heartrate.journal import sqlite as journal_file
+from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal.sqlite import read_journal
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.waking import Waking
+from mockexport.heartrate.table import maintenance as upkeep
+from mockexport.heartrate.table import pending
+from mockexport.heartrate.table import queries as questions
 from mockexport.heartrate.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mockexport.heartrate.journal_file import Entry
+    from mockexport.heartrate.journal.sqlite import Entry
 
 QUERY = {"user_id": "user_123", "start": "2024-01-15T10:00:00Z", "end": "2024-01-15T10:00:00Z"}
 
@@ -218,7 +223,7 @@ class DeafLoop(asyncio.SelectorEventLoop):
     deaf = True
 
     def call_soon_threadsafe(self, callback: Any, *arguments: Any, context: Any = None) -> Any:  # type: ignore[override]
-        if self.deaf and getattr(callback, "__self__", None).__class__ is Waking:
+        if self.deaf and getattr(callback, "__self__", None).__class__ is LoopBridge:
             self.deaf = False
             raise MemoryError
         return super().call_soon_threadsafe(callback, *arguments, context=context)
@@ -226,7 +231,7 @@ class DeafLoop(asyncio.SelectorEventLoop):
 
 def test_a_wake_up_that_failed_is_made_good_by_the_next_one() -> None:
     async def posts() -> None:
-        waking, futures = Waking(), [Future[None]() for _ in range(3)]
+        waking, futures = LoopBridge(), [Future[None]() for _ in range(3)]
         waiting = [asyncio.create_task(waking.wait(future, WAIT_SECONDS)) for future in futures]
         await asyncio.sleep(0)
         with ThreadPoolExecutor(1) as thread:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.heartrate.journal import JournalError, SqliteJournal
-from mockexport.heartrate.journal_file import Entry, read_journal
+from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal.sqlite import Entry, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +202,7 @@ def test_another_format_and_a_damaged_file_are_refused_by_name(path: Path) -> No
 
 def test_a_torn_tail_of_the_log_is_dropped_and_all_before_it_kept(path: Path) -> None:
     script = (
-        "import os, sys, pathlib\nfrom mockexport.heartrate.journal import SqliteJournal\n"
+        "import os, sys, pathlib\nfrom mockexport.heartrate.journal.journal import SqliteJournal\n"
         f"journal = SqliteJournal(pathlib.Path({str(path)!r}), lambda entries: None)\n"
         "for number in range(10): journal.append(b'%d' % number * 40000).result(60)\n"
         "os._exit(0)\n"

@@ -13,11 +13,11 @@ import pytest
 from deltalake import DeltaTable
 from tests.heartrate.made import DAY, MIDNIGHT, Row, batch
 
-from mockexport.heartrate import upkeep
-from mockexport.heartrate.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.store import DeltaStore
+from mockexport.heartrate.table import maintenance as upkeep
+from mockexport.heartrate.table.store import DeltaStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, Row, at, batch, model_points
 
-from mockexport.heartrate.merge import SCHEMA, best_by_minute, last_in_stands
 from mockexport.heartrate.readings import Point, Readings
 from mockexport.heartrate.service import HeartRate
+from mockexport.heartrate.table.merge import SCHEMA, best_by_minute, keep_latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +164,7 @@ def test_the_frames_answer_as_plain_python_does(rows: list[Row], priorities: dic
         schema=SCHEMA,
         orient="col",
     )
-    found = best_by_minute(last_in_stands(frame.sample(fraction=1, shuffle=True, seed=1)), priorities)
+    found = best_by_minute(keep_latest(frame.sample(fraction=1, shuffle=True, seed=1)), priorities)
     expected = model_points(rows, "u", -DAY, DAY, priorities=priorities)
     assert [(int(row[0].timestamp() * 1e6), *row[1:]) for row in found.iter_rows()] == [
         tuple(point) for point in expected

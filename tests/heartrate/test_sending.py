@@ -17,13 +17,13 @@ from tests.scripted_http import http, json
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
-from mockexport.heartrate.client import HeartRateClient
-from mockexport.heartrate.journal import JournalFullError
-from mockexport.heartrate.making import Plan, posts
+from mockexport.heartrate.ingest.validation import read_batch
+from mockexport.heartrate.journal.journal import JournalFullError
+from mockexport.heartrate.load.client import HeartRateClient
+from mockexport.heartrate.load.sender import Sent, send
+from mockexport.heartrate.load.synthetic import Plan, posts
 from mockexport.heartrate.readings import parse_timestamp
-from mockexport.heartrate.sending import Sent, send
-from mockexport.heartrate.validation import read_batch
-from mockexport.retry import Retries
+from mockexport.http.retry import Retries
 from mockexport.server.running import listen
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import pytest
 from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
-from mockexport.heartrate import questions, upkeep
-from mockexport.heartrate.journal import JournalFullError
+from mockexport.heartrate.journal.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.table import File
+from mockexport.heartrate.table import maintenance as upkeep
+from mockexport.heartrate.table import queries as questions
+from mockexport.heartrate.table.schema import File
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from tests.heartrate.bodies import dumps, reading
 
 from mockexport import NotFoundError, UntrustedDataError, count, open_source, summarise
-from mockexport.catalog import time_text
+from mockexport.heartrate.export import HeartRateSource, csv_rows
+from mockexport.heartrate.ingest.validation import read_batch
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.source import HeartRateSource, csv_rows
-from mockexport.heartrate.validation import read_batch
+from mockexport.model import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

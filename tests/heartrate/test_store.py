@@ -13,12 +13,12 @@ import pytest
 from deltalake import DeltaTable
 from tests.heartrate.made import MIDNIGHT, TEN, batch
 
-from mockexport.heartrate.delta_log import sync_entry
-from mockexport.heartrate.journal import JournalError, SqliteJournal
-from mockexport.heartrate.merge import SCHEMA
+from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import date_of
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.store import DeltaStore
+from mockexport.heartrate.table.log import sync_entry
+from mockexport.heartrate.table.merge import SCHEMA
+from mockexport.heartrate.table.store import DeltaStore
 
 TODAY = date_of(TEN)
 

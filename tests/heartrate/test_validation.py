@@ -12,8 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.heartrate.bodies import GOOD, NO_OBJECT, WRONG_ENVELOPES, WRONG_JSON, WRONG_READINGS, dumps, reading
 
-from mockexport.heartrate.readings import Readings, parse_timestamp
-from mockexport.heartrate.validation import (
+from mockexport.heartrate.ingest.validation import (
     WHOLE_BATCH,
     Batch,
     InvalidError,
@@ -23,6 +22,7 @@ from mockexport.heartrate.validation import (
     read_query,
     read_reading,
 )
+from mockexport.heartrate.readings import Readings, parse_timestamp
 
 TEN = parse_timestamp("2024-01-15T10:00:00Z")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from mockexport.mock import ReferenceGenerator
+from mockexport.sources.mock import ReferenceGenerator
 
 GENERATORS: dict[str, Any] = {"pure": ReferenceGenerator}
 if os.environ.get("MOCKEXPORT_KERNEL") != "pure":
     try:
-        from mockexport.mock._native import NativeGenerator
+        from mockexport.sources.mock._native import NativeGenerator
     except ImportError:  # not built; that it must be is another test's claim
         pass
     else:

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mockexport.mock import ReferenceGenerator
-from mockexport.mock.specs import EventType, Plan
+from mockexport.sources.mock import ReferenceGenerator
+from mockexport.sources.mock.specs import EventType, Plan
 
 HEADER = b"patient_id,event_time,event_type,value\n"
 DAY = timedelta(days=1)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockexport.mock import ReferenceGenerator
-from mockexport.mock.specs import plans
+from mockexport.sources.mock import ReferenceGenerator
+from mockexport.sources.mock.specs import plans
 from mockexport.tally import ReferenceTally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mockexport.mock.specs import Plan
+    from mockexport.sources.mock.specs import Plan
 
 CHUNK_BYTES = 1 << 18
 

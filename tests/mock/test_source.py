@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mockexport.catalog import Download
 from mockexport.errors import NotFoundError
-from mockexport.mock import MockSource
-from mockexport.mock.source import CHUNK_BYTES
+from mockexport.model import Download
+from mockexport.sources.mock import MockSource
+from mockexport.sources.mock.source import CHUNK_BYTES
 
 DEMO_0 = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
 DEMO_0_BYTES = 391_899

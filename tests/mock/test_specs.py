@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mockexport.mock.specs import EVENT_TYPES, EXPORTS, plans
+from mockexport.sources.mock.specs import EVENT_TYPES, EXPORTS, plans
 
 GOLDEN_DOWNLOADS = [("demo", "0"), ("demo", "1"), ("small", "0"), ("small", "4"), ("large", "3")]
 

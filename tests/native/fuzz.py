@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
-from mockexport.mock.reference import ReferenceGenerator
-from mockexport.mock.specs import EventType, Plan
+from mockexport.sources.mock.reference import ReferenceGenerator
+from mockexport.sources.mock.specs import EventType, Plan
 from mockexport.tally import Malformed, ReferenceTally
 
 COLUMNS = [b"patient_id", b"event_time", b"event_type", b"value"]

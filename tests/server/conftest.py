@@ -11,7 +11,7 @@ from tests.server.serving import PLAIN, serving
 from tests.sources import WAIT_SECONDS
 
 from mockexport.kernels import choose_kernels
-from mockexport.mock import MockSource
+from mockexport.sources.mock import MockSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

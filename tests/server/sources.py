@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
 
 from mockexport import Download
-from mockexport.server.identity import wire_id
+from mockexport.server.ids import wire_id
 from mockexport.wire import download_path
 
 if TYPE_CHECKING:

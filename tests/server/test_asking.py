@@ -10,8 +10,8 @@ import pytest
 from tests.sources import EXPORT, WAIT_SECONDS, MemorySource, csv_body
 
 from mockexport import NotFoundError
-from mockexport.server import identity
-from mockexport.server.identity import WireDownloads
+from mockexport.server import ids as identity
+from mockexport.server.ids import WireDownloads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ from tests.server.sources import DeclaringSource, WatchedSource, path_of
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource, csv_body
 
 from mockexport import Download
-from mockexport.directory import DirectorySource
 from mockexport.errors import MockExportError, NotAuthorisedError, NotFoundError, UnreachableError, UntrustedDataError
-from mockexport.server.identity import entity_tag, wire_id
+from mockexport.server.ids import entity_tag, wire_id
+from mockexport.sources.folder import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def test_a_folder_of_files_is_served_under_uuids_that_stay_the_same(serve: Serve
     folder.mkdir()
     for day in (1, 2):
         (folder / f"day-{day}.csv").write_bytes(csv_body(day))
-    client = serve(DirectorySource(tmp_path))
+    client = serve(FolderSource(tmp_path))
     assert client.get("/api/export").json() == {"data": {"export_ids": ["ward"]}}
     ids = client.get("/api/export/ward").json()["data"]["download_ids"]
     assert ids == ["961f7057-6770-5507-ac71-c49376eb18c1", "5c9964b0-1b15-5b73-beea-b354e0f4434b"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from mockexport.catalog import parse_time
 from mockexport.cli.terminal import printable
+from mockexport.model import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

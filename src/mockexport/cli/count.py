@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mockexport.cli.documents import counts_document
 from mockexport.cli.options import MaxPairsOption, Run, complete_export, takes_run
-from mockexport.output import counts_document, csv_text
+from mockexport.cli.output import csv_text
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mockexport.checkpoint import Checkpoint
-    from mockexport.counts import Counts
+    from mockexport.model import Counts
+    from mockexport.pipeline import Checkpoint
 
 __all__ = ["EXAMPLES", "OnMalformed", "count_command", "left_out_text"]
 
@@ -64,7 +65,7 @@ def count_command(
     ] = None,
 ) -> None:
     """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all."""
-    from mockexport.counts import count
+    from mockexport.pipeline import count
 
     started = time.monotonic()
     skip_malformed = on_malformed is OnMalformed.skip
@@ -101,7 +102,7 @@ def keeping(
     if path is None:
         yield None
         return
-    from mockexport.checkpoint import Checkpoint, Subject
+    from mockexport.pipeline import Checkpoint, Subject
 
     with Checkpoint(path, Subject(run.source.name, export, skip_malformed)) as checkpoint:
         try:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mockexport.catalog import Download
+from mockexport.cli.documents import download_document
 from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, takes_run
-from mockexport.output import csv_text, download_document
+from mockexport.cli.output import csv_text
+from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fetch_command(
     A file gets its name once it is whole. Run again, it checks what is there and fetches what is missing, or may have
     changed.
     """
-    from mockexport.fetching import fetch
+    from mockexport.pipeline import fetch
 
     with run.terminal.progress(export) as on_progress:
         fetched = fetch(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from mockexport.catalog import summarise
+from mockexport.cli.documents import export_document
 from mockexport.cli.options import Run, takes_run
-from mockexport.output import export_document
+from mockexport.model import summarise
 
 __all__ = ["app"]
 

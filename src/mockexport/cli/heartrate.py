@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mockexport.catalog import parse_time
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
@@ -24,13 +23,15 @@ from mockexport.cli.options import (
     VerboseOption,
     read_token,
 )
+from mockexport.cli.output import check_writable, write_answer
 from mockexport.cli.terminal import Terminal
+from mockexport.encoding import json_bytes
 from mockexport.errors import UsageError
-from mockexport.output import check_writable, json_bytes, write_answer
+from mockexport.model import parse_time
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
-    from mockexport.heartrate.client import HeartRateClient
+    from mockexport.heartrate import HeartRateClient
 
 __all__ = ["app"]
 
@@ -132,8 +133,7 @@ def send_command(
     Several devices a user, out of order, in bursts, some twice. What was refused for now (503) or cut is sent again.
     In the answer, `distinct` is what `mockexport count heart_rate` gives when nothing else was sent.
     """
-    from mockexport.heartrate.making import READINGS, Plan
-    from mockexport.heartrate.sending import send
+    from mockexport.heartrate import READINGS, Plan, send
 
     if output is not None and str(output) != "-":
         check_writable(output)
@@ -197,8 +197,8 @@ def _client(
     source: str | None, timeout: float, retries: int, budget: float, token_file: Path | None, ca_bundle: Path | None
 ) -> HeartRateClient:
     """Return a client of the server that the options and the environment name."""
-    from mockexport.heartrate.client import HeartRateClient
-    from mockexport.retry import Retries
+    from mockexport.heartrate import HeartRateClient
+    from mockexport.http import Retries
 
     settings = Settings.from_environment()
     return HeartRateClient(

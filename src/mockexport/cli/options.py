@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mockexport.cli.output import check_writable, csv_lines, json_list, write_answer
 from mockexport.cli.terminal import Terminal
+from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
+from mockexport.factory import open_source
 from mockexport.kernels import Kernels, choose_kernels
 from mockexport.local_file import read_whole
-from mockexport.opening import open_source
-from mockexport.output import check_writable, csv_lines, json_bytes, json_list, write_answer
+from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
-from mockexport.workers import workers_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
+    from mockexport.pipeline import StartWorkers
     from mockexport.source import Source
-    from mockexport.workers import StartWorkers
 
 __all__ = [
     "ExportArgument",
@@ -291,7 +292,7 @@ def choose_workers(
         return workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in source.name)
     if jobs:
         raise UsageError("--jobs is for this machine and --scheduler for a cluster; give one of them")
-    from mockexport.cluster import cluster_workers
+    from mockexport.pipeline import cluster_workers
 
     return partial(cluster_workers, scheduler=scheduler, source=source, timeout=timeout)
 

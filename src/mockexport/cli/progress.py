@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mockexport.cli.terminal import print_line, printable
-from mockexport.pieces import Piece
+from mockexport.pipeline import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.progress import Progress as RichProgress
 
-    from mockexport.catalog import Download
-    from mockexport.workers import Board
+    from mockexport.model import Download
+    from mockexport.pipeline import Board
 
 __all__ = ["Progress"]
 

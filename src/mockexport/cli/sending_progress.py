@@ -11,7 +11,7 @@ from mockexport.cli.terminal import print_line
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from mockexport.heartrate.sending import Sent
+    from mockexport.heartrate import Sent
 
 __all__ = ["SendingProgress"]
 

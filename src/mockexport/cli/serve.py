@@ -14,7 +14,7 @@ import typer
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption, read_token
 from mockexport.cli.terminal import Terminal
 from mockexport.errors import UsageError
-from mockexport.opening import open_source
+from mockexport.factory import open_source
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
@@ -172,17 +172,15 @@ def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any
 
     `options` are those of `HeartRate`.
     """
-    from mockexport.heartrate.extra import needs_extra
+    from mockexport.heartrate import needs_extra
 
     with needs_extra():
-        from mockexport.heartrate.routes import HeartRateRoutes
-        from mockexport.heartrate.service import HeartRate
-        from mockexport.heartrate.source import HeartRateSource
-        from mockexport.joined import JoinedSource
+        from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource
+        from mockexport.sources import UnionSource
 
         service = stack.enter_context(HeartRate(data, **options))
         routes = HeartRateRoutes(service)
-        return Served(JoinedSource(source, HeartRateSource(data, service)), routes.router, routes.health)
+        return Served(UnionSource(source, HeartRateSource(data, service)), routes.router, routes.health)
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:

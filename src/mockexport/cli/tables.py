@@ -13,7 +13,7 @@ from mockexport.cli.terminal import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mockexport.counts import Counts
+    from mockexport.model import Counts
 
 __all__ = ["counts_table", "listing_table", "verdict_table"]
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mockexport.counts import OnProgress
-    from mockexport.heartrate.sending import OnSending
+    from mockexport.heartrate import OnSending
+    from mockexport.pipeline import OnProgress
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
 

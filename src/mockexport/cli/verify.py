@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption, Run, takes_run
+from mockexport.cli.output import csv_text
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
-from mockexport.output import csv_text, verdict_document
+from mockexport.pipeline import Difference, compare, read_committed
 from mockexport.tally import MAX_PAIRS
-from mockexport.verify import Difference, compare, read_committed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,7 +101,7 @@ def committed_files(paths: list[Path]) -> list[Path]:
 
 def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
     """Count the export that a committed file is named after, and compare."""
-    from mockexport.counts import count
+    from mockexport.pipeline import count
 
     try:
         committed = read_committed(orjson.loads(read_whole(file)))

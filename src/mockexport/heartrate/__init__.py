@@ -1,4 +1,51 @@
 """Heart-rate readings: taken in, kept, queried and exported (docs/heart-rate.md). Needs the extra `[heartrate]`.
 
-HTTP -> validation -> service (journal, then pending, then store) -> merge -> HTTP
+HTTP -> ingest -> service -> journal, then table -> export
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockexport.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mockexport.heartrate.export import HeartRateSource
+    from mockexport.heartrate.extra import needs_extra
+    from mockexport.heartrate.folder import is_heart_rate_folder
+    from mockexport.heartrate.ingest import HeartRateRoutes
+    from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, Sent, send
+    from mockexport.heartrate.service import HeartRate
+
+__all__ = [
+    "READINGS",
+    "HeartRate",
+    "HeartRateClient",
+    "HeartRateRoutes",
+    "HeartRateSource",
+    "OnSending",
+    "Plan",
+    "Sent",
+    "is_heart_rate_folder",
+    "needs_extra",
+    "send",
+]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "export": ("HeartRateSource",),
+        "extra": ("needs_extra",),
+        "folder": ("is_heart_rate_folder",),
+        "ingest": ("HeartRateRoutes",),
+        "load": (
+            "HeartRateClient",
+            "OnSending",
+            "Plan",
+            "READINGS",
+            "Sent",
+            "send",
+        ),
+        "service": ("HeartRate",),
+    },
+)

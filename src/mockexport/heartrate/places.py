@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from mockexport.errors import MockExportError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
-from mockexport.heartrate.journal_file import Kept, read_id, read_journal
+from mockexport.heartrate.journal import Kept, read_id, read_journal
 
 if TYPE_CHECKING:
     from mockexport.heartrate.folder import Lock
-    from mockexport.heartrate.store import Store
+    from mockexport.heartrate.table import Store
 
 __all__ = ["Places", "is_url"]
 

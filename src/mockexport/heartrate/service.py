@@ -75,8 +75,7 @@ class HeartRate:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         _need_extra()
-        from mockexport.heartrate.pending import Pending
-        from mockexport.heartrate.store import DeltaStore
+        from mockexport.heartrate.table import DeltaStore, Pending
 
         self._places = Places(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
@@ -114,7 +113,7 @@ class HeartRate:
 
     def _recover(self, journal: SqliteJournal, *, replace_journal: bool) -> None:
         """See that journal and table belong together, and take up what the one holds and the other does not."""
-        from mockexport.heartrate.pending import SEQUENCES_A_BATCH
+        from mockexport.heartrate.table import SEQUENCES_A_BATCH
 
         self._places.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
         has = self._store.position(journal.id) or 0
@@ -160,7 +159,7 @@ class HeartRate:
         Raises JournalFullError at once, or JournalError where that can't be promised; the future may fail with
         JournalError, and then none of them is kept.
         """
-        from mockexport.heartrate.pending import encode
+        from mockexport.heartrate.table import encode
 
         if not 1 <= len(readings) <= READINGS_A_BATCH:
             raise ValueError(f"a batch has 1 to {READINGS_A_BATCH} readings, not {len(readings)}")
@@ -206,7 +205,7 @@ class HeartRate:
 
         Raises UnreachableError when the table can't be read.
         """
-        from mockexport.heartrate.questions import points
+        from mockexport.heartrate.table import points
 
         if start > end:
             return []
@@ -225,7 +224,7 @@ class HeartRate:
         return self._reading(lambda: self._counted(*self._look()))
 
     def _counted(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[Day]:
-        from mockexport.heartrate.questions import day_of, days_in
+        from mockexport.heartrate.table import day_of, days_in
 
         known: dict[tuple[date, frozenset[str], int], Day] = {}
         for day, (files, sequence) in days_in(snapshot, pending).items():
@@ -240,7 +239,7 @@ class HeartRate:
         Raises ChangedError when the day is no longer what `day` says, or its files have gone; UnreachableError when the
         table can't be read.
         """
-        from mockexport.heartrate.questions import days_in, rows_of
+        from mockexport.heartrate.table import days_in, rows_of
 
         pending, snapshot = self._reading(self._look)  # held here until the end: its files are not deleted meanwhile
         if day not in self._reading(lambda: self._counted(pending, snapshot)):
@@ -264,7 +263,7 @@ class HeartRate:
         """Return what is pending, and then the table: what leaves the one is in the other before."""
         if self._journal:
             return self._pending.frames(), self._store.snapshot()
-        from mockexport.heartrate.pending import Pending
+        from mockexport.heartrate.table import Pending
 
         pending = Pending()
         kept = self._places.read_journal()
@@ -287,7 +286,7 @@ class HeartRate:
 
     def flush(self) -> None:
         """Move what is pending now to the table. Raises UnreachableError or JournalError."""
-        from mockexport.heartrate.upkeep import flush
+        from mockexport.heartrate.table import flush
 
         journal = self._writable()
         with self._flushing:
@@ -298,7 +297,7 @@ class HeartRate:
 
     def compact(self, *, fully: bool = True) -> None:
         """Make one sorted run of each day's files, now; or only where there are many, unless `fully`."""
-        from mockexport.heartrate.upkeep import compact
+        from mockexport.heartrate.table import compact
 
         with self._keeping_up:
             done = compact(self._writable(), self._store, self._stop, fully=fully)
@@ -309,7 +308,7 @@ class HeartRate:
 
         Raises UntrustedDataError where the clock may have jumped.
         """
-        from mockexport.heartrate.upkeep import drop_old_days
+        from mockexport.heartrate.table import drop_old_days
 
         if self._retain is None:
             return
@@ -323,7 +322,7 @@ class HeartRate:
 
     def tidy(self) -> None:
         """Shorten the table's log and delete files that nothing needs any more, now."""
-        from mockexport.heartrate.upkeep import tidy
+        from mockexport.heartrate.table import tidy
 
         with self._keeping_up:
             tidy(self._writable(), self._store)

@@ -14,9 +14,12 @@ from fastapi.responses import JSONResponse, Response
 
 from mockexport import wire
 from mockexport._version import __version__
+from mockexport.encoding import unicode_only
 from mockexport.errors import MockExportError, NotFoundError
-from mockexport.output import unicode_only
-from mockexport.server.answers import (
+from mockexport.server.bodies import Bodies
+from mockexport.server.ids import WireDownloads, wire_exports
+from mockexport.server.response import DownloadResponse
+from mockexport.server.schemas import (
     DATA_ANSWERS,
     NO_EXPORT,
     NOT_FOUND,
@@ -25,14 +28,11 @@ from mockexport.server.answers import (
     ExportsAnswer,
     HealthAnswer,
 )
-from mockexport.server.bodies import Bodies
-from mockexport.server.identity import WireDownloads, wire_exports
-from mockexport.server.response import DownloadResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockexport.catalog import Download
+    from mockexport.model import Download
     from mockexport.source import Source
 
 __all__ = ["create_app"]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from mockexport.identity import is_strong
-from mockexport.server.supply import Part, Supply, part_of
+from mockexport.server.streaming import Part, Supply, part_of
 from mockexport.source import keep_freed_memory
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockexport.catalog import Download
+    from mockexport.model import Download
     from mockexport.source import Chunks, Source
 
 __all__ = ["ENCODINGS", "Bodies"]

@@ -16,15 +16,15 @@ from mockexport.errors import MockExportError, NotFoundError
 from mockexport.identity import is_strong
 from mockexport.server.bodies import ENCODINGS, Bodies
 from mockexport.server.headers import choose_encoding, names_tag, read_range
-from mockexport.server.identity import entity_tag
-from mockexport.server.supply import Part
+from mockexport.server.ids import entity_tag
+from mockexport.server.streaming import Part
 from mockexport.wire import CSV_TYPE
 
 if TYPE_CHECKING:
     from anyio import CancelScope
     from starlette.types import Receive, Scope, Send
 
-    from mockexport.catalog import Download
+    from mockexport.model import Download
     from mockexport.server.headers import Range
 
 __all__ = ["DownloadResponse"]

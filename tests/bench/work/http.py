@@ -13,7 +13,7 @@ from tests.bench.contestants import curl, curl_mawk, httpx_csv, ours, polars
 from tests.bench.data import MOCK_ROWS, export_file, split_file
 from tests.bench.launch import CHILD, OURS, ROOT, environment
 
-from mockexport.mock.specs import plans
+from mockexport.sources.mock.specs import plans
 from mockexport.wire import download_path
 
 if TYPE_CHECKING:

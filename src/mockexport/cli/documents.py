@@ -1,0 +1,67 @@
+"""The JSON documents that the commands answer with (docs/cli.md)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mockexport.model import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from mockexport.model import Counts, Download, Export
+    from mockexport.pipeline import Difference
+
+__all__ = ["counts_document", "download_document", "export_document", "verdict_document"]
+
+
+def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
+    """Return the answer of `count`, all keys sorted (docs/cli.md, "Counts")."""
+    document: dict[str, Any] = {} if elapsed_seconds is None else {"elapsed_seconds": round(elapsed_seconds, 3)}
+    document["patients"] = {patient: _sorted(types) for patient, types in sorted(counts.patients.items())}
+    document["totals"] = _sorted(counts.totals)
+    return document
+
+
+def _sorted(numbers: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(numbers.items()))
+
+
+def export_document(export: Export) -> dict[str, Any]:
+    """Return one entry of the answer of `exports list`."""
+    return {
+        **asdict(export),
+        "start_time": _time(export.start_time),
+        "end_time": _time(export.end_time),
+    }
+
+
+def download_document(download: Download) -> dict[str, Any]:
+    """Return one entry of the answer of `downloads list`."""
+    return {
+        "id": download.id,
+        "rows": download.rows,
+        "event_types": download.event_types,
+        "patients": download.patients,
+        "start_time": _time(download.start_time),
+        "end_time": _time(download.end_time),
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time_text(time)
+
+
+def verdict_document(file: str, export: str, differences: Sequence[Difference], error: str | None) -> dict[str, Any]:
+    """Return one entry of the answer of `verify`; `error` tells why there is no verdict."""
+    document: dict[str, Any] = {
+        "file": file,
+        "export": export,
+        "status": "error" if error else "differs" if differences else "match",
+        "differences": [asdict(difference) for difference in differences],
+    }
+    if error:
+        document["error"] = error
+    return document

@@ -1,0 +1,135 @@
+"""HeartRateSource: what the service keeps, as the export `heart_rate`: a download a UTC day.
+
+Its rows come by patient and then by time. What a patient's devices say of the same instant are rows of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from mockexport.errors import UntrustedDataError, no_such
+from mockexport.heartrate.readings import time_of
+from mockexport.heartrate.service import HeartRate
+from mockexport.model import Download
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mockexport.heartrate.readings import Day
+    from mockexport.source import Chunks
+
+__all__ = ["EVENT_TYPE", "EXPORT", "HeartRateSource", "csv_rows"]
+
+EXPORT = EVENT_TYPE = "heart_rate"
+HEADER = b"patient_id,event_time,event_type,value\n"
+ROWS_A_CHUNK = 4096  # some 256 KiB
+SECOND = 1_000_000  # microseconds
+
+
+class HeartRateSource:
+    """The export heart_rate of a folder, which a server may be using meanwhile; or of a service that runs here.
+
+    A folder is looked at when it is first asked for something, and again after `close`. A service stays its owner's.
+    """
+
+    def __init__(self, data: str | Path, service: HeartRate | None = None) -> None:
+        self._data = data
+        self._service = service
+        self._opened: HeartRate | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The folder, as the user wrote it."""
+        return str(self._data)
+
+    def exports(self) -> list[str]:
+        """Return the one export that there is."""
+        return [EXPORT]
+
+    def downloads(self, export: str) -> Sequence[Download]:
+        """Return a download for each UTC day that has readings."""
+        if export != EXPORT:
+            raise no_such("export", export, self.name, self.exports())
+        return [_download(day) for day in self._readings().days()]
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        """Stream a day as CSV. Raises UntrustedDataError when it has changed since it was listed."""
+        if download.export != EXPORT:
+            raise no_such("export", download.export, self.name, self.exports())
+        service = self._readings()
+        days = {day.date.isoformat(): day for day in service.days()}
+        if download.id not in days:
+            raise no_such("download", download.id, self.name, list(days))
+        day = days[download.id]
+        if download.etag not in (None, day.etag):
+            raise UntrustedDataError(f"readings of {download.id} came in since it was listed; ask again")
+        return _from(offset, _chunks(service, day))
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        with self._opening:
+            opened, self._opened = self._opened, None
+        if opened:
+            opened.close()
+
+    def _readings(self) -> HeartRate:
+        if self._service:
+            return self._service
+        with self._opening:
+            if self._opened is None:
+                self._opened = HeartRate(self._data, read_only=True)
+            return self._opened
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as the folder's name."""
+        return HeartRateSource, (self._data,)
+
+
+def _download(day: Day) -> Download:
+    return Download(
+        export=EXPORT,
+        id=day.date.isoformat(),
+        rows=day.rows,
+        event_types=(EVENT_TYPE,),
+        patients=day.users,
+        start_time=time_of(day.first),
+        end_time=time_of(day.last),
+        etag=day.etag,
+    )
+
+
+def _chunks(service: HeartRate, day: Day) -> Chunks:
+    yield HEADER
+    with closing(service.rows(day)) as frames:
+        for frame in frames:
+            for rows in frame.iter_slices(ROWS_A_CHUNK):
+                yield csv_rows(rows)
+
+
+def _from(offset: int, chunks: Chunks) -> Chunks:
+    with closing(chunks):
+        for chunk in chunks:
+            if offset < len(chunk):
+                yield chunk[offset:] if offset else chunk
+            offset = max(0, offset - len(chunk))
+
+
+def csv_rows(rows: pl.DataFrame) -> bytes:
+    """Write rows as CSV, without the header: a text is quoted where it must be, a whole number has no fraction."""
+    microseconds, rate = pl.col("time").cast(pl.Int64), pl.col("rate")
+    time, fraction = microseconds.cast(pl.Datetime("us")), microseconds % SECOND != 0
+    written = rows.select(
+        pl.col("user"),
+        pl.when(fraction)
+        .then(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+        .otherwise(time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        pl.lit(EVENT_TYPE),
+        pl.when(rate == rate.floor()).then(rate.cast(pl.Int64).cast(pl.String)).otherwise(rate.cast(pl.String)),
+    )
+    return written.write_csv(include_header=False, quote_style="necessary").encode()

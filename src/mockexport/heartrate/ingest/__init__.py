@@ -1,0 +1,7 @@
+"""Readings in, minutes out: the HTTP routes, and what a valid request is."""
+
+from mockexport.heartrate.ingest.routes import HeartRateRoutes
+
+__all__ = [
+    "HeartRateRoutes",
+]

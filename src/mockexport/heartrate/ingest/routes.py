@@ -1,0 +1,283 @@
+"""The HTTP routes of the heart-rate service: readings in, a user's minutes out.
+
+Bodies and query strings are read here and not by the framework: so they can be refused early, judged in one call, and
+all that is wrong with them is a 400 of one shape. Nothing here waits on the event loop: the journal's answer is
+awaited, queries run in a few threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+
+from mockexport.errors import MockExportError
+from mockexport.heartrate.ingest.loop_bridge import LoopBridge
+from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
+from mockexport.heartrate.ingest.schemas import (
+    BATCH_ANSWERS,
+    BATCH_BODY,
+    HEALTH_ANSWERS,
+    METRICS_ANSWERS,
+    QUERY_ANSWERS,
+    QUERY_PARAMETERS,
+    READING_ANSWERS,
+    READING_BODY,
+)
+from mockexport.heartrate.ingest.validation import InvalidError, read_batch, read_query, read_reading
+from mockexport.heartrate.journal import JournalError, JournalFullError
+from mockexport.heartrate.readings import time_of
+from mockexport.heartrate.threads import NoThreadError, Threads
+from mockexport.model import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Sequence
+
+    from mockexport.heartrate.ingest.validation import Batch, Query
+    from mockexport.heartrate.readings import Point, Readings
+    from mockexport.heartrate.service import HeartRate
+
+__all__ = ["HeartRateRoutes"]
+
+BODY_BYTES = 1 << 20
+POSTS_AT_ONCE = 1024  # so what bodies take is bounded
+QUERIES_AT_ONCE = 4
+QUERIES_WAITING = 256
+BODY_SECONDS = 30.0  # for a client to send its body
+JOURNAL_SECONDS = 30.0
+QUERY_SECONDS = 30.0
+RETRY_SECONDS = 1
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class HeartRateRoutes:
+    """The routes of a service, which stays its caller's to close.
+
+    `health` answers to whoever asks; a token may be put before `router`.
+    """
+
+    def __init__(self, service: HeartRate) -> None:
+        self._service = service
+        self._metrics = Metrics(service.statistics)
+        self._waking = LoopBridge()
+        self._posts = 0
+        self._queries = 0
+        self._query_threads = Threads(QUERIES_AT_ONCE, "heart-rate query")
+        self._own_thread = Threads(1, "heart-rate health")  # what watches the service must not wait behind queries
+        self._figures_thread = Threads(1, "heart-rate figures")
+        self.router = APIRouter(tags=["heart rate"])
+        self.health = APIRouter(tags=["server"])
+        self._route_all()
+
+    def _route_all(self) -> None:
+        one, batch = "/metrics/heart-rate", "/metrics/heart-rate/batch"
+        add = self.router.add_api_route
+        taking, answering = self._counted("reading", self._post_reading), self._counted("query", self._get_minutes)
+
+        async def either(request: Request) -> Response:
+            return await (taking if request.method == "POST" else answering)(request)
+
+        # What answers is one route of all methods, so that any other is told which there are; those below describe it.
+        add(one, either, methods=["GET", "HEAD", "POST"], include_in_schema=False)
+        add(
+            one, taking, methods=["POST"], status_code=202,
+            summary="Take in a reading", description="Answered once the reading is on disk.",
+            openapi_extra=READING_BODY, responses=READING_ANSWERS, response_class=Response,
+        )  # fmt: skip
+        add(
+            batch, self._counted("batch", self._post_batch), methods=["POST"], status_code=202,
+            summary="Take in up to 1,000 readings",
+            description="Each is judged on its own. Answered once all the valid ones are on disk.",
+            openapi_extra=BATCH_BODY, responses=BATCH_ANSWERS, response_class=Response,
+        )  # fmt: skip
+        add(
+            one, answering, methods=["GET"],
+            summary="A user's heart rate, minute by minute",
+            description="A minute is the mean of the readings of the best device among those that reported in it.",
+            openapi_extra=QUERY_PARAMETERS, responses=QUERY_ANSWERS, response_class=Response,
+        )  # fmt: skip
+        _get(
+            self.router, "/metrics", self._get_metrics,
+            summary="Figures for Prometheus", responses=METRICS_ANSWERS, response_class=Response,
+        )  # fmt: skip
+        _get(
+            self.health, "/health", self._get_health,
+            summary="Would a reading be taken in?", responses=HEALTH_ANSWERS, response_class=Response,
+        )  # fmt: skip
+
+    def _counted(
+        self, route: str, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Count the answers of a route by their status."""
+
+        async def counted(request: Request) -> Response:
+            try:
+                response = await answer(request)
+            except HTTPException as error:
+                self._metrics.answered(route, error.status_code)
+                raise
+            self._metrics.answered(route, response.status_code)
+            return response
+
+        return counted
+
+    async def _post_reading(self, request: Request) -> Response:
+        await self._take_in(request, read_reading, lambda readings: readings)
+        self._metrics.accepted.inc()
+        return _json({"status": "accepted"}, 202)
+
+    async def _post_batch(self, request: Request) -> Response:
+        batch: Batch = await self._take_in(request, read_batch, lambda batch: batch.readings)
+        accepted, rejected = len(batch.readings.times), len(batch.rejected)
+        self._metrics.accepted.inc(accepted)
+        self._metrics.rejected.inc(rejected)
+        told: dict[str, Any] = {"status": "accepted", "accepted": accepted, "rejected": rejected}
+        told["total"] = accepted + rejected
+        if rejected:
+            told["errors"] = batch.rejected
+        return _json(told, 202)
+
+    async def _take_in(
+        self, request: Request, read: Callable[[bytes | bytearray, int], T], valid: Callable[[T], Readings]
+    ) -> T:
+        """Read a body, and return what it holds once its valid readings are on disk."""
+        with self._one_more_post():
+            body = await _body(request)
+            started = time.perf_counter()
+            try:
+                found = read(body, self._service.latest())
+            except InvalidError as error:
+                self._metrics.rejected.inc()
+                raise HTTPException(400, str(error)) from None
+            await self._keep(valid(found))
+            self._metrics.post_seconds.observe(time.perf_counter() - started)
+        return found
+
+    async def _keep(self, readings: Readings) -> None:
+        try:
+            await self._waking.wait(self._service.accept(readings), JOURNAL_SECONDS)
+        except JournalFullError as error:
+            raise _busy(str(error), error.retry_after) from None
+        except JournalError as error:
+            logger.warning("readings were refused: %s", error)
+            raise _busy(f"the readings were not kept: {error}") from None
+        except TimeoutError:
+            raise _busy("the journal takes too long; it is not known whether the readings were kept") from None
+
+    @contextmanager
+    def _one_more_post(self) -> Generator[None, None, None]:
+        if self._posts >= POSTS_AT_ONCE:
+            raise _busy("too many posts at once")
+        self._posts += 1
+        try:
+            yield
+        finally:
+            self._posts -= 1
+
+    async def _get_minutes(self, request: Request) -> Response:
+        try:
+            query = read_query(request.scope["query_string"])
+        except InvalidError as error:
+            raise HTTPException(400, str(error)) from None
+        started = time.perf_counter()
+        body = await self._in_thread(partial(self._minutes, query))
+        self._metrics.query_seconds.observe(time.perf_counter() - started)
+        if body is None:
+            raise HTTPException(404, "No data found")
+        return Response(body, media_type="application/json")
+
+    def _minutes(self, query: Query) -> bytes | None:
+        points = self._service.query(query.user, query.start, query.end, query.device)
+        return minutes_json(query.user, points) if points else None
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do a query's work in one of a few threads."""
+        if self._queries >= QUERIES_AT_ONCE + QUERIES_WAITING:
+            raise _busy("too many queries at once")
+        self._queries += 1
+        try:
+            return await self._query_threads.run(work, QUERY_SECONDS)
+        except NoThreadError:
+            raise _busy("too many queries at once") from None
+        except TimeoutError:
+            raise _busy("the query takes too long; ask for a shorter range") from None
+        except MockExportError as error:  # the table can't be read
+            logger.warning("a query failed: %s", error)
+            raise _busy(str(error)) from None
+        finally:
+            self._queries -= 1
+
+    async def _get_health(self, _request: Request) -> Response:
+        try:
+            problem = await self._own_thread.run(self._service.problem, JOURNAL_SECONDS)
+        except TimeoutError:
+            problem = "the journal doesn't answer"
+        if problem:
+            raise _busy(problem)
+        return _json({"status": "healthy", "service": "heart-rate-metrics"})
+
+    async def _get_metrics(self, _request: Request) -> Response:
+        try:
+            text = await self._figures_thread.run(self._metrics.text, QUERY_SECONDS)
+        except TimeoutError:
+            raise _busy("the figures take too long") from None
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _body(request: Request) -> bytearray:
+    """Read a body of at most BODY_BYTES; a larger one is refused as soon as it is known to be."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise HTTPException(400, "body: was cut short")  # to whoever may still listen
+                body += message.get("body", b"")
+                if len(body) > BODY_BYTES:
+                    raise _too_large()
+                if not message.get("more_body", False):
+                    return body
+    except TimeoutError:
+        raise HTTPException(408, "body: did not come in time", {"Connection": "close"}) from None
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"body: is larger than {BODY_BYTES:,} bytes", {"Connection": "close"})
+
+
+def _busy(detail: str, seconds: float = RETRY_SECONDS) -> HTTPException:
+    return HTTPException(503, detail, {"Retry-After": str(max(1, math.ceil(seconds)))})
+
+
+def minutes_json(user: str, points: Sequence[Point]) -> bytes:
+    """Return the answer to a query."""
+    data = [
+        {"timestamp": time_text(time_of(point.minute)), "heart_rate": point.heart_rate, "device_id": point.device}
+        for point in points
+    ]
+    return orjson.dumps({"user_id": user, "data": data, "count": len(data)})
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(document), status, media_type="application/json")
+
+
+def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
+    """Route GET and HEAD, and describe GET alone: HEAD is the same without a body."""
+    router.add_api_route(path, endpoint, methods=["GET", "HEAD"], **described | {"include_in_schema": False})
+    router.add_api_route(path, endpoint, methods=["GET"], **described)

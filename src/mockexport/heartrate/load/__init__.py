@@ -1,0 +1,14 @@
+"""A client of the service, made-up readings, and a sender that puts load on it. Needs no extra."""
+
+from mockexport.heartrate.load.client import HeartRateClient
+from mockexport.heartrate.load.sender import OnSending, Sent, send
+from mockexport.heartrate.load.synthetic import READINGS, Plan
+
+__all__ = [
+    "READINGS",
+    "HeartRateClient",
+    "OnSending",
+    "Plan",
+    "Sent",
+    "send",
+]

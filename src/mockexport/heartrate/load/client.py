@@ -1,0 +1,155 @@
+"""A heart-rate server, as a client sees it: each request is tried again while that may help."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mockexport._version import __version__
+from mockexport.errors import (
+    MockExportError,
+    NotAuthorisedError,
+    NotFoundError,
+    UnreachableError,
+    UntrustedDataError,
+    UsageError,
+)
+from mockexport.http import (
+    TRANSIENT,
+    Again,
+    Retries,
+    Transport,
+    check_url,
+    httpx,
+    lost_connection,
+    parse_retry_after,
+    schedule,
+    tls_context,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Answer", "HeartRateClient"]
+
+OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 202, 400, 401, 403, 404
+SHOWN = 200  # characters of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said in the end, and how often it was asked again before."""
+
+    status: int
+    document: Any
+    tried_again: int
+
+
+class HeartRateClient:
+    """The heart-rate service of a server; `url` is its root. To be shared between threads.
+
+    `timeout`, in seconds, bounds each wait for the server, `retries` how much trouble it may be. `token` is sent as a
+    bearer token. `ca_bundle` is a file of certificates to trust in place of the usual ones. Raises UsageError for a
+    URL that is none, and for a bundle that can't be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        token: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._retries = retries or Retries()
+        self._closed = threading.Event()
+        headers = {"User-Agent": f"mockexport/{__version__}", "Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        check_url(url)
+        self._transport = Transport(tls_context(ca_bundle))
+        self._client = httpx.Client(transport=self._transport, trust_env=False, timeout=timeout, headers=headers)
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """Post readings until they are acknowledged, or refused for what they are: 202 or 400.
+
+        Sent again, a reading counts once, so what was cut is sent again too. Raises UnreachableError after all tries,
+        NotAuthorisedError, and UntrustedDataError for an answer that makes no sense.
+        """
+        answer = self._ask("POST", path, content=body)
+        if answer.status not in (ACCEPTED, BAD_REQUEST):
+            raise UntrustedDataError(f"{self.url}{path} answered {answer.status}; is it a heart-rate server?")
+        return answer
+
+    def query(self, user: str, start: str, end: str, device: str | None = None) -> dict[str, Any]:
+        """Ask for a user's heart rate by minutes. Raises NotFoundError when the range holds nothing, and as `post`."""
+        parameters = {"user_id": user, "start": start, "end": end} | ({} if device is None else {"device_id": device})
+        answer = self._ask("GET", "/metrics/heart-rate", params=parameters)
+        if answer.status == BAD_REQUEST:
+            raise UsageError(f"the server takes no such query: {_detail(answer.document)}")
+        if answer.status == NOT_FOUND:
+            what = f"of user {user!r}" + (f" and device {device!r}" if device is not None else "")
+            raise NotFoundError(f"no heart rate {what} from {start} to {end} at {self.url}: {_detail(answer.document)}")
+        if answer.status != OK or not _is_minutes(answer.document):
+            raise UntrustedDataError(f"{self.url} gave an answer that makes no sense; is it a heart-rate server?")
+        document: dict[str, Any] = answer.document
+        return document
+
+    def break_off(self) -> None:
+        """End all requests and waits of other threads; the client is of no use afterwards."""
+        self._closed.set()
+        self._transport.break_off()
+
+    def close(self) -> None:
+        """Let go of all connections, once no other thread uses them."""
+        self.break_off()
+        self._client.close()
+
+    def _ask(self, method: str, path: str, **request: Any) -> Answer:
+        retrying = schedule(self._retries, self._closed)
+        try:
+            response: httpx.Response = retrying(self._ask_once, method, self.url + path, request)
+        except Again as failure:
+            raise failure.error from failure
+        tried_again: int = retrying.statistics.get("attempt_number", 1) - 1
+        try:
+            return Answer(response.status_code, orjson.loads(response.content), tried_again)
+        except orjson.JSONDecodeError as error:
+            raise UntrustedDataError(f"{self.url}{path} sent no JSON; is it a heart-rate server?") from error
+
+    def _ask_once(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
+        try:
+            response = self._client.request(method, url, **request)
+        except (httpx.TransportError, RuntimeError) as error:
+            raise lost_connection(error, url, self._timeout) from error
+        status = response.status_code
+        if status in TRANSIENT:
+            told: MockExportError = UnreachableError(
+                f"{url} answered {status} {response.reason_phrase}; try again later"
+            )
+            raise Again(told, parse_retry_after(response.headers.get("Retry-After")))
+        if status in (UNAUTHORIZED, FORBIDDEN):
+            raise NotAuthorisedError(f"{url} answered {status}; --token-file names a file with a token")
+        return response
+
+
+def _detail(document: Any) -> str:
+    detail = document.get("detail") if isinstance(document, dict) else None
+    return str(detail)[:SHOWN]
+
+
+def _is_minutes(document: Any) -> bool:
+    data = document.get("data") if isinstance(document, dict) else None
+    return isinstance(data, list) and all(
+        isinstance(point, dict)
+        and isinstance(point.get("timestamp"), str)
+        and isinstance(point.get("heart_rate"), int | float)
+        and isinstance(point.get("device_id"), str)
+        for point in data
+    )

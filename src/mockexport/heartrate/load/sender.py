@@ -1,0 +1,170 @@
+"""The load generator: made-up readings sent, and what became of them."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from array import array
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from mockexport.errors import UntrustedDataError
+from mockexport.heartrate.load.synthetic import posts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mockexport.heartrate.load.client import Answer, HeartRateClient
+    from mockexport.heartrate.load.synthetic import Plan, Post
+
+__all__ = ["OnSending", "Sent", "Summary", "send"]
+
+ACCEPTED = 202
+LOOK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Sent:
+    """How far it is."""
+
+    sent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    tried_again: int = 0
+
+
+OnSending: TypeAlias = "Callable[[Sent], None]"
+"""Told ten times a second how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of it all; `distinct` counts each reading once, `ack` is from a post's first try to its answer."""
+
+    sent: int
+    accepted: int
+    rejected: int
+    distinct: int
+    tried_again: int
+    seconds: float
+    readings_per_second: float
+    ack_p50_ms: float | None
+    ack_p99_ms: float | None
+
+
+def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = None) -> Summary:
+    """Send it all, with `plan.clients` requests at a time.
+
+    Whatever can't be sent ends it with that error, and the client with it. `on_progress` is called ten times a second,
+    in this thread.
+    """
+    sending = _Sending(client, plan)
+    with ThreadPoolExecutor(plan.clients, "mockexport-send") as workers:
+        running = {workers.submit(sending.work) for _ in range(plan.clients)}
+        try:
+            while running:
+                done, running = wait(running, LOOK_SECONDS, FIRST_EXCEPTION)
+                for ended in done:
+                    ended.result()
+                if on_progress:
+                    on_progress(sending.sent)
+        except BaseException:
+            sending.stop.set()
+            client.break_off()
+            raise
+    return sending.summary()
+
+
+class _Sending:
+    """What the threads that send have in common."""
+
+    def __init__(self, client: HeartRateClient, plan: Plan) -> None:
+        self.sent = Sent()
+        self.stop = threading.Event()
+        self._client = client
+        self._plan = plan
+        self._path = "/metrics/heart-rate" + ("" if plan.singles else "/batch")
+        self._posts = posts(plan)
+        self._taken = 0
+        self._taking = threading.Lock()
+        self._telling = threading.Lock()
+        self._kept = bytearray()
+        self._acks = array("d")
+        self._started = time.monotonic()
+
+    def work(self) -> None:
+        """Make posts until there are no more, or the time is over."""
+        while (taken := self._take()) is not None:
+            post, due = taken
+            if self.stop.wait(max(0.0, due - time.monotonic())):
+                return
+            began = time.monotonic()
+            answer = self._client.post(self._path, post.body)
+            self._tell(post, answer, time.monotonic() - began)
+
+    def _take(self) -> tuple[Post, float] | None:
+        """Return the next post and when it is due."""
+        plan = self._plan
+        with self._taking:
+            due = self._started
+            if plan.rate:
+                due += self._taken // plan.burst * plan.burst / plan.rate
+            over = plan.seconds is not None and max(due, time.monotonic()) >= self._started + plan.seconds
+            post = None if over or self.stop.is_set() else next(self._posts, None)
+            self._taken += post.readings if post else 0
+        return None if post is None else (post, due)
+
+    def _tell(self, post: Post, answer: Answer, seconds: float) -> None:
+        accepted, rejected = self._outcome(post, answer)
+        if accepted != len(post.numbers):
+            raise UntrustedDataError(
+                f"{self._client.url} accepted {accepted} of {len(post.numbers)} valid readings; it says: "
+                f"{str(answer.document)[:200]}"
+            )
+        with self._telling:
+            self._acks.append(seconds)
+            self.sent.sent += post.readings
+            self.sent.accepted += accepted
+            self.sent.rejected += rejected
+            self.sent.tried_again += answer.tried_again
+            for number in post.numbers:
+                if number >= len(self._kept):
+                    self._kept.extend(bytes(max(number + 1 - len(self._kept), len(self._kept))))
+                self._kept[number] = 1
+
+    def _outcome(self, post: Post, answer: Answer) -> tuple[int, int]:
+        if answer.status != ACCEPTED:
+            return 0, post.readings
+        if self._plan.singles:
+            return 1, 0
+        try:
+            accepted, rejected = answer.document["accepted"], answer.document["rejected"]
+        except (KeyError, TypeError):
+            accepted, rejected = -1, -1
+        if not isinstance(accepted, int) or not isinstance(rejected, int) or accepted + rejected != post.readings:
+            raise UntrustedDataError(f"{self._client.url} doesn't say how many it accepted; is it a heart-rate server?")
+        return accepted, rejected
+
+    def summary(self) -> Summary:
+        """Sum up, once all threads have ended."""
+        seconds = time.monotonic() - self._started
+        return Summary(
+            sent=self.sent.sent,
+            accepted=self.sent.accepted,
+            rejected=self.sent.rejected,
+            distinct=self._kept.count(1),
+            tried_again=self.sent.tried_again,
+            seconds=round(seconds, 3),
+            readings_per_second=round(self.sent.sent / seconds, 1),
+            ack_p50_ms=_percentile_ms(self._acks, 0.5),
+            ack_p99_ms=_percentile_ms(self._acks, 0.99),
+        )
+
+
+def _percentile_ms(seconds: array[float], share: float) -> float | None:
+    """Return a percentile, the nearest rank, in milliseconds."""
+    if not seconds:
+        return None
+    return round(sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)] * 1000, 3)

@@ -1,0 +1,24 @@
+"""The Delta Lake table of readings: what is in it, what is on its way there, queries and maintenance."""
+
+from mockexport.heartrate.table.maintenance import compact, drop_old_days, flush, tidy
+from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending, encode
+from mockexport.heartrate.table.queries import day_of, days_in, points, rows_of
+from mockexport.heartrate.table.schema import Snapshot
+from mockexport.heartrate.table.store import DeltaStore, Store
+
+__all__ = [
+    "SEQUENCES_A_BATCH",
+    "DeltaStore",
+    "Pending",
+    "Snapshot",
+    "Store",
+    "compact",
+    "day_of",
+    "days_in",
+    "drop_old_days",
+    "encode",
+    "flush",
+    "points",
+    "rows_of",
+    "tidy",
+]

@@ -1,0 +1,155 @@
+"""Readings that are journaled and not in the table yet, held in memory as few frames for queries and the flusher.
+
+A batch is held as it was journaled until somebody looks; then many become one frame at once, which is what costs
+little. Whoever reads both this and the table reads this first: what leaves here is in the table before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+import polars as pl
+
+from mockexport.heartrate.table.merge import TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mockexport.heartrate.journal import Entry
+    from mockexport.heartrate.readings import Readings
+
+__all__ = ["SEQUENCES_A_BATCH", "Pending", "encode", "frame_of"]
+
+SEQUENCES_A_BATCH = 1024
+"""A reading's sequence is its batch's id times this, plus its index in the batch."""
+BYTES_AT_ONCE = 700_000  # the interpreter is held while their columns are made; some milliseconds would be felt
+ROWS_MERGED = 1 << 18  # a larger frame is not copied again for the sake of having fewer
+
+
+def encode(readings: Readings) -> bytes:
+    """Return the form in which a batch is journaled: its columns as JSON."""
+    return orjson.dumps({"u": readings.users, "d": readings.devices, "t": readings.times, "h": readings.rates})
+
+
+def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
+    """Return journaled batches as one frame of `merge.SCHEMA`."""
+    batches: list[dict[str, list[Any]]] = []
+    sequences: list[range] = []
+    for entry in entries:
+        batch = orjson.loads(entry.payload)
+        batches.append(batch)
+        first = entry.id * SEQUENCES_A_BATCH
+        sequences.append(range(first, first + len(batch["t"])))
+    columns = {
+        "user": pl.Series([user for batch in batches for user in batch["u"]], dtype=pl.String),
+        "device": pl.Series([device for batch in batches for device in batch["d"]], dtype=pl.String),
+        "time": pl.Series([time for batch in batches for time in batch["t"]], dtype=pl.Int64),
+        "rate": pl.Series([rate for batch in batches for rate in batch["h"]], dtype=pl.Float64, strict=False),
+        "sequence": pl.Series(list(chain.from_iterable(sequences)), dtype=pl.Int64),
+    }
+    return pl.DataFrame(columns).cast({"time": TIME})
+
+
+class _Piece(NamedTuple):
+    """Consecutive batches as one frame; `last` is the id of the last of them, `size` their bytes in the journal."""
+
+    last: int
+    size: int
+    frame: pl.DataFrame
+
+
+class Pending:
+    """See above. `bytes` is what its batches take in the journal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of the raw batches and the figures; held for moments only
+        self._looking = threading.Lock()  # of the pieces; taken first
+        self._raw: deque[Entry] = deque()
+        self._pieces: list[_Piece] = []
+        self.bytes = 0
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take in what has just been journaled: all of it, or nothing where that fails."""
+        size = sum(len(entry.payload) for entry in entries)
+        with self._lock:
+            before = len(self._raw)
+            try:
+                self._raw.extend(entries)
+            except BaseException:  # of memory
+                while len(self._raw) > before:
+                    self._raw.pop()
+                raise
+            self.bytes += size
+
+    def frames(self) -> list[pl.DataFrame]:
+        """Return all that is pending; a few frames, none of which ever changes."""
+        with self._looking:
+            self._settle()
+            return [piece.frame for piece in self._pieces]
+
+    def take(self, rows: int, through: int = 0) -> tuple[int, list[pl.DataFrame]]:
+        """Return the oldest batches, `rows` or a few more, and the id of the last of them; they stay until dropped.
+
+        All up to the batch `through` are among them.
+        """
+        with self._looking:
+            self._settle()
+            last, taken, frames = 0, 0, []
+            for piece in self._pieces:
+                if taken >= rows and last >= through:
+                    break
+                last, taken = piece.last, taken + piece.frame.height
+                frames.append(piece.frame)
+            return last, frames
+
+    def drop(self, position: int) -> None:
+        """Forget the batches up to `position`: the table has them."""
+        with self._looking:
+            kept = []
+            for piece in self._pieces:
+                if piece.last <= position:
+                    with self._lock:
+                        self.bytes -= piece.size
+                    continue
+                later = pl.col("sequence") >= (position + 1) * SEQUENCES_A_BATCH
+                kept.append(piece._replace(frame=piece.frame.filter(later)))
+            self._pieces = kept
+
+    @property
+    def readings(self) -> int:
+        """How many readings are pending, as far as anybody has looked."""
+        return sum(piece.frame.height for piece in self._pieces)
+
+    def _settle(self) -> None:
+        """Make frames of the raw batches, and one of small neighbours. Within `_looking`."""
+        while self._raw:
+            entries, size = self._next_raw()
+            try:
+                self._pieces.append(_Piece(entries[-1].id, size, frame_of(entries)))
+            except BaseException:  # of memory, say: they are pending all the same
+                with self._lock:
+                    self._raw.extendleft(reversed(entries))
+                raise
+            while len(self._pieces) > 1:
+                left, right = self._pieces[-2:]
+                if left.frame.height > 2 * right.frame.height or left.frame.height + right.frame.height > ROWS_MERGED:
+                    break
+                merged = pl.concat([left.frame, right.frame], rechunk=True)
+                self._pieces[-2:] = [_Piece(right.last, left.size + right.size, merged)]
+
+    def _next_raw(self) -> tuple[list[Entry], int]:
+        entries: list[Entry] = []
+        size = 0
+        with self._lock:
+            for entry in self._raw:
+                if size >= BYTES_AT_ONCE:
+                    break
+                entries.append(entry)
+                size += len(entry.payload)
+            for _ in entries:  # only once all are held here
+                self._raw.popleft()
+        return entries, size

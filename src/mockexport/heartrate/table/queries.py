@@ -1,0 +1,151 @@
+"""What is asked of the readings: a user's points, the days that are kept, the rows of a day.
+
+All take the pending frames and a snapshot of the table, read in this order, so that nothing falls between; what is in
+both counts once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from mockexport.heartrate.readings import LATEST, Day, Point, time_of
+from mockexport.heartrate.table.merge import best_by_minute, keep_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from mockexport.heartrate.table.schema import File, Snapshot
+    from mockexport.heartrate.table.store import Store
+
+__all__ = ["cut", "day_of", "days_in", "points", "rows_of"]
+
+ROWS_AT_ONCE = 1 << 20
+USERS_NAMED = 1000
+
+
+def points(
+    store: Store,
+    snapshot: Snapshot,
+    pending: Sequence[pl.DataFrame],
+    user: str,
+    start: int,
+    end: int,
+    device: str | None,
+    priorities: Mapping[str, int],
+) -> list[Point]:
+    """Return a user's points from the readings with `start <= time <= end`, ascending."""
+    first, last = time_of(start), time_of(end)
+    found = (pl.col("user") == pl.lit(user)) & pl.col("time").is_between(first, last)
+    if device is not None:
+        found &= pl.col("device") == pl.lit(device)
+    files = [
+        file
+        for day, files in snapshot.days.items()
+        if first.date() <= day <= last.date()
+        for file in files
+        if file.may_hold(user, start, end)
+    ]
+    parts = [frame.lazy() for frame in pending]
+    if files:
+        parts.append(store.scan(files))
+    if not parts:
+        return []
+    readings = pl.concat([part.filter(found) for part in parts]).collect()
+    if readings.is_empty():
+        return []
+    answer = best_by_minute(keep_latest(readings), priorities)
+    columns = (answer["minute"].cast(pl.Int64).to_list(), answer["rate"].to_list(), answer["device"].to_list())
+    return list(map(Point, *columns))
+
+
+def days_in(snapshot: Snapshot, pending: Sequence[pl.DataFrame]) -> dict[date, tuple[tuple[File, ...], int]]:
+    """Return the days of which something is kept, with their files and the highest pending sequence, or 0."""
+    highest: dict[date, int] = {}
+    for frame in pending:
+        by_day = frame.group_by(pl.col("time").dt.date()).agg(pl.col("sequence").max())
+        for day, sequence in by_day.iter_rows():
+            highest[day] = max(highest.get(day, 0), sequence)
+    return {day: (snapshot.days.get(day, ()), highest.get(day, 0)) for day in sorted({*snapshot.days, *highest})}
+
+
+def day_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Day:
+    """Return what is kept of a day, counted."""
+    rows, sequence, earliest, latest = 0, 0, LATEST, -LATEST
+    users: set[str] = set()
+    for readings in _settled(store, day, files, pending):
+        times = readings["time"].cast(pl.Int64)
+        rows += readings.height
+        sequence = max(sequence, _int(readings["sequence"].max()))
+        earliest, latest = min(earliest, _int(times.min())), max(latest, _int(times.max()))
+        if len(users) <= USERS_NAMED:
+            users.update(readings["user"].unique())
+    named = tuple(sorted(users)) if len(users) <= USERS_NAMED else None
+    return Day(day, rows, named, earliest, latest, f"{sequence:x}-{rows:x}")
+
+
+def rows_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Generator[pl.DataFrame]:
+    """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device."""
+    for readings in _settled(store, day, files, pending):
+        yield readings.select("user", "device", pl.col("time").cast(pl.Int64), "rate")
+
+
+def _settled(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    within = pl.col("time").is_between(midnight, midnight + (timedelta(days=1) - timedelta(microseconds=1)))
+    parts = [part for frame in pending if not (part := frame.filter(within)).is_empty()]
+    yield from cut([part.lazy() for part in parts] + ([store.scan(files)] if files else []))
+
+
+def cut(parts: Sequence[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+    """Give all readings of `parts` once each, by user, time and device, a bounded number at a time."""
+    if not parts:
+        return
+    readings = pl.concat(parts)
+    for piece in _pieces(readings):
+        found = keep_latest(readings.filter(piece).collect())
+        if not found.is_empty():
+            yield found
+
+
+def _pieces(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
+    """Give ranges of users, and of times within a user who has more than enough alone."""
+    if readings.select(pl.len()).collect().item() <= ROWS_AT_ONCE:
+        yield pl.lit(True)
+        return
+    users = (
+        readings.group_by("user")
+        .agg(pl.len().alias("rows"), pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
+        .collect(engine="streaming")
+        .sort("user")
+        .with_columns((pl.col("rows").cum_sum() // ROWS_AT_ONCE).alias("piece"))
+        .group_by("piece", (pl.col("rows") > ROWS_AT_ONCE).alias("alone"), maintain_order=True)
+        .agg(
+            pl.col("user").first().alias("from"),
+            pl.col("user").last().alias("to"),
+            pl.col("rows").sum(),
+            pl.col("first").min(),
+            pl.col("last").max(),
+        )
+    )
+    for row in users.iter_rows(named=True):
+        who = pl.col("user").is_between(pl.lit(row["from"]), pl.lit(row["to"]))
+        if not row["alone"]:
+            yield who
+            continue
+        yield from (who & when for when in _slices(row["first"], row["last"], -(-row["rows"] // ROWS_AT_ONCE)))
+
+
+def _slices(first: datetime, last: datetime, count: int) -> Iterator[pl.Expr]:
+    """Give `count` slices of the time from `first` to `last`, equally long."""
+    borders = [first + (last - first) / count * number for number in range(1, count)]
+    time = pl.col("time")
+    for number in range(count):
+        after = time >= borders[number - 1] if number else pl.lit(True)
+        yield after & (time < borders[number]) if number < count - 1 else after
+
+
+def _int(value: Any) -> int:
+    return int(value)

@@ -1,0 +1,189 @@
+"""Keep an export's CSV files in a folder, which is then a source of its own (`FolderSource`)."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mockexport.encoding import json_bytes
+from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
+from mockexport.files import locked, make_folder, remove_leftovers, write_atomically
+from mockexport.identity import is_strong
+from mockexport.kernels import choose_kernels
+from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest, manifest_document
+from mockexport.pipeline.counting import run_tasks, tally_download
+from mockexport.pipeline.executors import thread_workers
+from mockexport.pipeline.partial_file import PartialFile
+from mockexport.sources import FolderSource
+from mockexport.tally import Malformed
+from mockexport.wire import is_plain_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mockexport.model import Download
+    from mockexport.pipeline.counting import OnProgress
+    from mockexport.pipeline.executors import Board, StartWorkers
+    from mockexport.source import Source
+    from mockexport.tally import Tally
+
+__all__ = ["Fetched", "fetch"]
+
+READ_BYTES = 1 << 20
+LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A download that lies on disk, whole: its rows, malformed ones included, its bytes, and their SHA-256."""
+
+    id: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def fetch(
+    source: Source,
+    export: str,
+    root: Path,
+    *,
+    tally: Callable[..., Tally] | None = None,
+    start_workers: StartWorkers = thread_workers,
+    on_progress: OnProgress | None = None,
+) -> list[Fetched]:
+    """Keep an export's downloads as `<root>/<export>/<download>.csv`, with a manifest beside them.
+
+    A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared.
+    What an earlier run finished is checked against its SHA-256 and kept, and what it had begun is gone on with, where
+    the source names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it
+    is there, the manifest says that it is not complete. Malformed rows are kept as they are.
+
+    Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
+    can't be written, is being fetched into by another run, or holds another export's manifest.
+    """
+    tally = tally or choose_kernels().tally
+    downloads = list(source.downloads(export))
+    if not downloads:
+        raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
+    for name in (export, *(download.id for download in downloads)):
+        if not is_plain_id(name):
+            raise UntrustedDataError(f"the id {name!r} can't be a file's name, so nothing was fetched")
+    folder = root / export
+    if isinstance(source, FolderSource) and folder.exists() and folder.samefile(Path(source.name) / export):
+        raise UsageError(f"{folder} is what would be fetched; fetch into another --dir")
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another --dir"):
+        return _fetch_into(folder, source, export, downloads, tally, start_workers, on_progress)
+
+
+def _fetch_into(
+    folder: Path,
+    source: Source,
+    export: str,
+    downloads: Sequence[Download],
+    tally: Callable[..., Tally],
+    start_workers: StartWorkers,
+    on_progress: OnProgress | None,
+) -> list[Fetched]:
+    """Fetch into a folder that no other run fetches into."""
+    name = source.name.encode(errors="backslashreplace").decode()  # a folder's name need not be UTF-8, but JSON is
+    entries = _entries(folder, export, downloads, name)
+    remove_leftovers(folder, {MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
+    _write_manifest(folder, export, name, entries)
+    tasks = {
+        number: partial(fetch_download, source, name, entry, folder, tally) for number, entry in enumerate(entries)
+    }
+    fetched: dict[int, Fetched] = {}
+    with closing(run_tasks(source, downloads, tasks, start_workers, on_progress)) as results:
+        for number, result in results:
+            fetched[number] = result
+            entries[number] = replace(entries[number], sha256=result.sha256)
+            _write_manifest(folder, export, name, entries)
+    return [fetched[number] for number in range(len(downloads))]
+
+
+def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:
+    """Go on from the folder's manifest, if it is one of these downloads; files that may be others now are not kept."""
+    entries = [ManifestEntry(download, f"{download.id}.csv", None) for download in downloads]
+    before = load_manifest(folder / MANIFEST, export)
+    if before is None:
+        return entries
+    if [(entry.download.id, entry.download.rows) for entry in before.entries] != [(d.id, d.rows) for d in downloads]:
+        raise UsageError(f"{folder} holds another export of this name; fetch into another --dir, or remove it")
+    return [
+        replace(entry, sha256=known.sha256 if _is_same(source, entry, before.source, known) else None)
+        for entry, known in zip(entries, before.entries, strict=True)
+    ]
+
+
+def _is_same(source: str, entry: ManifestEntry, known_source: str | None, known: ManifestEntry) -> bool:
+    """Tell whether a file that was fetched has the bytes that its download has now (identity.py).
+
+    ETags of two sources are not comparable (RFC 9110, section 8.8.1).
+    """
+    etag = entry.download.etag
+    return is_strong(etag) and (source, etag, entry.file) == (known_source, known.download.etag, known.file)
+
+
+def _write_manifest(folder: Path, export: str, source: str, entries: Sequence[ManifestEntry]) -> None:
+    complete = all(entry.sha256 for entry in entries)
+    manifest = Manifest(export, entries, source, complete)
+    write_atomically(folder / MANIFEST, json_bytes(manifest_document(manifest)), follow_link=False)
+
+
+def fetch_download(
+    source: Source,
+    name: str,
+    entry: ManifestEntry,
+    folder: Path,
+    tally: Callable[..., Tally],
+    board: Board,
+    number: int,
+) -> Fetched:
+    """Fetch one download, unless it is there already; the task of one worker."""
+    path = folder / entry.file
+    part = PartialFile(path, entry.download, name)
+    try:
+        kept = _finished(path, entry, tally(skip=True), board, number)
+        if kept:
+            part.forget()
+            return kept
+        with part:
+            _, rows = tally_download(source, entry.download, partial(tally, skip=True), board, number, part)
+            size, sha256 = part.finish()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another --dir"
+        ) from error
+    return Fetched(entry.download.id, entry.file, rows, size, sha256)
+
+
+def _finished(path: Path, entry: ManifestEntry, counter: Tally, board: Board, number: int) -> Fetched | None:
+    """Return a file that an earlier run finished, if it is still what it was then."""
+    if entry.sha256 is None or not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(READ_BYTES):
+                digest.update(chunk)
+                counter.feed(chunk)
+                size += len(chunk)
+                board.advance(number, counter.rows, len(chunk))
+        counter.finish()
+    except Malformed:
+        return None
+    if digest.hexdigest() != entry.sha256:
+        return None
+    board.end(number, counter.rows)
+    return Fetched(entry.download.id, entry.file, counter.rows, size, entry.sha256)

@@ -1,0 +1,36 @@
+"""What has exports: made up in process, a folder, a server, and two of them as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockexport.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mockexport.sources.folder import FolderSource
+    from mockexport.sources.http import HttpSource
+    from mockexport.sources.mock import Generator, MockSource, ReferenceGenerator
+    from mockexport.sources.union import UnionSource
+
+__all__ = [
+    "FolderSource",
+    "Generator",
+    "HttpSource",
+    "MockSource",
+    "ReferenceGenerator",
+    "UnionSource",
+]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "folder": ("FolderSource",),
+        "http": ("HttpSource",),
+        "mock": (
+            "Generator",
+            "MockSource",
+            "ReferenceGenerator",
+        ),
+        "union": ("UnionSource",),
+    },
+)

@@ -1,0 +1,70 @@
+"""MockSource: the made-up exports as a Source; nothing to start, nothing to reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockexport.errors import no_such
+from mockexport.model import Download
+from mockexport.sources.mock.specs import EXPORTS, plans
+
+if TYPE_CHECKING:
+    from mockexport.source import Chunks
+    from mockexport.sources.mock.reference import Generator
+    from mockexport.sources.mock.specs import Plan
+
+__all__ = ["MockSource"]
+
+CHUNK_BYTES = 1 << 18  # fits a core's own cache, so that whoever reads it next finds it there
+
+
+class MockSource:
+    """Makes its exports up while they are read; `generator` is the twin that does it."""
+
+    name = "mock"
+
+    def __init__(self, generator: type[Generator]) -> None:
+        self._generator = generator
+
+    def exports(self) -> list[str]:
+        """Return the ids of the made-up exports."""
+        return list(EXPORTS)
+
+    def downloads(self, export: str) -> list[Download]:
+        """Return an export's downloads, all of it declared but their sizes, which only the rows themselves tell."""
+        return [
+            Download(
+                export=export,
+                id=plan.id,
+                rows=plan.rows,
+                event_types=tuple(event_type.name for event_type in plan.event_types),
+                patients=plan.patients,
+                start_time=plan.start,
+                end_time=plan.end,
+                etag=f"mock-{plan.id}",
+            )
+            for plan in self._plans(export)
+        ]
+
+    def open(self, download: Download, offset: int = 0) -> Chunks:
+        """Make a download's bytes up; those before `offset` are made and dropped."""
+        plan = next((plan for plan in self._plans(download.export) if plan.id == download.id), None)
+        if plan is None:
+            known = [plan.id for plan in self._plans(download.export)]
+            raise no_such("download", download.id, f"export {download.export!r}", known)
+        return self._chunks(plan, offset)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _plans(self, export: str) -> tuple[Plan, ...]:
+        if export not in EXPORTS:
+            raise no_such("export", export, f"source {self.name!r}", self.exports())
+        return plans(export)
+
+    def _chunks(self, plan: Plan, offset: int) -> Chunks:
+        generator = self._generator(plan)
+        while chunk := generator.read(CHUNK_BYTES):
+            if offset < len(chunk):
+                yield chunk[offset:]
+            offset = max(0, offset - len(chunk))
