@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mockexport.client import HttpSource
 
 BYTES_AN_ID = 200
-IDS = 20_000
+IDS = 100_000
 MANY = 200_000
 
 # ---- What is asked for ----
