@@ -18,6 +18,7 @@ from mockexport.errors import UntrustedDataError
 from mockexport.model import Download, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = [
@@ -108,10 +109,7 @@ def read_exports(answer: object) -> list[str]:
 
 def read_export(answer: object) -> list[str]:
     """Read the download ids out of the answer of `GET /api/export/{export_id}`. Raises UntrustedDataError."""
-    ids = _texts(_data(answer), "download_ids")
-    if len({same_id(download) for download in ids}) < len(ids):
-        raise UntrustedDataError(f"'download_ids' names the same one twice: {_short(ids)}")
-    return ids
+    return _texts(_data(answer), "download_ids", same_id)
 
 
 def read_download(export: str, download: str, answer: object) -> Download:
@@ -140,11 +138,12 @@ def _data(answer: object) -> dict[str, Any]:
     return data
 
 
-def _texts(data: dict[str, Any], key: str) -> list[str]:
+def _texts(data: dict[str, Any], key: str, same: Callable[[str], str] = str) -> list[str]:
+    """Return a list of names; `same` is equal for two that name the same."""
     texts = data.get(key)
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise UntrustedDataError(f"{key!r} is no list of names: {_short(texts)}")
-    ordered = sorted(texts)  # a set of millions would take as much memory as the ids themselves
+    ordered = sorted(map(same, texts))  # a set of millions would take as much memory as the ids themselves
     if any(map(eq, ordered, islice(ordered, 1, None))):
         raise UntrustedDataError(f"{key!r} names the same one twice: {_short(texts)}")
     return texts

@@ -11,6 +11,7 @@ import pytest
 from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
+from mockexport.heartrate import service as service_module
 from mockexport.heartrate.journal.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
@@ -226,6 +227,7 @@ def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_cl
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(service_module, "UPKEEP_SECONDS", 3600.0)  # or it compacts and deletes while we look
     now = time_of(TEN + 10 * DAY)
     options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
     with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:

@@ -7,12 +7,15 @@ import hashlib
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mockexport.client import HttpSource
+from tests.scripted_http import ScriptedServer, http
 from tests.server.serving import PLAIN, get, serving
 from tests.server.sources import DeclaringSource, WatchedSource, path_of
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
@@ -188,6 +191,28 @@ def test_who_has_another_body_gets_this_one(several: httpx.Client) -> None:
 
 def test_a_condition_goes_before_a_range(several: httpx.Client) -> None:
     assert get(several, "sized", If_None_Match=TAG, Range="bytes=5-").status_code == 304
+
+
+DATE = "Sat, 01 Nov 2025 00:00:00 GMT"
+NAMELESS: dict[str, dict[str, Any]] = {
+    "weak": {"ETag": 'W/"v1"'},
+    "date": {"Last-Modified": DATE, "Date": DATE},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("named", NAMELESS)
+def test_what_another_server_does_not_name_strongly_gets_no_strong_etag_on_the_way(named: str) -> None:
+    """A date is none: two versions may be of one second (RFC 9110, section 8.8.2.2)."""
+    download = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
+    data = f"/api/export/{EXPORT}/{download}/data"
+    with ScriptedServer() as behind:
+        behind.has(EXPORT, {download: http(BODY, **NAMELESS[named])})
+        behind.heads[data] = http(b"", **NAMELESS[named] | {"Content-Length": str(LENGTH)})
+        with closing(HttpSource(behind.url)) as source, serving(source) as url:
+            answer = httpx.get(url + data, headers=PLAIN | {"Range": "bytes=5-"}, timeout=WAIT_SECONDS, trust_env=False)
+    assert (answer.status_code, answer.content) == (200, BODY)
+    assert not answer.headers.get("etag", "").startswith('"')
 
 
 # Encodings.

@@ -223,8 +223,11 @@ def test_clients_that_take_nothing_are_dropped(caplog: pytest.LogCaptureFixture)
 
 
 def test_clients_that_take_nothing_of_the_last_bytes_are_dropped() -> None:
-    body = csv_body(20_000)  # more than the buffers of the two sockets hold, made in no time
-    with running(DeclaringSource({"a": body}), Limits(100, LONG, LONG, 0.3)) as (url, server), connect(url) as client:
+    body = csv_body(400_000)  # more than the system takes, handed over as one: so the server has done with the answer
+    with (
+        running(DeclaringSource({"a": body}, chunk_bytes=1 << 30), Limits(100, LONG, LONG, 0.3)) as (url, server),
+        connect(url) as client,
+    ):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(f"GET {path_of('a')}/data HTTP/1.0\r\n\r\n".encode())
         assert client.recv(10)
