@@ -13,6 +13,7 @@ import typer
 from mockexport.cli.documents import counts_document
 from mockexport.cli.options import MaxPairsOption, Run, complete_export, takes_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def count_command(
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         keeping(checkpoint, run, export, skip_malformed=skip_malformed) as kept,
-        run.terminal.progress(export) as on_progress,
+        download_progress(run.terminal, export) as on_progress,
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, tally=run.kernels.tally,

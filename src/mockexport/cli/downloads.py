@@ -12,6 +12,7 @@ import typer
 from mockexport.cli.documents import download_document
 from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, takes_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
@@ -62,7 +63,7 @@ def fetch_command(
     """
     from mockexport.pipeline import fetch
 
-    with run.terminal.progress(export) as on_progress:
+    with download_progress(run.terminal, export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
             tally=partial(run.kernels.tally, max_pairs=max_pairs),

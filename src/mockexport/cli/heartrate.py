@@ -24,6 +24,7 @@ from mockexport.cli.options import (
     read_token,
 )
 from mockexport.cli.output import check_writable, write_answer
+from mockexport.cli.progress import sending_progress
 from mockexport.cli.terminal import Terminal
 from mockexport.encoding import json_bytes
 from mockexport.errors import UsageError
@@ -146,7 +147,7 @@ def send_command(
         rate=rate, burst=burst, clients=clients,
     )  # fmt: skip
     client = _client(source, timeout, retries, retry_budget, token_file, ca_bundle)
-    with closing(client), terminal.sending_progress(plan.readings, plan.seconds) as on_progress:
+    with closing(client), sending_progress(terminal, plan.readings, plan.seconds) as on_progress:
         summary = send(client, plan, on_progress)
     write_answer(json_bytes(asdict(summary)), output)
 

@@ -18,8 +18,7 @@ from mockexport.factory import open_source
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
-
+    from mockexport.heartrate import HeartRateRoutes
     from mockexport.source import Source
 
 __all__ = ["EXAMPLES", "serve_command"]
@@ -41,8 +40,7 @@ class Served(NamedTuple):
     """What is served: a source, and with --data the routes of the heart-rate service."""
 
     source: Source
-    beside: APIRouter | None = None
-    health: APIRouter | None = None
+    routes: HeartRateRoutes | None = None
 
 
 def serve_command(
@@ -157,7 +155,13 @@ def serve_command(
                 accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                 priorities=read_priorities(priority),
             )
-        application = create_app(served.source, token=token, beside=served.beside, health=served.health)
+        routes = served.routes
+        application = create_app(
+            served.source,
+            token=token,
+            beside=routes.router if routes else None,
+            health=routes.health if routes else None,
+        )
         run(
             Faults(application, plan) if plan else application,
             host,
@@ -179,8 +183,7 @@ def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any
         from mockexport.sources import UnionSource
 
         service = stack.enter_context(HeartRate(data, **options))
-        routes = HeartRateRoutes(service)
-        return Served(UnionSource(source, HeartRateSource(data, service)), routes.router, routes.health)
+        return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service))
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:

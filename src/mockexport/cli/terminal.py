@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from rich.console import RenderableType
-
-    from mockexport.heartrate import OnSending
-    from mockexport.pipeline import OnProgress
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
 
@@ -24,9 +18,8 @@ class Terminal:
     """stderr, as the user wants it: `progress` None shows progress on a terminal alone."""
 
     def __init__(self, *, progress: bool | None = None, quiet: bool = False, verbose: bool = False) -> None:
-        animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._shows_progress = not quiet and (animated if progress is None else progress)
-        self._animated = animated
+        self.animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.shows_progress = not quiet and (self.animated if progress is None else progress)
         self._quiet = quiet
         self._verbose = verbose
 
@@ -53,34 +46,6 @@ class Terminal:
         log = logging.getLogger("mockexport")
         log.addHandler(Handler())
         log.setLevel(logging.INFO if self._verbose else logging.WARNING)
-
-    @contextmanager
-    def progress(self, title: str) -> Generator[OnProgress | None, None, None]:
-        """Give a function that shows how far the work is, once it has taken a second."""
-        if not self._shows_progress:
-            yield None
-            return
-        from mockexport.cli.progress import Progress
-
-        shown = Progress(title, animated=self._animated)
-        try:
-            yield shown.update
-        finally:
-            shown.close()
-
-    @contextmanager
-    def sending_progress(self, readings: int | None, seconds: float | None) -> Generator[OnSending | None, None, None]:
-        """Give a function that shows how much is sent of so many readings, or in so much time, after a second."""
-        if not self._shows_progress:
-            yield None
-            return
-        from mockexport.cli.sending_progress import SendingProgress
-
-        shown = SendingProgress(readings, seconds, animated=self._animated)
-        try:
-            yield shown.update
-        finally:
-            shown.close()
 
     @staticmethod
     def render(table: RenderableType, *, to_file: bool) -> bytes:

@@ -11,6 +11,7 @@ import typer
 from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption, Run, takes_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
@@ -109,7 +110,7 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
         raise UntrustedDataError(f"it is no JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it can't be read: {error.strerror}") from error
-    with run.terminal.progress(file.stem) as on_progress:
+    with download_progress(run.terminal, file.stem) as on_progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
             tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
