@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.documents import HELP_PATHS, help_section
@@ -22,7 +22,8 @@ GROUPS = {"", "exports", "downloads", "heartrate"}
 
 def test_the_list_of_commands_is_whole() -> None:
     names = {""}
-    for name, command in get_command(app).commands.items():
+    group: Any = get_command(app)
+    for name, command in group.commands.items():
         names |= {name} | {f"{name} {inner}" for inner in getattr(command, "commands", ())}
     assert set(HELP_PATHS) == names
 

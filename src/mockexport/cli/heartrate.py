@@ -46,7 +46,7 @@ app = typer.Typer(
 DEFAULT_URL = "http://127.0.0.1:8000"
 SEND_EXAMPLES = """\b
 Examples:
-  mockexport heartrate send                            10,000 readings to localhost
+  mockexport heartrate send                            10,000, to localhost
   mockexport heartrate send -n 1000000 --users 1000    a million
   mockexport heartrate send --seconds 60 --rate 20000  20,000/s for a minute
   mockexport heartrate send --singles --duplicates 0.2 --invalid 0.01
@@ -152,7 +152,8 @@ def send_command(
     """Send generated heart-rate readings to a server, and print a summary.
 
     Start the server with `mockexport serve --data`. The readings come from several devices per user, out of order, in
-    bursts, and some of them twice. Requests that are interrupted or temporarily refused (503) are retried. If no other readings were sent, "distinct" equals the result of `mockexport count heart_rate`.
+    bursts, and some of them twice. Requests that are interrupted or temporarily refused (503) are retried. If no other
+    readings were sent, "distinct" equals the result of `mockexport count heart_rate`.
     """
     from mockexport.heartrate import READINGS, Plan, send
 

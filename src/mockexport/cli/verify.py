@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """\b
 Examples:
-  mockexport verify                          all files in outputs/, against mock
+  mockexport verify                          outputs/, against mock
   mockexport verify small.json -s exports    one file, against a folder
   mockexport verify outputs/ --format table
 """
