@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockexport.cli.output import write_answer
+from mockexport.cli.output import write_output
 from mockexport.errors import UsageError
 from mockexport.files import locked, make_folder, open_locked, read_file, write_atomically
 
@@ -25,14 +25,14 @@ fcntl = pytest.importorskip("fcntl", reason="files are locked where the system c
 WRITES = """
 import os, signal, sys
 from pathlib import Path
-from mockexport.cli.output import write_answer
+from mockexport.cli.output import write_output
 sync = os.fsync
 def signalled(descriptor):
     os.fsync = sync
     os.kill(os.getpid(), getattr(signal, sys.argv[2]))
     sync(descriptor)
 os.fsync = signalled
-write_answer(b"theirs", Path(sys.argv[1]))
+write_output(b"theirs", Path(sys.argv[1]))
 """
 
 
@@ -53,7 +53,7 @@ def test_what_a_killed_run_left_of_an_answer_is_removed_by_the_next_run(tmp_path
         with writing(path, signal.SIGKILL) as killed:
             assert killed.wait(60) == -signal.SIGKILL
     assert len(names_in(tmp_path)) > 0
-    write_answer(b"ours", path)
+    write_output(b"ours", path)
     assert names_in(tmp_path) == ["a.json"]
     assert path.read_bytes() == b"ours"
 
@@ -64,7 +64,7 @@ def test_so_it_is_where_the_answer_is_reached_by_a_link(tmp_path: Path) -> None:
     link.symlink_to("far/b.json")
     with writing(link, signal.SIGKILL) as killed:
         killed.wait(60)
-    write_answer(b"ours", link)
+    write_output(b"ours", link)
     assert names_in(tmp_path / "far") == ["b.json"]
 
 
@@ -73,7 +73,7 @@ def test_what_a_run_that_still_lives_is_writing_is_left_to_it(tmp_path: Path) ->
     with writing(path, signal.SIGSTOP) as stopped:
         os.waitpid(stopped.pid, os.WUNTRACED)
         (theirs,) = names_in(tmp_path)
-        write_answer(b"ours", path)
+        write_output(b"ours", path)
         assert names_in(tmp_path) == sorted([theirs, "a.json"])
         stopped.send_signal(signal.SIGCONT)
         assert stopped.wait(60) == 0
@@ -96,7 +96,7 @@ def test_nobody_elses_files_are_removed(tmp_path: Path) -> None:
     for name in OTHERS:
         (tmp_path / name).write_bytes(b"precious")
     (tmp_path / ".a.json.00000000000000ff.tmp").mkdir()
-    write_answer(b"ours", tmp_path / "a.json")
+    write_output(b"ours", tmp_path / "a.json")
     assert names_in(tmp_path) == sorted([*OTHERS, "a.json", ".a.json.00000000000000ff.tmp"])
 
 
@@ -160,7 +160,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
 
     (tmp_path / ".a.json.0123456789abcdef.tmp").touch()
     monkeypatch.setattr(fcntl, "flock", lock)
-    write_answer(b"ours", tmp_path / "a.json")
+    write_output(b"ours", tmp_path / "a.json")
     assert names_in(tmp_path) == [".a.json.0123456789abcdef.tmp", "a.json"]  # who knows whether that run still lives?
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.scripted_http import json
 
-from mockexport.cli.output import csv_lines, json_list, write_answer
+from mockexport.cli.output import csv_lines, json_list, write_output
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotFoundError
 from mockexport.sources.http import METADATA_AHEAD
@@ -105,7 +105,7 @@ def test_documents_are_taken_as_they_are_written() -> None:
 def test_an_answer_of_any_length_is_written_in_bounded_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
-        write_answer(json_list({"id": "x" * 100} for _ in range(MANY)), tmp_path / "list.json")
+        write_output(json_list({"id": "x" * 100} for _ in range(MANY)), tmp_path / "list.json")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mockexport.cli.output import check_writable, write_answer
+from mockexport.cli.output import check_writable, write_output
 from mockexport.errors import UsageError
 from mockexport.files import write_atomically
 
@@ -224,9 +224,9 @@ WRITE = """
 import sys
 from pathlib import Path
 from mockexport.errors import UsageError
-from mockexport.cli.output import write_answer
+from mockexport.cli.output import write_output
 try:
-    write_answer(b"x" * 1_000_000, None)
+    write_output(b"x" * 1_000_000, None)
 except UsageError as error:
     sys.exit(str(error))
 """
@@ -237,12 +237,12 @@ def test_an_answer_goes_to_stdout_behind_what_was_printed(
     path: Path | None, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     print("before")
-    write_answer(b"answer\n", path)
+    write_output(b"answer\n", path)
     assert capfdbinary.readouterr().out == b"before\nanswer\n"
 
 
 def test_an_answer_goes_to_a_file_when_there_is_one(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    write_answer(b"answer\n", tmp_path / "a.json")
+    write_output(b"answer\n", tmp_path / "a.json")
     assert (tmp_path / "a.json").read_bytes() == b"answer\n"
     assert capfdbinary.readouterr().out == b""
 

@@ -1,35 +1,56 @@
-"""Count, reconcile and verify bulk healthcare exports.
+"""Count, verify and fetch bulk healthcare exports.
 
     from mockexport import count, open_source
 
     counts = count(open_source("mock"), "demo")
     counts.patients["P001"]["bp_sys"]
 
-What the commands do, without a terminal. A source is `mock`, a folder, or the URL of a server that speaks docs/wire.md.
+Everything that the command line does is available here. Errors are subclasses of `MockExportError`.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mockexport._version import __version__
+from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mockexport.errors import (
+        ChangedError,
         MockExportError,
         NotAuthorisedError,
         NotFoundError,
+        NotResumableError,
         UnreachableError,
         UntrustedDataError,
         UsageError,
     )
     from mockexport.factory import open_source
     from mockexport.model import Counts, Download, Export, summarise
-    from mockexport.pipeline import Committed, Difference, Fetched, compare, count, fetch, read_committed
+    from mockexport.pipeline import (
+        Board,
+        Checkpoint,
+        Committed,
+        Difference,
+        Fetched,
+        OnProgress,
+        StartWorkers,
+        Subject,
+        cluster_workers,
+        compare,
+        count,
+        fetch,
+        process_workers,
+        read_committed,
+        thread_workers,
+    )
     from mockexport.source import Source
 
 __all__ = [
+    "Board",
+    "ChangedError",
+    "Checkpoint",
     "Committed",
     "Counts",
     "Difference",
@@ -39,34 +60,53 @@ __all__ = [
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
+    "NotResumableError",
+    "OnProgress",
     "Source",
+    "StartWorkers",
+    "Subject",
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
     "__version__",
+    "cluster_workers",
     "compare",
     "count",
     "fetch",
     "open_source",
+    "process_workers",
     "read_committed",
     "summarise",
+    "thread_workers",
 ]
 
-# Loaded when first asked for, so that each command loads only what it uses.
-_HOMES = {
-    "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "factory": ("open_source",),
-    "model": ("Counts", "Download", "Export", "summarise"),
-    "pipeline": ("Committed", "Difference", "Fetched", "compare", "count", "fetch", "read_committed"),
-    "source": ("Source",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'mockexport' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"mockexport.{_HOME_OF[name]}"), name)
+# Imported on first use, so that `import mockexport` is fast and each command loads only what it needs.
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "errors": tuple(name for name in __all__ if name.endswith("Error")),
+        "factory": ("open_source",),
+        "model": ("Counts", "Download", "Export", "summarise"),
+        "pipeline": (
+            "Board",
+            "Checkpoint",
+            "Committed",
+            "Difference",
+            "Fetched",
+            "OnProgress",
+            "StartWorkers",
+            "Subject",
+            "cluster_workers",
+            "compare",
+            "count",
+            "fetch",
+            "process_workers",
+            "read_committed",
+            "thread_workers",
+        ),
+        "source": ("Source",),
+    },
+)
 
 
 def __dir__() -> list[str]:

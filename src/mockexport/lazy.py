@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used, so that each command loads only what it needs."""
+"""Lazy imports: a package imports a module when one of its names is first used, so that start-up stays fast."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["lazy_attributes"]
 
 
 def lazy_attributes(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return a package's `__getattr__` (PEP 562); `modules` has the names that each of its modules offers."""
+    """Return a `__getattr__` for a package (PEP 562); `modules` maps each of its modules to the names it provides."""
     module_of = {name: module for module, names in modules.items() for name in names}
 
-    def get(name: str) -> Any:
+    def get_attribute(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
 
-    return get
+    return get_attribute

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mockexport.client import HttpSource
+from mockexport.sources.http import HttpSource
 from tests.scripted_http import ScriptedServer, http
 from tests.server.serving import PLAIN, get, serving
 from tests.server.sources import DeclaringSource, WatchedSource, path_of

@@ -1,4 +1,4 @@
-"""The command line: the only room that knows Typer and rich; one file a command group."""
+"""The command line: one module per command group. No other package imports Typer and rich."""
 
 from __future__ import annotations
 

@@ -1,19 +1,21 @@
-"""The command line as a whole, and the one boundary where errors become a line on stderr and an exit code."""
+"""The command line as a whole, and the one place where errors become a line on stderr and an exit code."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
 import threading
 import time
-import traceback
-from typing import Annotated, NoReturn
+from collections import UserDict
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from mockexport.cli import count, downloads, exports, heartrate, serve, verify
 from mockexport.cli.options import Invocation
 from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
@@ -21,35 +23,51 @@ from mockexport.errors import MockExportError
 
 __all__ = ["app", "run"]
 
+COMMANDS = ("count", "verify", "exports", "downloads", "serve", "heartrate")  # each a module of this package
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 GRACE_SECONDS = 1.0
 
+
+class LazyCommands(UserDict[str, Any]):
+    """The commands by name. One is imported when it is looked up, so that each run loads only the command it needs."""
+
+    def __getitem__(self, name: str) -> Any:
+        return get_command(importlib.import_module(self.data[name]).app)
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands({name: f"mockexport.cli.{name}" for name in COMMANDS})
+
+
 app = typer.Typer(
     name="mockexport",
-    help="List, count, fetch and verify bulk healthcare exports, and serve them.",
+    cls=LazyGroup,
+    help="List, count, fetch, verify and serve bulk healthcare exports.",
     epilog="\b\nExamples:\n"
-    "  mockexport exports list                    what there is to count\n"
-    "  mockexport count small -o small.json       count an export, keep the answer\n"
-    "  mockexport verify outputs/                 count again, compare with what was kept\n"
-    "  mockexport count demo -s http://host:8000  the same from a server\n"
-    "\n\b\nEnvironment: MOCKEXPORT_SOURCE (mock, a folder or a URL),\n"
-    "  MOCKEXPORT_KERNEL (auto, native or pure), NO_COLOR,\n"
-    "  MOCKEXPORT_SCHEDULER (of a Dask cluster).\n"
-    "\n\b\nExit codes: 0 done, 1 differences found, 2 usage, 3 not found, 4 not authorised,\n"
-    "  5 not reached, 6 data not to be trusted.",
+    "  mockexport exports list                    list the available exports\n"
+    "  mockexport count small -o small.json       count an export, save the result\n"
+    "  mockexport verify outputs/                 compare saved counts\n"
+    "  mockexport count demo -s http://host:8000  count an export of a server\n"
+    "\n\b\nEnvironment variables:\n"
+    "  MOCKEXPORT_SOURCE      mock, a folder or a URL\n"
+    "  MOCKEXPORT_TOKEN_FILE  a file that contains a bearer token\n"
+    "  MOCKEXPORT_SCHEDULER   the address of a Dask scheduler\n"
+    "  MOCKEXPORT_KERNEL      auto, native or pure\n"
+    "  NO_COLOR               no colours\n"
+    "\n\b\nExit codes:\n"
+    "  0  success                      4  not authorised\n"
+    "  1  verify found differences     5  source or cluster unreachable\n"
+    "  2  usage error                  6  incomplete or invalid data\n"
+    "  3  not found                   70  bug in mockexport",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.add_typer(exports.app, name="exports")
-app.add_typer(downloads.app, name="downloads")
-app.add_typer(heartrate.app, name="heartrate")
-app.command("count", short_help="Count an export by patient and event type.", epilog=count.EXAMPLES)(
-    count.count_command
-)
-app.command("verify", epilog=verify.EXAMPLES)(verify.verify_command)
-app.command("serve", short_help="Serve exports over HTTP [server].", epilog=serve.EXAMPLES)(serve.serve_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -66,15 +84,15 @@ def _root(
             "--version",
             callback=_show_version,
             is_eager=True,
-            help="Show the version, Python and the kernels.",
+            help="Show the versions of mockexport and Python, and the kernels in use.",
         ),
     ] = False,
 ) -> None:
-    """Hold the options of the command as a whole."""
+    """Take the options that belong to no command."""
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception in the main thread, so that everything is closed on the way out."""
+    """SIGTERM as an exception in the main thread, so that files and connections are closed on the way out."""
 
 
 def run(arguments: list[str]) -> NoReturn:
@@ -84,33 +102,33 @@ def run(arguments: list[str]) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False, obj=invocation) or 0
     except typer.TyperException as error:
-        code = _usage(error)
+        code = _print_usage_error(error)
     except MockExportError as error:
         print_error(str(error))
         code = error.exit_code
-        _trace(invocation)
-    except SystemExit:  # the parser's own way to end when the reader of its help has gone away
+        _print_traceback(invocation)
+    except SystemExit:  # how Typer ends when it prints help to a closed pipe
         code = 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Terminated:
         code = TERMINATED
-    except Exception as error:  # noqa: BLE001 - the boundary: what gets here is a bug
-        print_error(f"this is a bug in mockexport: {type(error).__name__}: {error}; --verbose shows where")
+    except Exception as error:  # noqa: BLE001 - every other exception is a bug
+        print_error(f"this is a bug in mockexport: {type(error).__name__}: {error}; run with --verbose for a traceback")
         code = BUG
-        _trace(invocation)
+        _print_traceback(invocation)
     if code in (INTERRUPTED, TERMINATED):
         print_error("interrupted" if code == INTERRUPTED else "terminated")
     flush_stdout()
     if code and _threads_are_stuck():
         sys.stderr.flush()
         os._exit(code)
-    gc.freeze()  # or all that was loaded would be looked through for garbage once more, on the way out
+    gc.freeze()  # saves a last collection of everything that was imported
     sys.exit(code)
 
 
-def _usage(error: typer.TyperException) -> int:
-    """Print what was wrong with the command line, in one line; a bare group has its help for a message."""
+def _print_usage_error(error: typer.TyperException) -> int:
+    """Print what is wrong with the command line on one line; a group without a command prints its help."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if message.startswith("Usage:"):
@@ -121,8 +139,10 @@ def _usage(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-def _trace(invocation: Invocation) -> None:
+def _print_traceback(invocation: Invocation) -> None:
     if invocation.verbose:
+        import traceback
+
         traceback.print_exc()
 
 
@@ -131,7 +151,7 @@ def _raise_terminated(_signal: int, _frame: object) -> NoReturn:
 
 
 def _threads_are_stuck() -> bool:
-    """Tell whether a worker still waits for something, a server's answer say, that nobody wants any more."""
+    """Tell whether a worker thread still runs after a grace period; it may be waiting for a server's response."""
     deadline = time.monotonic() + GRACE_SECONDS
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
     for thread in others:

@@ -1,4 +1,4 @@
-"""A user's heart rate as a chart in the terminal: dots of Braille, two across and four down a character."""
+"""A chart of heart rates in the terminal, drawn in Braille: each character has two columns and four rows of dots."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Chart"]
 
 ROWS = 14
-COLUMNS_AT_MOST = 120
-RANGE_AT_LEAST = 10  # beats a minute from top to bottom, or noise would look like news
-AXIS = 6  # columns: a number, a space and the line
+MAX_COLUMNS = 120
+MIN_RANGE = 10  # beats per minute; in a smaller range, noise would look significant
+AXIS = 6  # columns: a number, a space and a line
 ACROSS, DOWN = 2, 4
 BRAILLE = 0x2800
-DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a character
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # the bit of each dot, by row and column
 COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
 MINUTE = timedelta(minutes=1)
-STEPS = (1, 2, 5, 10, 20, 50)  # beats a minute between two numbers of the axis
+STEPS = (1, 2, 5, 10, 20, 50)  # beats per minute between two labels of the axis
 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """A point of the chart."""
+    """One point of the chart."""
 
     time: datetime
     rate: float
@@ -41,7 +41,7 @@ class Minute:
 
 
 class Chart:
-    """Draws minutes as they come from the server, in the width that there is; minutes side by side are joined."""
+    """Draws the minutes of a response of the server, as wide as the terminal; adjacent minutes are connected."""
 
     def __init__(self, user: str, data: Sequence[dict[str, Any]]) -> None:
         self._user = user
@@ -50,8 +50,8 @@ class Chart:
         self._colours = {device: COLOURS[index % len(COLOURS)] for index, device in enumerate(devices)}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it."""
-        columns = max(10, min(options.max_width, COLUMNS_AT_MOST) - AXIS)
+        """Render the chart."""
+        columns = max(10, min(options.max_width, MAX_COLUMNS) - AXIS)
         rates = [minute.rate for minute in self._minutes]
         low, high, step = scale(min(rates), max(rates))
         grid = self._grid(columns, low, high)
@@ -66,29 +66,29 @@ class Chart:
         rates = [minute.rate for minute in self._minutes]
         count = f"{len(rates):,} minute" + ("s" if len(rates) > 1 else "")
         mean = sum(rates) / len(rates)
-        told = f"  {count}, {min(rates):.0f} to {max(rates):.0f} beats a minute, {mean:.1f} in the mean"
-        return Text(printable(self._user), "bold") + Text(told)
+        summary = f"  {count}, {min(rates):.0f} to {max(rates):.0f} beats per minute, mean {mean:.1f}"
+        return Text(printable(self._user), "bold") + Text(summary)
 
     def _legend(self) -> Text:
-        shown = Text(" " * AXIS)
+        legend = Text(" " * AXIS)
         for device, colour in self._colours.items():
             count = sum(minute.device == device for minute in self._minutes)
-            shown += Text("⣿ ", colour) + Text(f"{printable(device)} {count:,}   ")
-        return shown
+            legend += Text("⣿ ", colour) + Text(f"{printable(device)} {count:,}   ")
+        return legend
 
     def _times(self, columns: int) -> str:
-        """Say when the chart begins and ends, and what is in the middle where there is room."""
+        """Label the start and the end of the time axis, and its middle if there is space."""
         first, last = self._minutes[0].time, self._minutes[-1].time
-        form = "%Y-%m-%d %H:%M"
-        left, right = first.strftime(form), last.strftime(form) + " UTC"
+        pattern = "%Y-%m-%d %H:%M"
+        left, right = first.strftime(pattern), last.strftime(pattern) + " UTC"
         if len(left) + len(right) + 2 > columns or first == last:
             return right
-        middle = (first + (last - first) / 2).strftime("%H:%M" if first.date() == last.date() else form)
+        middle = (first + (last - first) / 2).strftime("%H:%M" if first.date() == last.date() else pattern)
         gap = columns - len(left) - len(right)
         return left + (middle.center(gap) if gap > len(middle) + 3 else " " * gap) + right
 
     def _grid(self, columns: int, low: float, high: float) -> list[dict[int, tuple[int, str]]]:
-        """Return the characters that are not empty, by row and column: their dots and their colour."""
+        """Return the dots and the colour of each character that is not empty, by row and column."""
         grid: list[dict[int, tuple[int, str]]] = [{} for _ in range(ROWS)]
         for x, y, device in self._dots(columns * ACROSS - 1, ROWS * DOWN - 1, low, high):
             row, column = y // DOWN, x // ACROSS
@@ -98,15 +98,15 @@ class Chart:
 
     def _dots(self, right: int, bottom: int, low: float, high: float) -> Iterator[tuple[int, int, str]]:
         first = self._minutes[0].time
-        whole = (self._minutes[-1].time - first) / MINUTE or 1.0
-        places = [
-            (round((m.time - first) / MINUTE / whole * right), round((high - m.rate) / (high - low) * bottom), m)
+        duration = (self._minutes[-1].time - first) / MINUTE or 1.0
+        points = [
+            (round((m.time - first) / MINUTE / duration * right), round((high - m.rate) / (high - low) * bottom), m)
             for m in self._minutes
         ]
-        for x, y, minute in places[:1]:
+        for x, y, minute in points[:1]:
             yield x, y, minute.device
-        for (x1, y1, before), (x2, y2, minute) in pairwise(places):
-            if minute.time - before.time > MINUTE:  # nothing is known of what lies between
+        for (x1, y1, before), (x2, y2, minute) in pairwise(points):
+            if minute.time - before.time > MINUTE:  # there is no data in between
                 yield x2, y2, minute.device
                 continue
             steps = max(x2 - x1, abs(y2 - y1), 1)
@@ -115,8 +115,8 @@ class Chart:
 
 
 def scale(lowest: float, highest: float) -> tuple[float, float, int]:
-    """Return where the axis begins and ends, and the distance between its numbers."""
-    missing = max(0.0, RANGE_AT_LEAST - (highest - lowest)) / 2
+    """Return the lowest and the highest value of the axis, and the step between its labels."""
+    missing = max(0.0, MIN_RANGE - (highest - lowest)) / 2
     lowest, highest = lowest - missing, highest + missing
     step = next((step for step in STEPS if (highest - lowest) / step <= ROWS / 3), STEPS[-1])
     low, high = lowest // step * step, -(-highest // step) * step
@@ -124,7 +124,7 @@ def scale(lowest: float, highest: float) -> tuple[float, float, int]:
 
 
 def _label(row: int, low: float, high: float, step: int) -> str:
-    """Return the number beside a row, if one of the axis falls into it."""
+    """Return the label of a row, blank if none falls into it."""
     for number in range(int(low), int(high) + 1, step):
         if round((high - number) / (high - low) * (ROWS * DOWN - 1)) // DOWN == row:
             return f"{number:>{AXIS - 2}} "

@@ -1,4 +1,4 @@
-"""The command `mockexport count`: the main job."""
+"""The command `mockexport count`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
-from mockexport.cli.options import MaxPairsOption, Run, complete_export, takes_run
+from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
@@ -23,64 +24,72 @@ if TYPE_CHECKING:
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint
 
-__all__ = ["EXAMPLES", "OnMalformed", "count_command", "left_out_text"]
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """\b
 Examples:
-  mockexport count                              the export demo, made up here
-  mockexport count small -o small.json          keep the answer in a file
-  mockexport count large --format table         patients by types, in colour
+  mockexport count                              the generated export "demo"
+  mockexport count small -o small.json          write the counts to a file
+  mockexport count large --format table         a table in colour
   mockexport count large -s http://host:8000    from a server
   mockexport count trial -s exports             from exports/trial/*.csv
 """
 
 
 class OnMalformed(StrEnum):
-    """What a malformed row does."""
+    """What to do with a malformed row."""
 
     fail = "fail"
     skip = "skip"
 
 
-@takes_run(works=True, on_cluster=True)
+@app.command("count", short_help="Count an export by patient and event type.", epilog=EXAMPLES)
+@with_run(parallel=True, on_cluster=True)
 def count_command(
     run: Run,
     export: Annotated[
-        str, typer.Argument(metavar="EXPORT", help="The export's id.", autocompletion=complete_export)
+        str, typer.Argument(metavar="EXPORT", help="The id of the export.", autocompletion=complete_export)
     ] = "demo",
     on_malformed: Annotated[
         OnMalformed,
-        typer.Option("--on-malformed", help="End at a malformed row, or leave it out and say so."),
+        typer.Option(
+            "--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."
+        ),
     ] = OnMalformed.fail,
     max_pairs: MaxPairsOption = MAX_PAIRS,
-    elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON.')] = False,
+    elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON output.')] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
             "--checkpoint",
             metavar="FILE",
             show_default=False,
-            help="Keep finished downloads there; run again, go on from there.",
+            help="Save the counts of finished downloads in FILE, and resume from it.",
         ),
     ] = None,
 ) -> None:
-    """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all."""
+    """Count the records of an export by patient and event type.
+
+    The counts cover all downloads of the export and are exact; if they cannot be, the command fails.
+    """
     from mockexport.pipeline import count
 
     started = time.monotonic()
     skip_malformed = on_malformed is OnMalformed.skip
     with (
-        keeping(checkpoint, run, export, skip_malformed=skip_malformed) as kept,
-        run.terminal.progress(export) as on_progress,
+        open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,
+        download_progress(run.terminal, export) as on_progress,
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, tally=run.kernels.tally,
-            start_workers=run.start_workers, on_progress=on_progress, checkpoint=kept,
+            start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
     if counts.left_out:
-        run.terminal.note(left_out_text(counts))
+        run.terminal.note(skipped_text(counts))
 
     def table() -> Table:
         from mockexport.cli.tables import counts_table
@@ -91,14 +100,14 @@ def count_command(
         rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
         return csv_text(["patient_id", "event_type", "records"], rows)
 
-    run.answer(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
+    run.write(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
 
 
 @contextmanager
-def keeping(
+def open_checkpoint(
     path: Path | None, run: Run, export: str, *, skip_malformed: bool
 ) -> Generator[Checkpoint | None, None, None]:
-    """Open a checkpoint, if one is wanted; say how to go on from it, and what can't be kept in it."""
+    """Open the checkpoint, if any; say how to resume from it, and which downloads it cannot hold."""
     if path is None:
         yield None
         return
@@ -108,17 +117,16 @@ def keeping(
         try:
             yield checkpoint
         except BaseException:
-            run.terminal.note(f"{checkpoint.count} downloads are kept in {path}; the same command goes on from there")
+            run.terminal.note(f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume")
             raise
         finally:
             if checkpoint.nameless:
                 run.terminal.note(
-                    f"{checkpoint.nameless} downloads are not kept in {path} and are counted again each time: "
-                    "the source names their bytes by no strong ETag"
+                    f"{checkpoint.nameless} downloads cannot be saved in {path}: the source has no strong ETag for them"
                 )
 
 
-def left_out_text(counts: Counts) -> str:
-    """Say how many malformed rows were left out, by reason."""
+def skipped_text(counts: Counts) -> str:
+    """Return how many malformed rows were skipped, by reason."""
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
-    return f"left out {sum(counts.left_out.values()):,} malformed rows: {reasons}"
+    return f"skipped {sum(counts.left_out.values()):,} malformed rows: {reasons}"

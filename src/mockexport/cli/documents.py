@@ -1,4 +1,4 @@
-"""The JSON documents that the commands answer with (docs/cli.md)."""
+"""The JSON documents that the commands write (docs/cli.md, "Output")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["counts_document", "download_document", "export_document", "verdict_d
 
 
 def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
-    """Return the answer of `count`, all keys sorted (docs/cli.md, "Counts")."""
+    """Return the output of `count`, with all keys sorted."""
     document: dict[str, Any] = {} if elapsed_seconds is None else {"elapsed_seconds": round(elapsed_seconds, 3)}
     document["patients"] = {patient: _sorted(types) for patient, types in sorted(counts.patients.items())}
     document["totals"] = _sorted(counts.totals)
@@ -30,7 +30,7 @@ def _sorted(numbers: Mapping[str, int]) -> dict[str, int]:
 
 
 def export_document(export: Export) -> dict[str, Any]:
-    """Return one entry of the answer of `exports list`."""
+    """Return one item of the output of `exports list`."""
     return {
         **asdict(export),
         "start_time": _time(export.start_time),
@@ -39,7 +39,7 @@ def export_document(export: Export) -> dict[str, Any]:
 
 
 def download_document(download: Download) -> dict[str, Any]:
-    """Return one entry of the answer of `downloads list`."""
+    """Return one item of the output of `downloads list`."""
     return {
         "id": download.id,
         "rows": download.rows,
@@ -55,7 +55,7 @@ def _time(time: datetime | None) -> str | None:
 
 
 def verdict_document(file: str, export: str, differences: Sequence[Difference], error: str | None) -> dict[str, Any]:
-    """Return one entry of the answer of `verify`; `error` tells why there is no verdict."""
+    """Return one item of the results of `verify`; `error` says why the file could not be checked."""
     document: dict[str, Any] = {
         "file": file,
         "export": export,

@@ -1,4 +1,4 @@
-"""The commands `mockexport downloads list` and `fetch`."""
+"""The commands `mockexport downloads list` and `mockexport downloads fetch`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import download_document
-from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, takes_run
+from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The downloads of an export: list them, keep them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List and fetch the downloads of an export.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 LIST_EXAMPLES = """\b
 Examples:
@@ -30,39 +33,43 @@ Examples:
 FETCH_EXAMPLES = """\b
 Examples:
   mockexport downloads fetch demo --dir exports
-  mockexport count demo --source exports          count what was fetched
+  mockexport count demo --source exports          count the fetched files
 """
 
 
 @app.command("list", epilog=LIST_EXAMPLES)
-@takes_run(works=False)
+@with_run(parallel=False)
 def list_command(run: Run, export: ExportArgument) -> None:
-    """List an export's downloads, as the source declares them; what it doesn't declare is null."""
+    """List the downloads of an export.
+
+    Values that the source does not declare are null.
+    """
     documents = map(download_document, run.source.downloads(export))
-    run.answer_list(documents, columns=list(download_document(Download("", ""))))
+    run.write_list(documents, columns=list(download_document(Download("", ""))))
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)
-@takes_run(works=True)
+@with_run(parallel=True)
 def fetch_command(
     run: Run,
     export: ExportArgument,
     directory: Annotated[
         Path,
         typer.Option(
-            "--dir", metavar="DIR", help="The folder that takes EXPORT/; made if need be.", show_default=False
+            "--dir", metavar="DIR", help="Write to DIR/EXPORT, which is created if needed.", show_default=False
         ),
     ],
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
-    """Keep an export's CSV files, with a manifest, in DIR/EXPORT; DIR is then a source of its own.
+    """Fetch the CSV files of an export into a folder.
 
-    A file gets its name once it is whole. Run again, it checks what is there and fetches what is missing, or may have
-    changed.
+    The files and a manifest are written to DIR/EXPORT; DIR can then be used as a --source. A file gets its name only
+    once it is complete. If you run the command again, it checks the existing files and fetches those that are missing
+    or may have changed.
     """
     from mockexport.pipeline import fetch
 
-    with run.terminal.progress(export) as on_progress:
+    with download_progress(run.terminal, export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
             tally=partial(run.kernels.tally, max_pairs=max_pairs),
@@ -76,7 +83,7 @@ def fetch_command(
 
         return listing_table(documents)
 
-    run.answer(
+    run.write(
         {"export": export, "dir": str(directory / export), "downloads": documents},
         table=table,
         csv=lambda: csv_text(columns, ([document[column] for column in columns] for document in documents)),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from mockexport.cli.documents import export_document
-from mockexport.cli.options import Run, takes_run
+from mockexport.cli.options import Run, with_run
 from mockexport.model import summarise
 
 __all__ = ["app"]
 
-app = typer.Typer(help="What there is to count.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """\b
 Examples:
@@ -20,12 +20,17 @@ Examples:
 """
 
 
-@app.command("list", epilog=EXAMPLES)
-@takes_run(works=False)
-def list_command(run: Run) -> None:
-    """List the exports of a source, each summed up over its downloads.
+@app.callback()
+def _group() -> None:
+    """List exports."""
 
-    What the source doesn't declare is null.
+
+@app.command("list", epilog=EXAMPLES)
+@with_run(parallel=False)
+def list_command(run: Run) -> None:
+    """List the exports of a source.
+
+    The downloads of each export are summarized. Values that the source does not declare are null.
     """
     exports = (summarise(export, run.source.downloads(export)) for export in run.source.exports())
-    run.answer_list(map(export_document, exports), columns=list(export_document(summarise("", []))))
+    run.write_list(map(export_document, exports), columns=list(export_document(summarise("", []))))

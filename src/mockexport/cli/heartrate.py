@@ -1,4 +1,4 @@
-"""The commands `mockexport heartrate send` and `query`."""
+"""The commands `mockexport heartrate send` and `mockexport heartrate query`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from mockexport.cli.options import (
     VerboseOption,
     read_token,
 )
-from mockexport.cli.output import check_writable, write_answer
+from mockexport.cli.output import check_writable, write_output
+from mockexport.cli.progress import sending_progress
 from mockexport.cli.terminal import Terminal
 from mockexport.encoding import json_bytes
 from mockexport.errors import UsageError
@@ -36,28 +37,33 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Heart-rate readings: send made-up ones, ask for a user's.", no_args_is_help=True, rich_markup_mode=None
+    help="Send generated heart-rate readings to a server, and query them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 SEND_EXAMPLES = """\b
 Examples:
-  mockexport heartrate send                            10,000 readings to this machine
+  mockexport heartrate send                            10,000, to localhost
   mockexport heartrate send -n 1000000 --users 1000    a million
-  mockexport heartrate send --seconds 60 --rate 20000  at that rate for a minute
+  mockexport heartrate send --seconds 60 --rate 20000  20,000/s for a minute
   mockexport heartrate send --singles --duplicates 0.2 --invalid 0.01
   mockexport count heart_rate -s http://127.0.0.1:8000
 """
 QUERY_EXAMPLES = """\b
 Examples:
   mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27
-  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 --format chart
-  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 --device device_b
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 \\
+      --format chart
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 \\
+      --device device_b
 """
 
 
-class Form(StrEnum):
-    """How an answer is written."""
+class QueryFormat(StrEnum):
+    """The format of the output of `query`."""
 
     json = "json"
     chart = "chart"
@@ -67,7 +73,7 @@ ServerOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="URL", show_default=False,
-        help=f"The server.  [env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
+        help=f"The URL of the server.  [env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
     ),
 ]  # fmt: skip
 
@@ -82,12 +88,12 @@ def send_command(
             min=1,
             metavar="N",
             show_default=False,
-            help="How many, duplicates included.  [default: 10000; with --seconds, as many as go]",
+            help="Send N readings, including duplicates.  [default: 10000; no limit with --seconds]",
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=0.001, metavar="S", show_default=False, help="For how long, at the most."),
+        typer.Option("--seconds", min=0.001, metavar="S", show_default=False, help="Stop after S seconds."),
     ] = None,
     rate: Annotated[
         float | None,
@@ -96,27 +102,42 @@ def send_command(
             min=0.001,
             metavar="N",
             show_default=False,
-            help="Readings a second.  [default: as fast as they are acknowledged]",
+            help="Send N readings per second.  [default: as fast as they are acknowledged]",
         ),
     ] = None,
     burst: Annotated[
-        int, typer.Option("--burst", min=1, metavar="N", help="With --rate: so many at once, and then a pause.")
+        int, typer.Option("--burst", min=1, metavar="N", help="With --rate, send N readings at once, then pause.")
     ] = 2_000,
-    singles: Annotated[bool, typer.Option("--singles", help="A request a reading, in place of batches.")] = False,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=1000, metavar="N", help="Readings a batch.")] = 1_000,
-    clients: Annotated[int, typer.Option("--clients", min=1, max=64, metavar="N", help="Requests at a time.")] = 4,
-    users: Annotated[int, typer.Option("--users", min=1, metavar="N", help="Whose readings they are.")] = 10,
-    devices: Annotated[int, typer.Option("--devices", min=1, metavar="N", help="Devices that each user wears.")] = 3,
+    singles: Annotated[
+        bool, typer.Option("--singles", help="Send one reading per request instead of batches.")
+    ] = False,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, max=1000, metavar="N", help="Send N readings per batch.")
+    ] = 1_000,
+    clients: Annotated[
+        int, typer.Option("--clients", min=1, max=64, metavar="N", help="Send N requests in parallel.")
+    ] = 4,
+    users: Annotated[int, typer.Option("--users", min=1, metavar="N", help="Generate readings of N users.")] = 10,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, metavar="N", help="Generate readings of N devices per user.")
+    ] = 3,
     duplicates: Annotated[
-        float, typer.Option("--duplicates", min=0, max=0.9, metavar="SHARE", help="The share that is sent twice.")
+        float,
+        typer.Option(
+            "--duplicates", min=0, max=0.9, metavar="FRACTION", help="The fraction of readings to send twice."
+        ),
     ] = 0.05,
     invalid: Annotated[
-        float, typer.Option("--invalid", min=0, max=0.9, metavar="SHARE", help="The share that makes no sense.")
+        float,
+        typer.Option("--invalid", min=0, max=0.9, metavar="FRACTION", help="The fraction of readings to make invalid."),
     ] = 0.0,
     start: Annotated[
-        str, typer.Option("--start", metavar="TIME", help="When the first ones were taken, ISO 8601.")
+        str, typer.Option("--start", metavar="TIME", help="The timestamp of the first readings, in ISO 8601.")
     ] = "2025-08-26T00:00:00Z",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed sends the same readings.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="The seed of the generator: the same seed gives the same readings."),
+    ] = 0,
     source: ServerOption = None,
     timeout: TimeoutOption = 30.0,
     retries: RetriesOption = 5,
@@ -128,10 +149,11 @@ def send_command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Send made-up readings to a server that was started with `serve --data`, and sum up what became of them.
+    """Send generated heart-rate readings to a server, and print a summary.
 
-    Several devices a user, out of order, in bursts, some twice. What was refused for now (503) or cut is sent again.
-    In the answer, `distinct` is what `mockexport count heart_rate` gives when nothing else was sent.
+    Start the server with `mockexport serve --data`. The readings come from several devices per user, out of order, in
+    bursts, and some of them twice. Requests that are interrupted or temporarily refused (503) are retried. If no other
+    readings were sent, "distinct" equals the result of `mockexport count heart_rate`.
     """
     from mockexport.heartrate import READINGS, Plan, send
 
@@ -146,26 +168,31 @@ def send_command(
         rate=rate, burst=burst, clients=clients,
     )  # fmt: skip
     client = _client(source, timeout, retries, retry_budget, token_file, ca_bundle)
-    with closing(client), terminal.sending_progress(plan.readings, plan.seconds) as on_progress:
+    with closing(client), sending_progress(terminal, plan.readings, plan.seconds) as on_progress:
         summary = send(client, plan, on_progress)
-    write_answer(json_bytes(asdict(summary)), output)
+    write_output(json_bytes(asdict(summary)), output)
 
 
 @app.command("query", epilog=QUERY_EXAMPLES)
 def query_command(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Whose heart rate.", show_default=False)],
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.", show_default=False)],
     start: Annotated[
         str,
         typer.Option(
-            "--start", metavar="TIME", help="The first instant, ISO 8601; UTC if it has no offset.", show_default=False
+            "--start",
+            metavar="TIME",
+            help="The start of the time range, in ISO 8601; UTC if it has no offset.",
+            show_default=False,
         ),
     ],
-    end: Annotated[str, typer.Option("--end", metavar="TIME", help="The last instant, included.", show_default=False)],
+    end: Annotated[
+        str, typer.Option("--end", metavar="TIME", help="The end of the time range, inclusive.", show_default=False)
+    ],
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="DEVICE", help="Readings of this device alone.", show_default=False),
+        typer.Option("--device", metavar="DEVICE", help="Use only the readings of this device.", show_default=False),
     ] = None,
-    format: Annotated[Form, typer.Option("--format", help="How the answer is written.")] = Form.json,
+    format: Annotated[QueryFormat, typer.Option("--format", help="The format of the output.")] = QueryFormat.json,
     source: ServerOption = None,
     timeout: TimeoutOption = 30.0,
     retries: RetriesOption = 5,
@@ -176,9 +203,10 @@ def query_command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Ask for a user's heart rate, minute by minute, as JSON or as a chart in the terminal.
+    """Query the heart rate of a user, minute by minute.
 
-    A minute is the mean of the readings of the best device among those that reported in it.
+    The value of a minute is the mean of the readings of one device: of those that reported in that minute, the one with
+    the highest priority.
     """
     if output is not None and str(output) != "-":
         check_writable(output)
@@ -186,17 +214,17 @@ def query_command(
     if verbose:
         terminal.show_log()
     with closing(_client(source, timeout, retries, retry_budget, token_file, ca_bundle)) as client:
-        answer = client.query(user, read_instant("--start", start), read_instant("--end", end), device)
-    if format is Form.json:
-        write_answer(json_bytes(answer), output)
+        response = client.query(user, read_timestamp("--start", start), read_timestamp("--end", end), device)
+    if format is QueryFormat.json:
+        write_output(json_bytes(response), output)
         return
-    write_answer(_chart(answer, terminal, to_file=output is not None and str(output) != "-"), output)
+    write_output(_chart(response, terminal, to_file=output is not None and str(output) != "-"), output)
 
 
 def _client(
     source: str | None, timeout: float, retries: int, budget: float, token_file: Path | None, ca_bundle: Path | None
 ) -> HeartRateClient:
-    """Return a client of the server that the options and the environment name."""
+    """Return a client for the server in the options or the environment."""
     from mockexport.heartrate import HeartRateClient
     from mockexport.http import Retries
 
@@ -211,22 +239,22 @@ def _client(
 
 
 def read_start(text: str) -> datetime:
-    """Read when the first readings were taken. Raises UsageError."""
+    """Read the timestamp of the first readings. Raises UsageError."""
     try:
         return parse_time(text)
     except ValueError as error:
-        raise UsageError(f"--start {text} is no ISO 8601 time, such as 2025-08-26T00:00:00Z") from error
+        raise UsageError(f"--start {text} is not an ISO 8601 timestamp, such as 2025-08-26T00:00:00Z") from error
 
 
-def read_instant(option: str, text: str) -> str:
-    """Return an instant as the server takes it; a date is its midnight in UTC. Raises UsageError."""
+def read_timestamp(option: str, text: str) -> str:
+    """Return a timestamp in the form that the server expects; a date is midnight in UTC. Raises UsageError."""
     try:
         return parse_time(text).isoformat()
     except ValueError as error:
-        raise UsageError(f"{option} {text} is no ISO 8601 time, such as 2025-08-26T10:00:00Z") from error
+        raise UsageError(f"{option} {text} is not an ISO 8601 timestamp, such as 2025-08-26T10:00:00Z") from error
 
 
-def _chart(answer: dict[str, Any], terminal: Terminal, *, to_file: bool) -> bytes:
+def _chart(response: dict[str, Any], terminal: Terminal, *, to_file: bool) -> bytes:
     from mockexport.cli.chart import Chart
 
-    return terminal.render(Chart(answer["user_id"], answer["data"]), to_file=to_file)
+    return terminal.render(Chart(response["user_id"], response["data"]), to_file=to_file)

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what becomes of them: a Run."""
+"""The options that several commands share, and the Run that is made from them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mockexport.cli.output import check_writable, csv_lines, json_list, write_answer
+from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
 from mockexport.cli.terminal import Terminal
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.factory import open_source
 from mockexport.kernels import Kernels, choose_kernels
-from mockexport.local_file import read_whole
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
 
@@ -39,14 +38,14 @@ __all__ = [
     "SourceOption",
     "complete_export",
     "read_token",
-    "takes_run",
+    "with_run",
 ]
 
-MAX_PAIRS_TO_ASK_FOR = 1_000_000_000  # what the native tally holds
+MAX_PAIRS_LIMIT = 1_000_000_000  # of the native tally
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """The format of the output."""
 
     json = "json"
     table = "table"
@@ -54,11 +53,11 @@ class Format(StrEnum):
 
 
 def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete the ids of the exports of the source that the command line names; in silence when it has none."""
+    """Complete the id of an export of the source on the command line; no completions if the source fails."""
     try:
         source = open_source(ctx.params.get("source") or Settings.from_environment().source, timeout=2)
         return [export for export in source.exports() if export.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a shell in the middle of a line has no use for an error
+    except Exception:  # noqa: BLE001 - a shell that completes a line cannot show errors
         return []
 
 
@@ -70,7 +69,7 @@ SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False,
-        help="mock (made up here), a folder of exports, or the URL of a server.  "
+        help="mock (generated data), a folder of exports, or the URL of a server.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
@@ -78,49 +77,50 @@ JobsOption = Annotated[
     int | None,
     typer.Option(
         "--jobs", "-j", min=1, max=1024, metavar="N", show_default=False,
-        help="How many downloads at a time.  [default: one a processor]",
+        help="Process N downloads in parallel.  [default: the number of CPUs]",
     ),
 ]  # fmt: skip
 SchedulerOption = Annotated[
     str | None,
     typer.Option(
         "--scheduler", metavar="ADDRESS", show_default=False,
-        help="Work on the Dask cluster there, such as tcp://host:8786 [cluster].  [env: MOCKEXPORT_SCHEDULER]",
+        help="Run on the Dask cluster with this scheduler, such as tcp://host:8786; needs the [cluster] extra.  "
+        "[env: MOCKEXPORT_SCHEDULER]",
     ),
 ]  # fmt: skip
 OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output", "-o", metavar="FILE", show_default=False,
-        help="Write the answer there, whole or not at all; - is stdout.",
+        help="Write the output to FILE, only once it is complete; - is stdout.",
     ),
 ]  # fmt: skip
-FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="The format of the output.")]
 MaxPairsOption = Annotated[
     int,
     typer.Option(
-        "--max-pairs", min=1, max=MAX_PAIRS_TO_ASK_FOR, metavar="N",
-        help="End at more distinct pairs of patient and type than N: a limit of memory.",
+        "--max-pairs", min=1, max=MAX_PAIRS_LIMIT, metavar="N",
+        help="Fail if there are more than N distinct pairs of patient and event type; this limits memory.",
     ),
 ]  # fmt: skip
 ProgressOption = Annotated[
     bool | None,
     typer.Option(
         "--progress/--no-progress", show_default=False,
-        help="Progress on stderr, or none.  [default: on a terminal, after a second]",
+        help="Show progress on stderr or not.  [default: show it on a terminal, after one second]",
     ),
 ]  # fmt: skip
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors to stderr.")]
 
 
 @dataclass
 class Invocation:
-    """What the boundary (app.py) has to know of a command line, as its parser read it; the context's `obj`."""
+    """What app.py needs to know if a command fails; the `obj` of Typer's context."""
 
     verbose: bool = False
 
 
-def _tell_verbose(ctx: typer.Context, verbose: bool) -> bool:
+def _note_verbose(ctx: typer.Context, verbose: bool) -> bool:
     invocation = ctx.find_object(Invocation)
     if invocation and verbose:
         invocation.verbose = True
@@ -131,9 +131,9 @@ VerboseOption = Annotated[
     bool,
     typer.Option(
         "--verbose", "-v",
-        is_eager=True,  # so that it is known when another option turns out to be wrong
-        callback=_tell_verbose,
-        help="More on stderr; with an error, where it came from.",
+        is_eager=True,  # so that it is known if another option is invalid
+        callback=_note_verbose,
+        help="Print more to stderr, and a traceback if there is an error.",
     ),
 ]  # fmt: skip
 
@@ -141,47 +141,49 @@ VerboseOption = Annotated[
 TimeoutOption = Annotated[
     float,
     typer.Option(
-        "--timeout", min=0.001, metavar="SECONDS", help="The longest wait for an answer, and for the next bytes of it."
+        "--timeout",
+        min=0.001,
+        metavar="SECONDS",
+        help="How long to wait for a response, or for the next bytes of its body.",
     ),
 ]
 RetriesOption = Annotated[
     int,
     typer.Option(
-        "--retries", min=0, max=1000, metavar="N", help="How often a request is tried again without progress."
+        "--retries", min=0, max=1000, metavar="N", help="How often to retry a request that makes no progress."
     ),
 ]
 BudgetOption = Annotated[
     float,
     typer.Option(
-        "--retry-budget", min=0, metavar="SECONDS", help="How long the tries for one download may take in all."
+        "--retry-budget", min=0, metavar="SECONDS", help="The total time that all attempts at one download may take."
     ),
 ]
 TokenOption = Annotated[
     Path | None,
     typer.Option(
         "--token-file", metavar="FILE", show_default=False,
-        help="A file whose first line is sent to the server as a bearer token.  [env: MOCKEXPORT_TOKEN_FILE]",
+        help="Send the first line of FILE to the server as a bearer token.  [env: MOCKEXPORT_TOKEN_FILE]",
     ),
 ]  # fmt: skip
 BundleOption = Annotated[
     Path | None,
     typer.Option(
         "--ca-bundle", metavar="FILE", show_default=False,
-        help="Certificates to trust in place of the usual ones.",
+        help="Trust the CA certificates in FILE instead of the default ones.",
     ),
 ]  # fmt: skip
 UnprovenEndOption = Annotated[
     bool,
     typer.Option(
         "--allow-unproven-end",
-        help="Take a server's data that nothing proves to be whole: no length, no last chunk, no rows declared.",
+        help="Accept a response without a length, a last chunk and a declared number of rows, which may be incomplete.",
     ),
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a command: where the data comes from, what works on it, and where the answer goes."""
+class Run(NamedTuple):
+    """One run of a command: its source, what processes the data, and where the output goes."""
 
     source: Source
     kernels: Kernels
@@ -190,24 +192,24 @@ class Run:
     output: Path | None
     format: Format
 
-    def answer(
+    def write(
         self,
         document: Any,
         *,
         table: Callable[[], RenderableType],
         csv: Callable[[], str],
     ) -> None:
-        """Write the answer in the form that was asked for; the other forms are never made."""
+        """Write the output in the requested format; `table` and `csv` are called only if theirs is requested."""
         if self.format is Format.json:
             data = json_bytes(document)
         elif self.format is Format.csv:
             data = csv().encode(errors="surrogateescape")  # a file's name need not be UTF-8
         else:
             data = self._render(table())
-        write_answer(data, self.output)
+        write_output(data, self.output)
 
-    def answer_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-        """Write a list one document at a time; only a table takes all of them at once, for its columns' widths."""
+    def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Write a list, one document at a time; only a table needs all of them, to know how wide its columns are."""
         data: bytes | Iterable[bytes]
         if self.format is Format.json:
             data = json_list(documents)
@@ -218,29 +220,31 @@ class Run:
             from mockexport.cli.tables import listing_table
 
             data = self._render(listing_table(list(documents)))
-        write_answer(data, self.output)
+        write_output(data, self.output)
 
     def _render(self, table: RenderableType) -> bytes:
         return self.terminal.render(table, to_file=self.output is not None and str(self.output) != "-")
 
 
 def read_token(path: Path | None) -> str | None:
-    """Read a bearer token, the first line of a file. Raises UsageError; never tells what is in the file."""
+    """Read a bearer token from the first line of a file. Raises UsageError, which never shows the file's content."""
     if path is None:
         return None
+    from mockexport.local_file import read_whole
+
     try:
         token = read_whole(path).decode("ascii").partition("\n")[0].strip()
     except UntrustedDataError as error:
         raise UsageError(f"--token-file {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no plain text"
-        raise UsageError(f"--token-file {path} can't be read: {reason}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise UsageError(f"cannot read --token-file {path}: {reason}") from None
     if not token or not token.isprintable() or " " in token:
-        raise UsageError(f"--token-file {path} holds no token in its first line")
+        raise UsageError(f"--token-file {path} has no token on its first line")
     return token
 
 
-def begin(
+def prepare(
     source: SourceOption = None,
     timeout: TimeoutOption = 30.0,
     retries: RetriesOption = 5,
@@ -256,7 +260,7 @@ def begin(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> Run:
-    """Turn the options into a Run; whatever can be wrong with them is found here, before any work."""
+    """Make a Run from the options. Raises UsageError or NotFoundError before any work is done."""
     settings = Settings.from_environment()
     if output is not None and str(output) != "-":
         check_writable(output)
@@ -264,7 +268,7 @@ def begin(
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
     terminal.detail(f"{kernels.name} kernels")
-    opened = open_source(
+    data = open_source(
         source or settings.source,
         kernel=settings.kernel,
         timeout=timeout,
@@ -275,9 +279,9 @@ def begin(
         allow_unproven_end=allow_unproven_end,
     )
     return Run(
-        source=opened,
+        source=data,
         kernels=kernels,
-        start_workers=choose_workers(kernels, jobs, scheduler, opened, timeout),
+        start_workers=choose_workers(kernels, jobs, scheduler, data, timeout),
         terminal=terminal,
         output=output,
         format=format,
@@ -287,26 +291,29 @@ def begin(
 def choose_workers(
     kernels: Kernels, jobs: int | None, scheduler: str | None, source: Source, timeout: float
 ) -> StartWorkers:
-    """Return what does the work: this machine, or a cluster. Raises UsageError when the cluster's extra is missing."""
+    """Return the workers: threads or processes of this machine, or a cluster. Raises UsageError for both."""
     if not scheduler:
         return workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in source.name)
     if jobs:
-        raise UsageError("--jobs is for this machine and --scheduler for a cluster; give one of them")
+        raise UsageError("--jobs and --scheduler cannot be used together: --jobs applies to this machine only")
     from mockexport.pipeline import cluster_workers
 
     return partial(cluster_workers, scheduler=scheduler, source=source, timeout=timeout)
 
 
-def takes_run(*, works: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of `begin` behind its own, and the Run that they make as its first argument.
+def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
-    `works` tells whether it works on downloads, side by side and for a while: then it has --jobs and --progress too.
-    `on_cluster` tells whether a cluster can do that: then it has --scheduler.
+    `parallel` commands process downloads and have --jobs, --progress and --allow-unproven-end too; those that can do so
+    `on_cluster` have --scheduler.
     """
-    left_out = {*(() if works else ("jobs", "progress", "allow_unproven_end")), *(() if on_cluster else ("scheduler",))}
+    left_out = {
+        *(() if parallel else ("jobs", "progress", "allow_unproven_end")),
+        *(() if on_cluster else ("scheduler",)),
+    }
     shared = {
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(begin, eval_str=True).parameters.items()
+        for name, parameter in inspect.signature(prepare, eval_str=True).parameters.items()
         if name not in left_out
     }
 
@@ -315,18 +322,18 @@ def takes_run(*, works: bool, on_cluster: bool = False) -> Callable[[Callable[..
         _run, *own = signature.parameters.values()
 
         @wraps(command)
-        def with_run(**options: Any) -> None:
+        def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
             if on_cluster:
                 given["scheduler"] = given["scheduler"] or Settings.from_environment().scheduler
-            run = begin(**given)
+            run = prepare(**given)
             with closing(run.source):
                 command(run, **options)
 
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         parameters = [*own, *shared.values()]
-        with_run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        with_run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return with_run
+        run_command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run_command
 
     return decorate

@@ -1,4 +1,4 @@
-"""The answers as JSON, table and CSV; written to stdout or, whole or not at all, to a file."""
+"""Output as JSON and CSV, written to stdout or atomically to a file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
     "csv_lines",
     "csv_text",
     "json_list",
-    "write_answer",
+    "write_output",
 ]
 
 CRLF = "\r\n"
 
 
 def json_list(documents: Iterable[Any]) -> Iterator[bytes]:
-    """Yield what `json_bytes` returns for a list of these documents, of which one at a time is held."""
+    """Yield what `json_bytes` returns for the list of these documents; holds one document at a time."""
     between = b"[\n"
     for document in documents:
         yield between + json_bytes([document])[2:-3]
@@ -39,51 +39,51 @@ def json_list(documents: Iterable[Any]) -> Iterator[bytes]:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return CSV with a header; a list within a field is joined by spaces, what is not declared is empty."""
+    """Return CSV with a header. The items of a list are joined by spaces; None is an empty field."""
     return "".join(csv_lines(columns, rows))
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the rows of `csv_text`, of which one at a time is held."""
+    """Yield the rows of `csv_text`; holds one row at a time."""
     lines: list[str] = []
-    writer = csv.writer(_Lines(lines.append), lineterminator=CRLF)  # so that a lone CR in a field is quoted, too
+    writer = csv.writer(_Lines(lines.append), lineterminator=CRLF)  # so that a field with a lone CR is quoted, too
     for row in chain([columns], rows):
         writer.writerow([" ".join(field) if isinstance(field, tuple | list) else field for field in row])
         yield unicode_only(f"{lines.pop().removesuffix(CRLF)}\n")
 
 
 class _Lines(NamedTuple):
-    """What `csv.writer` writes to: a call a row."""
+    """What `csv.writer` writes to: one call per row."""
 
     write: Callable[[str], object]
 
 
 def check_writable(path: Path) -> None:
-    """Raise UsageError when a file can't be written there; called before the work whose answer it is to hold."""
+    """Raise UsageError if `path` cannot be written. Call it before the work, so that no result is lost."""
     mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
-        raise UsageError(f"--output {path} is a folder; name a file in it")
+        raise UsageError(f"--output {path} is a folder; specify a file in it")
     written = [] if mode is None else [path]
-    if mode is None or stat.S_ISREG(mode):  # it is replaced as a whole, so its folder changes too
+    if mode is None or stat.S_ISREG(mode):  # it is replaced by rename, which changes its folder too
         folder = path.resolve().parent
         if not folder.is_dir():
-            raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
+            raise UsageError(f"--output {path}: the folder {path.parent} does not exist")
         written.append(folder)
     if not all(os.access(place, os.W_OK) for place in written):
-        raise UsageError(f"--output {path} can't be written; choose a place that you may write to")
+        raise UsageError(f"--output {path} cannot be written: permission denied")
 
 
 def _mode(path: Path) -> int | None:
     try:
         return mode_of(path)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(f"cannot write --output {path}: {error.strerror}") from error
 
 
-def write_answer(data: bytes | Iterable[bytes], path: Path | None) -> None:
-    """Write an answer to a file, or to stdout where there is none or it is called `-`: all of it, or nothing.
+def write_output(data: bytes | Iterable[bytes], path: Path | None) -> None:
+    """Write output atomically to a file, or to stdout if `path` is None or `-`. Raises UsageError.
 
-    A reader of stdout that has gone away is no error: it has had what it wanted.
+    A closed pipe is not an error: its reader has all it wanted.
     """
     if path is not None and str(path) != "-":
         target = Path(os.path.realpath(path))
@@ -97,7 +97,7 @@ def write_answer(data: bytes | Iterable[bytes], path: Path | None) -> None:
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
         except OSError as error:
-            # What is still in the buffer must not be tried again at exit.
+            # Python would otherwise write the rest of its buffer, and fail again, at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if not isinstance(error, BrokenPipeError):
                 raise UsageError(f"cannot write to stdout: {error.strerror}") from error

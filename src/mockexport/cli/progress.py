@@ -1,154 +1,214 @@
-"""How far the work is: one bar over all, one a running download, or plain lines where there is no terminal."""
+"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mockexport.cli.terminal import print_line, printable
-from mockexport.pipeline import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Hashable, Mapping, Sequence
 
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
+    from mockexport.cli.terminal import Terminal
+    from mockexport.heartrate import OnSending, Sent
     from mockexport.model import Download
-    from mockexport.pipeline import Board
+    from mockexport.pipeline import Board, OnProgress
 
-__all__ = ["Progress"]
+__all__ = ["Bar", "Progress", "download_progress", "sending_progress"]
 
 SHOW_AFTER_SECONDS = 1.0
-PLAIN_LINE_SECONDS = 5.0
+LINE_SECONDS = 5.0  # between two plain lines
 NAME_WIDTH = 18
-TEXT_WIDTH = 70  # of all that stands beside a bar, and room for the ^C that a terminal echoes: it must not wrap
+TEXT_WIDTH = 70  # of everything next to a bar, and of the ^C that a terminal echoes: a line must not wrap
+OVERALL = "overall"  # the key of the bar that sums up the others
+
+
+@contextmanager
+def download_progress(terminal: Terminal, export: str) -> Generator[OnProgress | None, None, None]:
+    """Give the function that `count` and `fetch` report their progress to; None if no progress is wanted."""
+    if not terminal.shows_progress:
+        yield None
+        return
+    with Progress("rows", animated=terminal.animated) as progress:
+
+        def show(downloads: Sequence[Download], board: Board) -> None:
+            if progress.is_due():
+                progress.show(download_bars(export, downloads, board))
+
+        yield show
+
+
+@contextmanager
+def sending_progress(
+    terminal: Terminal, readings: int | None, seconds: float | None
+) -> Generator[OnSending | None, None, None]:
+    """Give the function that `send` reports its progress to; None if no progress is wanted.
+
+    Progress is the share of the `readings`, or of the `seconds`, whichever is further; None is no limit.
+    """
+    if not terminal.shows_progress:
+        yield None
+        return
+    with Progress("readings", animated=terminal.animated) as progress:
+
+        def show(sent: Sent) -> None:
+            if progress.is_due():
+                shares = [sent.sent / readings] if readings else []
+                shares += [progress.seconds() / seconds] if seconds else []
+                progress.show({OVERALL: sending_bar(sent, max(shares, default=0.0))})
+
+        yield show
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: `done` of `total` in any unit (None: unknown), and the rows or readings processed so far."""
+
+    name: str
+    done: float
+    total: float | None
+    processed: int
+    retries: int
+    details: tuple[str, ...] = ()  # shown in plain lines
+
+
+def download_bars(export: str, downloads: Sequence[Download], board: Board) -> dict[Hashable, Bar]:
+    """Return the bar of the export, and one for each download in progress.
+
+    Progress is measured in rows if every download declares them, else in bytes if every size is known.
+    """
+    rows, sizes = [download.rows for download in downloads], [download.size for download in downloads]
+    amounts, measure = (sizes, board.bytes) if None in rows and None not in sizes else (rows, board.rows)
+    total = None if None in amounts else sum(filter(None, amounts))
+    bars: dict[Hashable, Bar] = {
+        OVERALL: Bar(
+            name=export,
+            done=measure(None),
+            total=total,
+            processed=board.rows(),
+            retries=board.tries(),
+            details=(f"{board.ended()} of {len(downloads)} {noun(downloads)}",),
+        )
+    }
+    for number in board.running():
+        name = f"  {downloads[number].id}"
+        bars[number] = Bar(name, measure(number), amounts[number], board.rows(number), board.tries(number))
+    return bars
+
+
+def noun(downloads: Sequence[Download]) -> str:
+    """Return what to call these: large downloads are counted in splits."""
+    from mockexport.pipeline import Piece
+
+    return "splits" if any(isinstance(download, Piece) for download in downloads) else "downloads"
+
+
+def sending_bar(sent: Sent, share: float) -> Bar:
+    """Return the bar of readings that are being sent."""
+    rejected = (f"{sent.rejected:,} rejected",) if sent.rejected else ()
+    return Bar("sending", min(1.0, share), 1.0, sent.sent, sent.tried_again, rejected)
 
 
 class Progress:
-    """Shows a Board. Work is measured in rows where they are declared, else in bytes where the sizes are known."""
+    """Shows bars on a terminal (`animated`), else a plain line every five seconds; nothing in the first second.
 
-    def __init__(self, title: str, *, animated: bool) -> None:
-        self._title = title
+    `unit` is what is processed: "rows" or "readings". Use it in a `with`.
+    """
+
+    def __init__(self, unit: str, *, animated: bool) -> None:
+        self._unit = unit
         self._animated = animated
         self._started = time.monotonic()
-        self._next_line = self._started + SHOW_AFTER_SECONDS
-        self._bars: RichProgress | None = None
-        self._tasks: dict[int, Any] = {}
-        self._overall: Any = None
+        self._next = self._started + SHOW_AFTER_SECONDS
+        self._display: RichProgress | None = None
+        self._tasks: dict[Hashable, TaskID] = {}
 
-    def update(self, downloads: Sequence[Download], board: Board) -> None:
-        """Show where the work stands; nothing in the first second."""
-        now = time.monotonic()
-        if now - self._started < SHOW_AFTER_SECONDS:
-            return
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._display:
+            self._display.stop()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self._started
+
+    def is_due(self) -> bool:
+        """Tell whether it is time to show progress; if not, `show` need not be called."""
+        return time.monotonic() >= self._next
+
+    def show(self, bars: Mapping[Hashable, Bar]) -> None:
+        """Show these bars, the one of `OVERALL` first; in a plain line, that one alone."""
         if self._animated:
-            self._draw(downloads, board)
-        elif now >= self._next_line:
-            self._next_line = now + PLAIN_LINE_SECONDS
-            print_line(f"mockexport: {self._title}: {plain_line(downloads, board, now - self._started)}")
+            self._draw(bars)
+        else:
+            self._next = time.monotonic() + LINE_SECONDS
+            print_line(f"mockexport: {plain_line(bars[OVERALL], self._unit, self.seconds())}")
 
-    def close(self) -> None:
-        """Take the bars away."""
-        if self._bars:
-            self._bars.stop()
-
-    def _draw(self, downloads: Sequence[Download], board: Board) -> None:
-        whole, measure = measured(downloads, board)
-        if self._bars is None:
-            self._bars = _new_bars()
-            self._bars.start()
-            self._overall = self._bars.add_task(
-                printable(self._title)[:NAME_WIDTH], total=whole, seen=0, again="", since=self._started
-            )
-        bars = self._bars
-        rows, running = board.rows(), set(board.running())
-        bars.update(self._overall, completed=measure(None), seen=rows, again=again_mark(board.tries()))
-        for number in [number for number in self._tasks if number not in running]:
-            bars.remove_task(self._tasks.pop(number))
-        for number in sorted(running):
-            download = downloads[number]
-            if number not in self._tasks:
-                total = download.rows if whole is None or download.rows is not None else download.size
-                name = "  " + printable(download.id)[: NAME_WIDTH - 2]
-                self._tasks[number] = bars.add_task(name, total=total, seen=0, again="", since=time.monotonic())
-            bars.update(
-                self._tasks[number],
-                completed=measure(number),
-                seen=board.rows(number),
-                again=again_mark(board.tries(number)),
-            )
-        bars.refresh()
+    def _draw(self, bars: Mapping[Hashable, Bar]) -> None:
+        if self._display is None:
+            self._display = new_display(self._unit)
+            self._display.start()
+        for key in self._tasks.keys() - bars.keys():
+            self._display.remove_task(self._tasks.pop(key))
+        for key, bar in bars.items():
+            if key not in self._tasks:
+                since = self._started if key == OVERALL else time.monotonic()
+                name = printable(bar.name)[:NAME_WIDTH]
+                self._tasks[key] = self._display.add_task(name, total=bar.total, processed=0, retries="", since=since)
+            retries = f"↻{bar.retries}" if bar.retries else ""
+            self._display.update(self._tasks[key], completed=bar.done, processed=bar.processed, retries=retries)
+        self._display.refresh()
 
 
-def again_mark(tries: int) -> str:
-    """Return the mark for what had to be tried again."""
-    return f"↻{tries}" if tries else ""
+def plain_line(bar: Bar, unit: str, seconds: float) -> str:
+    """Return progress after so many seconds as one line, for logs."""
+    parts = [f"{bar.processed:,} {unit}", speed(bar.processed / seconds, unit), *bar.details]
+    if bar.retries:
+        parts.append(f"{bar.retries} retries")
+    if bar.total and bar.done:
+        left = timedelta(seconds=round(seconds / bar.done * max(0, bar.total - bar.done)))
+        parts = [f"{bar.done / bar.total:.0%}", *parts, f"{left} left"]
+    return f"{bar.name}: {', '.join(parts)}"
 
 
-def measured(downloads: Sequence[Download], board: Board) -> tuple[int | None, Any]:
-    """Return how much work there is in all, None when unknown, and what measures how much of it is done."""
-    rows = [download.rows for download in downloads if download.rows is not None]
-    if len(rows) == len(downloads):
-        return sum(rows), board.rows
-    sizes = [download.size for download in downloads if download.size is not None]
-    if len(sizes) == len(downloads):
-        return sum(sizes), board.bytes
-    return None, board.rows
+def speed(per_second: float, unit: str) -> str:
+    """Return a speed such as "1.5 M rows/s"."""
+    millions = per_second / 1e6
+    return f"{millions:.1f} M {unit}/s" if millions >= 1 else f"{millions * 1000:.1f} k {unit}/s"
 
 
-def plain_line(downloads: Sequence[Download], board: Board, elapsed: float) -> str:
-    """Return one line that says it all, for logs."""
-    whole, measure = measured(downloads, board)
-    done, rows = measure(None), board.rows()
-    noun = "parts" if any(isinstance(download, Piece) for download in downloads) else "downloads"
-    text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {board.ended()} of {len(downloads)} {noun}"
-    if board.tries():
-        text += f", {board.tries()} tried again"
-    if whole and done:
-        left = timedelta(seconds=round(elapsed / done * max(0, whole - done)))
-        text = f"{done / whole:.0%}, {text}, {left} left"
-    return text
-
-
-def speed_text(rows_per_second: float) -> str:
-    """Return a speed for people."""
-    millions = rows_per_second / 1e6
-    return f"{millions:.1f} M rows/s" if millions >= 1 else f"{millions * 1000:.1f} k rows/s"
-
-
-def _new_bars() -> RichProgress:
+def new_display(unit: str) -> RichProgress:
+    """Return rich's display of bars, not started."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        ProgressColumn,
-        Task,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as RichProgress,
-    )
+    from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
     from rich.text import Text
 
     class SpeedColumn(ProgressColumn):
-        """Rows a second since the task began."""
+        """Rows or readings per second since the task began."""
 
         def render(self, task: Task) -> Text:
-            elapsed = time.monotonic() - task.fields["since"]
-            return Text(speed_text(task.fields["seen"] / elapsed) if elapsed else "", style="cyan", justify="right")
+            seconds = time.monotonic() - task.fields["since"]
+            text = speed(task.fields["processed"] / seconds, unit) if seconds else ""
+            return Text(text, style="cyan", justify="right")
 
     console = Console(stderr=True)
-    return RichProgress(
+    columns: list[Any] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=max(5, min(40, console.width - TEXT_WIDTH))),
         TaskProgressColumn(),
-        TextColumn("{task.fields[seen]:>13,} rows", markup=False),
+        TextColumn("{task.fields[processed]:>13,} " + unit, markup=False),
         SpeedColumn(),
-        TextColumn("[yellow]{task.fields[again]}"),
+        TextColumn("[yellow]{task.fields[retries]}"),
         TimeRemainingColumn(compact=True),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-    )
+    ]
+    return RichProgress(*columns, console=console, auto_refresh=False, transient=True)

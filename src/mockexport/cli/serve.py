@@ -18,19 +18,20 @@ from mockexport.factory import open_source
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
-
+    from mockexport.heartrate import HeartRateRoutes
     from mockexport.source import Source
 
-__all__ = ["EXAMPLES", "serve_command"]
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """\b
 Examples:
   mockexport serve                        mock, on http://127.0.0.1:8000
-  mockexport serve --port 0               on a free port, told on stderr
-  mockexport serve --source exports       a folder of CSV files as an API
+  mockexport serve --port 0               on a free port, printed to stderr
+  mockexport serve --source exports       serve a folder of CSV files
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
-  mockexport serve --data readings        takes heart rates in too, and keeps them
+  mockexport serve --data readings        also accept heart-rate readings
   mockexport count demo -s http://127.0.0.1:8000
 """
 AGE = re.compile(r"([0-9]{1,6})(d|h)")
@@ -41,15 +42,18 @@ class Served(NamedTuple):
     """What is served: a source, and with --data the routes of the heart-rate service."""
 
     source: Source
-    beside: APIRouter | None = None
-    health: APIRouter | None = None
+    routes: HeartRateRoutes | None = None
 
 
+@app.command("serve", short_help="Serve exports over HTTP (needs the [server] extra).", epilog=EXAMPLES)
 def serve_command(
     source: SourceOption = None,
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, metavar="PORT", help="The port; 0 picks a free one.")
+        int,
+        typer.Option(
+            "--port", "-p", min=0, max=65535, metavar="PORT", help="The port to listen on; 0 selects a free port."
+        ),
     ] = 8000,
     token_file: Annotated[
         Path | None,
@@ -57,11 +61,11 @@ def serve_command(
             "--token-file",
             metavar="FILE",
             show_default=False,
-            help="A file whose first line clients must send as a bearer token.  [env: MOCKEXPORT_TOKEN_FILE]",
+            help="Require clients to send the first line of FILE as a bearer token.  [env: MOCKEXPORT_TOKEN_FILE]",
         ),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without a token all the same.")
+        bool, typer.Option("--insecure", help="Allow access from other machines without a token.")
     ] = False,
     faults: Annotated[
         str | None,
@@ -69,7 +73,7 @@ def serve_command(
             "--faults",
             metavar="SPEC",
             show_default=False,
-            help="What is to go wrong: rules such as data:cut=100000,p=0.1;seed=7, or a TOML file (docs/faults.md).",
+            help="Inject faults: rules such as data:cut=100000,p=0.1;seed=7, or a TOML file (docs/faults.md).",
         ),
     ] = None,
     data: Annotated[
@@ -78,7 +82,7 @@ def serve_command(
             "--data",
             metavar="DIR|URL",
             show_default=False,
-            help="Take in heart-rate readings, and keep them there: a folder, or a table's URL such as s3://bucket/key.",
+            help="Accept heart-rate readings and store them in this folder, or in a table at a URL such as s3://bucket/key.",
         ),
     ] = None,
     journal: Annotated[
@@ -87,45 +91,52 @@ def serve_command(
             "--journal",
             metavar="DIR",
             show_default=False,
-            help="The folder of the journal of readings.  [default: in --data, where that is a folder]",
+            help="The folder for the journal of readings.  [default: inside --data, if that is a folder]",
         ),
     ] = None,
     replace_journal: Annotated[
         bool,
         typer.Option(
             "--replace-journal",
-            help="Go on with a new journal in place of the one --data names, or, for a URL, beside it.",
+            help="Use a new journal instead of the one that --data names or, for a URL, in addition to it.",
         ),
     ] = False,
     retain: Annotated[
         str | None,
         typer.Option(
-            "--retain", metavar="AGE", show_default=False, help="Drop days of readings when they are so old: 90d, 36h."
+            "--retain",
+            metavar="AGE",
+            show_default=False,
+            help="Delete readings, by whole days, that are older than AGE, such as 90d or 36h.",
         ),
     ] = None,
     trust_clock: Annotated[
         bool,
-        typer.Option("--trust-clock", help="Drop days by this machine's clock even where it seems to have jumped."),
+        typer.Option("--trust-clock", help="Apply --retain even if the clock of this machine seems to have jumped."),
     ] = False,
     accept_ahead: Annotated[
         str,
-        typer.Option("--accept-ahead", metavar="AGE", help="Refuse readings that lie further in the future: 1d, 2h."),
+        typer.Option(
+            "--accept-ahead",
+            metavar="AGE",
+            help="Reject readings that are further than AGE in the future, such as 1d or 2h.",
+        ),
     ] = "1d",
     priority: Annotated[
         str,
         typer.Option(
             "--priority",
-            metavar="DEVICE=N,…",
-            help="Whose readings count in a minute in which several devices report: the lowest; others have 999.",
+            metavar="DEVICE=N,...",
+            help="The priority of devices: the lowest number wins if several report in a minute; others have 999.",
         ),
     ] = "device_a=1,device_b=2",
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Serve the exports of a source over HTTP, until Ctrl-C; --verbose logs each request.
+    """Serve the exports of a source over HTTP, until you press Ctrl-C.
 
-    Rows are made as they are sent. The API is described at /docs. With --data, heart-rate readings are taken in beside
-    (docs/heart-rate.md).
+    The API is documented at /docs of the server. With --verbose, each request is logged. With --data, the server
+    accepts heart-rate readings too (docs/heart-rate.md).
     """
     from mockexport.server import Faults, create_app, read_faults, run  # needs the extra
 
@@ -133,20 +144,17 @@ def serve_command(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     token = read_token(token_file or settings.token_file)
     if token is None and not insecure and not is_loopback(host):
-        raise UsageError(f"--host {host} lets others in: name a --token-file, or say --insecure")
+        raise UsageError(f"--host {host} is reachable from other machines: specify --token-file or --insecure")
     if data is None and (journal or retain or replace_journal or trust_clock):
-        raise UsageError(
-            "--journal, --replace-journal, --retain and --trust-clock are about the readings that --data keeps; "
-            "name it too"
-        )
+        raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is not None and "://" in data and journal is None:
-        raise UsageError(f"--data {data} is a table's URL: name a local folder for the journal with --journal")
+        raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
     plan = read_faults(faults) if faults else None
     with ExitStack() as stack:
         exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
         if data is not None:
-            served = keeping_readings(
+            served = with_readings(
                 stack,
                 exports,
                 data,
@@ -157,7 +165,13 @@ def serve_command(
                 accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                 priorities=read_priorities(priority),
             )
-        application = create_app(served.source, token=token, beside=served.beside, health=served.health)
+        routes = served.routes
+        application = create_app(
+            served.source,
+            token=token,
+            beside=routes.router if routes else None,
+            health=routes.health if routes else None,
+        )
         run(
             Faults(application, plan) if plan else application,
             host,
@@ -167,8 +181,8 @@ def serve_command(
         )
 
 
-def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any) -> Served:
-    """Open the heart-rate service, until the stack is closed, and have its export and its routes served beside.
+def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -> Served:
+    """Open the heart-rate service, until the stack is closed, and add its export and its routes to a source.
 
     `options` are those of `HeartRate`.
     """
@@ -179,15 +193,14 @@ def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any
         from mockexport.sources import UnionSource
 
         service = stack.enter_context(HeartRate(data, **options))
-        routes = HeartRateRoutes(service)
-        return Served(UnionSource(source, HeartRateSource(data, service)), routes.router, routes.health)
+        return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service))
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:
     """Read an age such as 90d or 36h. Raises UsageError."""
     found = AGE.fullmatch(text)
     if not found or int(found[1]) == 0:
-        raise UsageError(f"{option} {text} is not an age; it takes days or hours, such as 90d or 36h")
+        raise UsageError(f"{option} {text} is not a number of days or hours, such as 90d or 36h")
     return timedelta(**{"d": {"days": int(found[1])}, "h": {"hours": int(found[1])}}[found[2]])
 
 
@@ -197,13 +210,13 @@ def read_priorities(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         found = PRIORITY.fullmatch(part.strip())
         if not found or found[1] in priorities:
-            raise UsageError(f"--priority {text} makes no sense at {part!r}; it is like device_a=1,device_b=2")
+            raise UsageError(f"--priority {text} is invalid at {part!r}; expected a list such as device_a=1,device_b=2")
         priorities[found[1]] = int(found[2])
     return priorities
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens there; a name other than localhost is not looked up."""
+    """Tell whether only this machine can reach an address; names other than localhost are not resolved."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

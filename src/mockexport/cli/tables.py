@@ -1,4 +1,4 @@
-"""Answers as tables for people."""
+"""Output as tables."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["counts_table", "listing_table", "verdict_table"]
 
-# How far a count lies from its event type's mean over all patients, in standard deviations, and how that looks.
-STANDS_OUT = ((2.0, "bold red"), (1.0, "yellow"), (-1.0, ""), (-2.0, "cyan"))
-STANDS_OUT_LOW = "bold blue"
+# The style of a count by its distance from the mean of its event type over all patients, in standard deviations.
+STYLES = ((2.0, "bold red"), (1.0, "yellow"), (-1.0, ""), (-2.0, "cyan"))
+STYLE_BELOW = "bold blue"
 NUMBERS = frozenset(("downloads", "rows", "patients", "bytes"))
 
 
 def counts_table(title: str, counts: Counts) -> Table:
-    """Return patients by types.
+    """Return a table with a row per patient and a column per event type.
 
-    Counts that are high for their type are yellow and red, low ones cyan and blue, missing ones a dim dot.
+    High counts are yellow and red, low counts cyan and blue, and absent counts a dim dot.
     """
     totals = dict(sorted(counts.totals.items()))
     table = Table(title=Text(printable(title)), show_footer=True)
@@ -35,7 +35,7 @@ def counts_table(title: str, counts: Counts) -> Table:
         table.add_column(Text(printable(event_type)), footer=f"{total:,}", justify="right", no_wrap=True)
     table.add_column("total", footer=f"{sum(totals.values()):,}", justify="right", style="bold", no_wrap=True)
     styles = {
-        event_type: _shades([types.get(event_type, 0) for types in counts.patients.values()]) for event_type in totals
+        event_type: _styles([types.get(event_type, 0) for types in counts.patients.values()]) for event_type in totals
     }
     for patient, types in sorted(counts.patients.items()):
         cells = [
@@ -48,20 +48,20 @@ def counts_table(title: str, counts: Counts) -> Table:
     return table
 
 
-def _shades(numbers: Sequence[int]) -> Any:
+def _styles(numbers: Sequence[int]) -> Any:
     mean, deviation = statistics.fmean(numbers), statistics.pstdev(numbers)
 
-    def shade(number: int) -> str:
+    def style(number: int) -> str:
         if deviation == 0:
             return ""
         distance = (number - mean) / deviation
-        return next((style for limit, style in STANDS_OUT if distance >= limit), STANDS_OUT_LOW)
+        return next((style for limit, style in STYLES if distance >= limit), STYLE_BELOW)
 
-    return shade
+    return style
 
 
 def listing_table(documents: Sequence[dict[str, Any]]) -> Table:
-    """Return a row a document; what isn't declared is a dim dot."""
+    """Return a table with a row per document; null is a dim dot."""
     table = Table()
     for column in documents[0] if documents else ["nothing"]:
         table.add_column(column.replace("_", " "), justify="right" if column in NUMBERS else "left", overflow="fold")
@@ -81,16 +81,16 @@ def _cell(value: object) -> Text:
 
 
 def verdict_table(documents: Sequence[dict[str, Any]]) -> Table:
-    """Return a row a difference, and one for each file without any."""
+    """Return a table with a row per difference, and one per file without differences."""
     table = Table()
     for column in ("file", "export", "status", "patient", "event type"):
         table.add_column(column, overflow="fold")
     for column in ("expected", "actual"):
         table.add_column(column, justify="right")
-    looks = {"match": "green", "differs": "bold red", "error": "bold yellow"}
+    styles = {"match": "green", "differs": "bold red", "error": "bold yellow"}
     for document in documents:
         status = document["status"]
-        head = (_cell(document["file"]), _cell(document["export"]), Text(status, looks[status]))
+        head = (_cell(document["file"]), _cell(document["export"]), Text(status, styles[status]))
         for difference in document["differences"]:
             patient, *rest = difference.values()
             table.add_row(

@@ -1,47 +1,40 @@
-"""What a person sees: notes and progress on stderr, tables on stdout."""
+"""What users see: messages on stderr, tables on stdout."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from rich.console import RenderableType
-
-    from mockexport.heartrate import OnSending
-    from mockexport.pipeline import OnProgress
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
 
-UNBOUNDED_WIDTH = 1000  # for tables that go to a file or a pipe, where nothing needs to wrap
+UNBOUNDED_WIDTH = 1000  # for tables in files and pipes, which must not wrap
 
 
 class Terminal:
-    """stderr, as the user wants it: `progress` None shows progress on a terminal alone."""
+    """stderr with the options of the user. `progress` None shows progress only if stderr is a terminal."""
 
     def __init__(self, *, progress: bool | None = None, quiet: bool = False, verbose: bool = False) -> None:
-        animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._shows_progress = not quiet and (animated if progress is None else progress)
-        self._animated = animated
+        self.animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.shows_progress = not quiet and (self.animated if progress is None else progress)
         self._quiet = quiet
         self._verbose = verbose
 
     def note(self, text: str) -> None:
-        """Say something that the user should know."""
+        """Print a message, unless --quiet."""
         if not self._quiet:
             print_line(f"mockexport: {text}")
 
     def detail(self, text: str) -> None:
-        """Say something to those who asked for more."""
+        """Print a message with --verbose."""
         if self._verbose:
             self.note(text)
 
     def show_log(self) -> None:
-        """Show what the library logs, a line each: warnings, and with --verbose each try after a failure."""
+        """Print what the library logs, one line each: warnings, and retries with --verbose."""
         import logging
 
         terminal = self
@@ -54,37 +47,9 @@ class Terminal:
         log.addHandler(Handler())
         log.setLevel(logging.INFO if self._verbose else logging.WARNING)
 
-    @contextmanager
-    def progress(self, title: str) -> Generator[OnProgress | None, None, None]:
-        """Give a function that shows how far the work is, once it has taken a second."""
-        if not self._shows_progress:
-            yield None
-            return
-        from mockexport.cli.progress import Progress
-
-        shown = Progress(title, animated=self._animated)
-        try:
-            yield shown.update
-        finally:
-            shown.close()
-
-    @contextmanager
-    def sending_progress(self, readings: int | None, seconds: float | None) -> Generator[OnSending | None, None, None]:
-        """Give a function that shows how much is sent of so many readings, or in so much time, after a second."""
-        if not self._shows_progress:
-            yield None
-            return
-        from mockexport.cli.sending_progress import SendingProgress
-
-        shown = SendingProgress(readings, seconds, animated=self._animated)
-        try:
-            yield shown.update
-        finally:
-            shown.close()
-
     @staticmethod
     def render(table: RenderableType, *, to_file: bool) -> bytes:
-        """Draw a table: in colour and the terminal's width on a terminal, else plain and as wide as it needs."""
+        """Render a table: in colour and as wide as the terminal, or plain and as wide as it needs."""
         from rich.console import Console
 
         plain = to_file or not sys.stdout.isatty()
@@ -101,7 +66,7 @@ class Terminal:
 
 
 def flush_stdout() -> None:
-    """Flush stdout, while a reader that has gone away can still be passed over in silence."""
+    """Flush stdout; a closed pipe is ignored."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -109,12 +74,12 @@ def flush_stdout() -> None:
 
 
 def print_error(message: str) -> None:
-    """Print an error as one line."""
+    """Print an error message on one line."""
     print_line(f"mockexport: error: {message}")
 
 
 def print_line(text: str) -> None:
-    """Print one line to stderr; a stderr that is closed hears nothing."""
+    """Print one line to stderr, if it is open."""
     try:
         sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
@@ -123,5 +88,5 @@ def print_line(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Show what came from elsewhere without letting it steer the terminal: control characters are escaped."""
+    """Escape control characters, so that text from a source cannot control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

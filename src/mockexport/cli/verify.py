@@ -9,8 +9,9 @@ import orjson
 import typer
 
 from mockexport.cli.documents import verdict_document
-from mockexport.cli.options import MaxPairsOption, Run, takes_run
+from mockexport.cli.options import MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.progress import download_progress
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
@@ -19,18 +20,21 @@ from mockexport.tally import MAX_PAIRS
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["EXAMPLES", "verify_command"]
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """\b
 Examples:
-  mockexport verify                           all of outputs/, against mock
-  mockexport verify small.json -s exports     one file, against a folder
+  mockexport verify                          outputs/, against mock
+  mockexport verify small.json -s exports    one file, against a folder
   mockexport verify outputs/ --format table
 """
 DIFFERENCES_FOUND = 1
 
 
-@takes_run(works=True, on_cluster=True)
+@app.command("verify", epilog=EXAMPLES)
+@with_run(parallel=True, on_cluster=True)
 def verify_command(
     run: Run,
     paths: Annotated[
@@ -38,18 +42,18 @@ def verify_command(
         typer.Argument(
             metavar="PATH",
             show_default=False,
-            help="Files or folders of committed results; NAME.json is checked against export NAME.  "
+            help="Files with counts, or folders of them; NAME.json holds the counts of export NAME.  "
             "[default: outputs/]",
         ),
     ] = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
-    """Count again, and compare with committed results.
+    """Compare saved counts with new counts.
 
-    Ends with 0 when all match and with 1 when one differs, as diff does; a file that can't be checked has status error,
-    and the exit code of that error.
+    The exit code is 0 if all files match and 1 if one differs, as with diff. A file that cannot be checked has the
+    status "error" and determines the exit code.
     """
-    files = committed_files(paths or [Path("outputs")])
+    files = files_to_check(paths or [Path("outputs")])
     results, code = [], 0
     for file in files:
         differences: list[Difference] = []
@@ -73,7 +77,7 @@ def verify_command(
 
         return verdict_table(documents)
 
-    run.answer(
+    run.write(
         {"verified": matching, "differing": differing, "results": documents},
         table=table,
         csv=lambda: csv_text(["file", "export", "status", *Difference.__slots__], verdict_rows(documents)),
@@ -81,44 +85,42 @@ def verify_command(
     raise typer.Exit(code or (DIFFERENCES_FOUND if differing else 0))
 
 
-def committed_files(paths: list[Path]) -> list[Path]:
-    """Return the files to check: each path, or the *.json of a folder. Raises NotFoundError."""
+def files_to_check(paths: list[Path]) -> list[Path]:
+    """Return the files to check: each path, or the *.json files of a folder. Raises NotFoundError."""
     files = []
     for path in paths:
         if path.is_dir():
             found = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
             if not found:
-                raise NotFoundError(f"{path} holds no committed results (*.json); `mockexport count -o` makes one")
+                raise NotFoundError(f"{path} contains no *.json files; create one with `mockexport count -o FILE`")
             files += found
         elif path.is_file():
             files.append(path)
         else:
-            raise NotFoundError(
-                f"no file or folder {path}; name committed results, as `mockexport count -o` writes them"
-            )
+            raise NotFoundError(f"no such file or folder: {path}; create a file with `mockexport count -o FILE`")
     return files
 
 
 def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
-    """Count the export that a committed file is named after, and compare."""
+    """Count the export that a file is named after, and compare."""
     from mockexport.pipeline import count
 
     try:
-        committed = read_committed(orjson.loads(read_whole(file)))
+        saved = read_committed(orjson.loads(read_whole(file)))
     except orjson.JSONDecodeError as error:
-        raise UntrustedDataError(f"it is no JSON: {error}") from error
+        raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
-        raise NotFoundError(f"it can't be read: {error.strerror}") from error
-    with run.terminal.progress(file.stem) as on_progress:
+        raise NotFoundError(f"it cannot be read: {error.strerror}") from error
+    with download_progress(run.terminal, file.stem) as on_progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
             tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
-    return compare(committed, counts)
+    return compare(saved, counts)
 
 
 def verdict_rows(documents: list[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """Return a row a difference, and one for each file without any."""
+    """Return one row per difference, and one per file without differences."""
     rows: list[tuple[object, ...]] = []
     for document in documents:
         head = (document["file"], document["export"], document["status"])

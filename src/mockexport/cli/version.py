@@ -1,4 +1,4 @@
-"""What `--version` says."""
+"""The text of `--version`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ __all__ = ["version_text"]
 
 
 def version_text() -> str:
-    """Return our version, Python's, and which kernels run."""
+    """Return the versions of mockexport and Python, and which kernels are used."""
     kernels = choose_kernels(Settings.from_environment().kernel)
     return f"mockexport {__version__}, Python {platform.python_version()}, {kernels.name} kernels"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.checkpoint import Checkpoint, Subject
     from mockexport.pipeline.counting import OnProgress, count
     from mockexport.pipeline.dask import cluster_workers
-    from mockexport.pipeline.executors import Board, StartWorkers, workers_for
+    from mockexport.pipeline.executors import Board, StartWorkers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, fetch
     from mockexport.pipeline.splits import Piece
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
@@ -29,7 +29,9 @@ __all__ = [
     "compare",
     "count",
     "fetch",
+    "process_workers",
     "read_committed",
+    "thread_workers",
     "workers_for",
 ]
 
@@ -48,6 +50,8 @@ __getattr__ = lazy_attributes(
         "executors": (
             "Board",
             "StartWorkers",
+            "process_workers",
+            "thread_workers",
             "workers_for",
         ),
         "fetching": (
