@@ -15,7 +15,7 @@ from tests.sources import csv_body
 from mockexport import Download
 from mockexport.errors import UntrustedDataError
 from mockexport.http.body import UNPACKED_BYTES, HttpBody, etag_of, unpacked
-from mockexport.http.retry import Again
+from mockexport.http.retry import RetryableError
 from mockexport.http.transport import httpx
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_after_a_break_it_has_let_go_and_can_be_read_on() -> None:
     )
     body = HttpBody(send, DOWNLOAD)
     first = body.read()
-    with pytest.raises(Again, match="cut short after 1,000"):
+    with pytest.raises(RetryableError, match="cut short after 1,000"):
         body.read()
     assert send.open == 0
     assert first + b"".join(iter(body.read, b"")) == BODY
@@ -115,7 +115,7 @@ def test_gzip_is_undone_however_it_arrives(packed: bytes, piece: int) -> None:
 
 @pytest.mark.parametrize("missing", [1, 8, 100])
 def test_gzip_without_its_end_is_no_end(missing: int) -> None:
-    with pytest.raises(Again, match="its gzip has no end"):
+    with pytest.raises(RetryableError, match="its gzip has no end"):
         list(unpacked(response(PACKED["one"][:-missing]), "x-gzip"))
 
 

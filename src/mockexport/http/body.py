@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mockexport.errors import ChangedError, NotResumableError, UntrustedDataError
-from mockexport.http.retry import Again
+from mockexport.http.retry import RetryableError
 from mockexport.identity import is_strong, may_be_same
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class HttpBody:
         self._chunks: Iterator[bytes] | None = None
 
     def read(self) -> bytes:
-        """Return the next bytes, nothing at the end. After an `Again` it can be called again.
+        """Return the next bytes, nothing at the end. After a `RetryableError` it can be called again.
 
         Raises NotResumableError where the missing bytes can't be had, or not be trusted to belong to those before, and
         UntrustedDataError for an end that nothing proves, and more bytes than were listed.
@@ -148,7 +148,9 @@ class HttpBody:
         if not ended:
             return
         if length is not None and self.position < length:
-            raise Again(UntrustedDataError(f"a body of {length:,} bytes was cut short after {self.position:,}"))
+            raise RetryableError(
+                UntrustedDataError(f"a body of {length:,} bytes was cut short after {self.position:,}")
+            )
         if length is None and not (self._end_proven or self._may_end_anywhere):
             raise UntrustedDataError(
                 f"nothing proves that the {self.position:,} bytes of download {self._listed.id!r} are all of it: no "
@@ -156,9 +158,11 @@ class HttpBody:
             )
 
 
-def _changed(what: str) -> Again:
+def _changed(what: str) -> RetryableError:
     """Build the error for another version than was listed; a replica of a server may have the one that was."""
-    return Again(ChangedError(f"{what}; it changed since then, or the server's replicas differ: try again later"))
+    return RetryableError(
+        ChangedError(f"{what}; it changed since then, or the server's replicas differ: try again later")
+    )
 
 
 def etag_of(response: httpx.Response) -> str | None:
@@ -216,4 +220,4 @@ def unpacked(response: httpx.Response, encoding: str) -> Iterator[bytes]:
         if empty > EMPTY_AT_MOST:
             raise UntrustedDataError(f"{response.url} sends gzip that holds nothing")
     if not member.eof:
-        raise Again(UntrustedDataError(f"{response.url} was cut short: its gzip has no end"))
+        raise RetryableError(UntrustedDataError(f"{response.url} was cut short: its gzip has no end"))

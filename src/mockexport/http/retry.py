@@ -19,7 +19,7 @@ import tenacity
 if TYPE_CHECKING:
     from mockexport.errors import MockExportError
 
-__all__ = ["TRANSIENT", "Again", "Retries", "parse_retry_after", "schedule"]
+__all__ = ["TRANSIENT", "Retries", "RetryableError", "parse_retry_after", "schedule"]
 
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 """The statuses that another try may mend."""
@@ -40,7 +40,7 @@ class Retries:
     first_wait: float = 0.5
 
 
-class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the end
+class RetryableError(Exception):
     """A failure that is worth another try; `error` is what it is when the tries are used up."""
 
     def __init__(self, error: MockExportError, wait: float | None = None) -> None:
@@ -50,12 +50,12 @@ class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the e
 
 
 def schedule(retries: Retries, closed: threading.Event, budget: float | None = None) -> tenacity.Retrying:
-    """Return what calls a function until it raises no `Again`; the last `Again` gets through.
+    """Return what calls a function until it raises no `RetryableError`; the last `RetryableError` gets through.
 
     `budget` is what is left of the budget, in seconds. `closed` ends the waits.
     """
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Again),
+        retry=tenacity.retry_if_exception_type(RetryableError),
         stop=tenacity.stop_after_attempt(retries.attempts + 1)
         | tenacity.stop_before_delay(retries.budget if budget is None else budget)
         | tenacity.stop_when_event_set(closed),
@@ -68,7 +68,7 @@ def schedule(retries: Retries, closed: threading.Event, budget: float | None = N
 
 def _wait(jittered: tenacity.wait_random_exponential, state: tenacity.RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, Again) and failure.wait is not None:
+    if isinstance(failure, RetryableError) and failure.wait is not None:
         return min(failure.wait, threading.TIMEOUT_MAX)  # the longest that a thread can wait
     return jittered(state)
 

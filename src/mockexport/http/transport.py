@@ -14,7 +14,7 @@ import httpx
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.http.network import Connection, Network
 from mockexport.http.proxies import LAST_PORT, proxy_for
-from mockexport.http.retry import Again
+from mockexport.http.retry import RetryableError
 from mockexport.source import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -183,12 +183,12 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
         raise UsageError(f"{named} {file} can't be read: {error.strerror or error}") from error
 
 
-def lost_connection(error: Exception, url: str, timeout: float) -> Again | UnreachableError:
+def lost_connection(error: Exception, url: str, timeout: float) -> RetryableError | UnreachableError:
     """Return what a failure on the way means: mostly, that another try may mend it."""
     if isinstance(error, httpx.TimeoutException):
-        return Again(UnreachableError(f"{url} did not answer within {timeout:g} s; is the server there?"))
+        return RetryableError(UnreachableError(f"{url} did not answer within {timeout:g} s; is the server there?"))
     if isinstance(error, httpx.RemoteProtocolError):
-        return Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
+        return RetryableError(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}")
-    return Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))
+    return RetryableError(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))
