@@ -24,7 +24,7 @@ from mockexport.heartrate.load.sender import Sent, send
 from mockexport.heartrate.load.synthetic import Plan, posts
 from mockexport.heartrate.readings import parse_timestamp
 from mockexport.http.retry import Retries
-from mockexport.server.running import listen
+from mockexport.server.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

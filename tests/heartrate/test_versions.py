@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.heartrate.made import MINUTE, TEN, batch
+from tests.heartrate.synthetic import MINUTE, TEN, batch
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import is_heart_rate_folder

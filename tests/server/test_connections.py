@@ -21,7 +21,7 @@ from tests.sources import HEADER, ROW, WAIT_SECONDS, csv_body
 from mockexport.errors import UntrustedDataError
 from mockexport.server.connections import Limits
 from mockexport.server.log import RateLimit
-from mockexport.server.running import SPARE
+from mockexport.server.server import SPARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -361,7 +361,7 @@ def test_to_http_1_0_an_answer_that_is_dropped_is_a_reset_and_no_end() -> None:
 
 
 def test_to_http_1_0_an_answer_that_ends_with_the_server_is_a_reset_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mockexport.server.running.GRACE_SECONDS", 0)
+    monkeypatch.setattr("mockexport.server.server.GRACE_SECONDS", 0)
     source = WatchedSource()
     with ExitStack() as stack:
         with limited(source) as url:

@@ -95,7 +95,7 @@ def test_another_etag_has_another_length(monkeypatch: pytest.MonkeyPatch, serve:
 
 
 def test_only_so_many_lengths_are_remembered(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    monkeypatch.setattr("mockexport.server.bodies.LENGTHS", 2)
+    monkeypatch.setattr("mockexport.server.bodies.LENGTHS_CACHED", 2)
     names = ["a", "b", "c"]
     client = serve(MemorySourceWithTags(dict.fromkeys(names, HEADER)))
     for name in names:

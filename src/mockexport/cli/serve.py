@@ -157,7 +157,7 @@ def serve_command(
                 accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                 priorities=read_priorities(priority),
             )
-        application = create_app(served.source, token=token, beside=served.beside, health=served.health)
+        application = create_app(served.source, token=token, routes=served.beside, health=served.health)
         run(
             Faults(application, plan) if plan else application,
             host,

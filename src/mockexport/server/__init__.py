@@ -5,7 +5,7 @@ from mockexport.errors import UsageError
 try:
     from mockexport.server.app import create_app
     from mockexport.server.faults import Faults, read_faults
-    from mockexport.server.running import run
+    from mockexport.server.server import run
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("mockexport"):
         raise

@@ -41,12 +41,12 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(
-    source: Source, *, token: str | None = None, beside: APIRouter | None = None, health: APIRouter | None = None
+    source: Source, *, token: str | None = None, routes: APIRouter | None = None, health: APIRouter | None = None
 ) -> FastAPI:
-    """Make the application that serves a source; the source stays its caller's to close.
+    """Make the application that serves a source. The caller still has to close the source.
 
-    With a token, the API answers 401 to whoever doesn't send it as a bearer token; `/health` answers all the same.
-    `beside` are routes of another service, asked for the same token; `health` is what then answers at `/health`.
+    With `token`, every request but those for `/health` must carry it as a bearer token (RFC 6750), or is answered 401.
+    `routes` are those of another service, protected by the same token; `health` replaces the route `/health`.
     """
     app = FastAPI(
         title="mockexport",
@@ -55,8 +55,8 @@ def create_app(
     )
     guards = [Depends(_bearer(token))] if token else []
     app.include_router(_export_routes(source), dependencies=guards)
-    if beside:
-        app.include_router(beside, dependencies=guards)
+    if routes:
+        app.include_router(routes, dependencies=guards)
     app.include_router(health or _health_route())
     app.add_exception_handler(MockExportError, _answer_error)
     return app

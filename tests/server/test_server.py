@@ -18,7 +18,7 @@ from tests.server.sources import path_of
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UsageError
-from mockexport.server.running import GRACE_SECONDS, _url, listen
+from mockexport.server.server import GRACE_SECONDS, _url, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def test_a_broken_body_is_one_line_on_stderr() -> None:
         started.send_signal(signal.SIGTERM)
         _, _, err = ended(started)
         (line,) = err.splitlines()
-        assert line.endswith("broke off download watched of trial: the file can't be unpacked")
+        assert line.endswith("aborted download watched of trial: the file can't be unpacked")
 
 
 def test_a_bug_of_a_source_shows_where_it_is() -> None:
