@@ -172,9 +172,9 @@ def keeping_readings(stack: ExitStack, source: Source, data: str, **options: Any
 
     `options` are those of `HeartRate`.
     """
-    from mockexport.heartrate import needs_extra
+    from mockexport.extras import needs_extra
 
-    with needs_extra():
+    with needs_extra("heartrate"):
         from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource
         from mockexport.sources import UnionSource
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
+from mockexport.extras import needs_extra
 from mockexport.heartrate.background import BackgroundThread
 from mockexport.heartrate.journal import JournalError, JournalFullError, SqliteJournal
 from mockexport.heartrate.locations import Locations
@@ -74,8 +75,8 @@ class HeartRate:
         read_only: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        _need_extra()
-        from mockexport.heartrate.table import DeltaStore, Pending
+        with needs_extra("heartrate"):
+            from mockexport.heartrate.table import DeltaStore, Pending
 
         self._locations = Locations(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
@@ -371,13 +372,3 @@ class HeartRate:
         ):
             if not self._stop.is_set():
                 worker.attempt(what, work)
-
-
-def _need_extra() -> None:
-    try:
-        import deltalake  # noqa: F401
-        import polars as pl  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "heart-rate data needs polars and deltalake; install them with: pip install 'mockexport[heartrate]'"
-        ) from error
