@@ -9,14 +9,13 @@ one more is only added when the user says so.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
 from mockexport.heartrate.journal import JournalContents, read_id, read_journal
 
 if TYPE_CHECKING:
-    from mockexport.heartrate.folder import Lock
     from mockexport.heartrate.table import Store
 
 __all__ = ["Locations", "is_url"]
@@ -53,7 +52,7 @@ class Locations:
 
     # To write
 
-    def claim(self, locks: list[Lock], *, replace_journal: bool) -> None:
+    def claim(self, locks: list[IO[bytes]], *, replace_journal: bool) -> None:
         """Lock the folders, made and marked where they are new, and add the locks to `locks`.
 
         Raises UsageError where one is in use, or where the journal isn't the one that belongs to the data; that is seen

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
 from mockexport.extras import needs_extra
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.folder import Lock
     from mockexport.heartrate.table import Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -90,7 +89,7 @@ class HeartRate:
         self._upkeep: BackgroundThread | None = None
         self._pending = Pending()
         self._journal: SqliteJournal | None = None
-        self._locks: list[Lock] = []
+        self._locks: list[IO[bytes]] = []
         if read_only:
             self._locations.find_journal()
             self._store = DeltaStore(self._locations.table, read_only=True)
@@ -149,7 +148,7 @@ class HeartRate:
         if self._journal:
             self._journal.close()
         for lock in self._locks:
-            lock.release()
+            lock.close()
         self._locks = []
 
     # In

@@ -22,8 +22,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
-from mockexport.files import sync_folder
-from mockexport.heartrate.folder import make_folder
+from mockexport.files import make_folder, sync_folder
+from mockexport.heartrate.folder import OWNER_ONLY
 from mockexport.heartrate.locations import is_url
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
@@ -140,7 +140,7 @@ class DeltaStore:
         try:
             if self._folder and not read_only:
                 for folder in (self._folder, self._folder / "_delta_log"):
-                    make_folder(folder)
+                    make_folder(folder, OWNER_ONLY)
                 drop_torn(self._folder, durable, checkpoint)
             self._table = self._open(journal, read_only=read_only)
         except FAILURES as error:
