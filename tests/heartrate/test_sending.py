@@ -201,7 +201,7 @@ def test_what_is_no_url_is_a_usage_error(url: str) -> None:
 
 
 def test_a_url_that_holds_a_password_is_refused_as_it_is_for_a_source() -> None:
-    with pytest.raises(UsageError, match="must not hold a password"):
+    with pytest.raises(UsageError, match="must not contain a password"):
         HeartRateClient("http://user:secret@127.0.0.1:1")
 
 

@@ -79,7 +79,7 @@ def test_without_a_strong_etag_no_length_is_remembered(serve: Serve, etag: str |
 
 
 def test_another_etag_has_another_length(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    monkeypatch.setattr("mockexport.server.ids.HOLDS_SECONDS", -1.0)  # the source is asked each time
+    monkeypatch.setattr("mockexport.server.ids.CACHE_SECONDS", -1.0)  # the source is asked each time
 
     class ChangingSource(DeclaringSource):
         def downloads(self, export: str) -> Sequence[Download]:

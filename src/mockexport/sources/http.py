@@ -38,13 +38,13 @@ from mockexport.http import (
     check_url,
     content_coding,
     content_length,
+    decoded,
     etag_of,
     httpx,
     lost_connection,
     parse_retry_after,
     schedule,
     tls_context,
-    unpacked,
 )
 from mockexport.identity import is_strong
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
@@ -242,7 +242,7 @@ class HttpSource:
         body = bytearray()
         with self._request(url, {"Accept": "application/json"}) as response:
             coding = content_coding(response)
-            for chunk in response.iter_raw() if coding == "identity" else unpacked(response, coding):
+            for chunk in response.iter_raw() if coding == "identity" else decoded(response, coding):
                 body += chunk
                 if len(body) > JSON_LIMIT:
                     raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")

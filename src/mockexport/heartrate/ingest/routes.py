@@ -23,14 +23,14 @@ from mockexport.errors import MockExportError
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.ingest.schemas import (
-    BATCH_ANSWERS,
     BATCH_BODY,
-    HEALTH_ANSWERS,
-    METRICS_ANSWERS,
-    QUERY_ANSWERS,
+    BATCH_RESPONSES,
+    HEALTH_RESPONSES,
+    METRICS_RESPONSES,
     QUERY_PARAMETERS,
-    READING_ANSWERS,
+    QUERY_RESPONSES,
     READING_BODY,
+    READING_RESPONSES,
 )
 from mockexport.heartrate.ingest.thread_pool import NoFreeThreadError, ThreadPool
 from mockexport.heartrate.ingest.validation import InvalidError, read_batch, read_query, read_reading
@@ -96,27 +96,27 @@ class HeartRateRoutes:
         add(
             one, post_reading, methods=["POST"], status_code=202,
             summary="Take in a reading", description="Answered once the reading is on disk.",
-            openapi_extra=READING_BODY, responses=READING_ANSWERS, response_class=Response,
+            openapi_extra=READING_BODY, responses=READING_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
             batch, self._counted("batch", self._post_batch), methods=["POST"], status_code=202,
             summary="Take in up to 1,000 readings",
             description="Each is judged on its own. Answered once all the valid ones are on disk.",
-            openapi_extra=BATCH_BODY, responses=BATCH_ANSWERS, response_class=Response,
+            openapi_extra=BATCH_BODY, responses=BATCH_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
             one, get_minutes, methods=["GET"],
             summary="A user's heart rate, minute by minute",
             description="A minute is the mean of the readings of the best device among those that reported in it.",
-            openapi_extra=QUERY_PARAMETERS, responses=QUERY_ANSWERS, response_class=Response,
+            openapi_extra=QUERY_PARAMETERS, responses=QUERY_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.router, "/metrics", self._get_metrics,
-            summary="Figures for Prometheus", responses=METRICS_ANSWERS, response_class=Response,
+            summary="Figures for Prometheus", responses=METRICS_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.health, "/health", self._get_health,
-            summary="Would a reading be taken in?", responses=HEALTH_ANSWERS, response_class=Response,
+            summary="Would a reading be taken in?", responses=HEALTH_RESPONSES, response_class=Response,
         )  # fmt: skip
 
     def _counted(
