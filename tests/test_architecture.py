@@ -25,7 +25,7 @@ __init__
 factory
 server heartrate pipeline sources
 http tally
-_version encoding errors files identity lazy local_file manifest model settings source wire zstd
+_version encoding errors extras files identity lazy local_file manifest model settings source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),

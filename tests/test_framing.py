@@ -88,7 +88,7 @@ def test_bytes_behind_an_answer_make_it_untrusted_and_never_become_the_next_one(
 ) -> None:
     http_server.answers["/api/export"] = kept_open({"/api/export": send(EXPORTS) + behind}, [])
     for _ in range(3):
-        with pytest.raises(UntrustedDataError, match="bytes behind its end"):
+        with pytest.raises(UntrustedDataError, match="bytes follow its end"):
             http_source.exports()
     assert connections(http_server) == 3
 
@@ -96,7 +96,7 @@ def test_bytes_behind_an_answer_make_it_untrusted_and_never_become_the_next_one(
 @EACH
 def test_bytes_behind_data_make_it_untrusted(http_server: ScriptedServer, http_source: HttpSource, send: Any) -> None:
     http_server.has(EXPORT, {"a": kept_open({f"/api/export/{EXPORT}/a/data": send(BODY) + ROW}, [])})
-    with pytest.raises(UntrustedDataError, match="bytes behind its end"):
+    with pytest.raises(UntrustedDataError, match="bytes follow its end"):
         count(http_source, EXPORT)
 
 

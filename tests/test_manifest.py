@@ -94,7 +94,7 @@ def test_what_is_no_json_is_refused_and_named(tmp_path: Path, text: bytes) -> No
     ],
 )
 def test_another_shape_is_refused_and_named(tmp_path: Path, document: object) -> None:
-    with pytest.raises(UntrustedDataError, match=r"manifest\.json is no manifest of export 'trial'"):
+    with pytest.raises(UntrustedDataError, match=r"manifest\.json is not a manifest of export 'trial'"):
         read(tmp_path, document)
 
 

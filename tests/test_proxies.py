@@ -56,7 +56,7 @@ def test_data_come_through_it_by_our_own_transport(
     with closing(HttpSource(ABSENT, retries=Retries(0))) as source:
         a, b = source.downloads(EXPORT)
         assert b"".join(source.open(a)) == csv_body(3)
-        with pytest.raises(Exception, match="bytes behind its end"):
+        with pytest.raises(Exception, match="bytes follow its end"):
             list(source.open(b))
 
 

@@ -17,7 +17,7 @@ from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError
-from mockexport.http.retry import Again, Retries, parse_retry_after, schedule
+from mockexport.http.retry import Retries, RetryableError, parse_retry_after, schedule
 from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def tries_of(retries: Retries, *, wait: float | None = None, budget: float | Non
 
     def fail() -> None:
         next(tries)
-        raise Again(FAILURE, wait)
+        raise RetryableError(FAILURE, wait)
 
-    with pytest.raises(Again) as caught:
+    with pytest.raises(RetryableError) as caught:
         schedule(retries, threading.Event(), budget)(fail)
     assert caught.value.error is FAILURE
     return next(tries)
@@ -49,10 +49,10 @@ def waits_of(schedule: tenacity.Retrying) -> list[float]:
     waits: list[float] = []
 
     def fail() -> None:
-        raise Again(FAILURE)
+        raise RetryableError(FAILURE)
 
     schedule.sleep = waits.append
-    with pytest.raises(Again):
+    with pytest.raises(RetryableError):
         schedule(fail)
     return waits
 
@@ -111,9 +111,9 @@ def test_closing_ends_the_wait_at_once_and_nothing_is_tried_again() -> None:
     def fail() -> None:
         tries.append(time.monotonic())
         threading.Timer(0.05, closed.set).start()
-        raise Again(FAILURE, WAIT_SECONDS)
+        raise RetryableError(FAILURE, WAIT_SECONDS)
 
-    with pytest.raises(Again):
+    with pytest.raises(RetryableError):
         schedule(Retries(5), closed)(fail)
     assert time.monotonic() - tries[0] < WAIT_SECONDS / 10
     assert len(tries) <= 2  # the wait is over, and the next failure the last
@@ -165,9 +165,9 @@ def test_a_wait_without_end_is_begun_where_the_budget_has_none_and_can_be_ended(
 
     def fail() -> None:
         threading.Timer(0.05, closed.set).start()
-        raise Again(FAILURE, wait)
+        raise RetryableError(FAILURE, wait)
 
-    with pytest.raises(Again):
+    with pytest.raises(RetryableError):
         schedule(Retries(5, float("inf")), closed)(fail)
 
 

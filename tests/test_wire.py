@@ -201,7 +201,7 @@ UUID = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
 
 def test_a_download_listed_twice_in_different_case_is_one_download() -> None:
     for twice in ([UUID, UUID.upper()], [UUID.upper(), "other", UUID.title()]):
-        with pytest.raises(UntrustedDataError, match="'download_ids' names the same one twice"):
+        with pytest.raises(UntrustedDataError, match="'download_ids' has a duplicate"):
             read_export({"data": {"download_ids": twice}})
 
 

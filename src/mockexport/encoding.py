@@ -1,4 +1,4 @@
-"""What is written: JSON, and text that UTF-8 can hold."""
+"""Output as UTF-8: JSON documents, and text with bytes that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["json_bytes", "unicode_only"]
 
 
 def json_bytes(document: Any) -> bytes:
-    """Return JSON with two-space indent and a newline at the end; keys stay in the order given."""
+    """Return a document as JSON, indented by two spaces, with a final newline and the keys in their order."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     try:
         return orjson.dumps(document, option=options)
-    except orjson.JSONEncodeError:  # a name in it is not UTF-8
+    except orjson.JSONEncodeError:  # a file name in it is not UTF-8
         return orjson.dumps(_unicode_only(document), option=options)
 
 
 def unicode_only(text: str) -> str:
-    r"""Return text that can be written as UTF-8: a byte that is not UTF-8 in a name becomes `\udcxx`."""
+    r"""Return text that can be written as UTF-8: a byte of a file name that is not UTF-8 becomes `\udcxx` (PEP 383)."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -27,7 +27,7 @@ def _unicode_only(value: Any) -> Any:
     if isinstance(value, str):
         return unicode_only(value)
     if isinstance(value, dict):
-        return {_unicode_only(key): _unicode_only(held) for key, held in value.items()}
+        return {_unicode_only(key): _unicode_only(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_unicode_only(held) for held in value]
+        return [_unicode_only(item) for item in value]
     return value

@@ -63,9 +63,9 @@ def open_source(
 def _open_folder(folder: Path) -> Source:
     """Return what is in a folder: heart-rate readings, by the file that marks them, or exports."""
     if _holds_readings(folder):
-        from mockexport.heartrate import needs_extra
+        from mockexport.extras import needs_extra
 
-        with needs_extra():
+        with needs_extra("heartrate"):
             from mockexport.heartrate import HeartRateSource
 
             return HeartRateSource(folder)

@@ -1,7 +1,7 @@
-"""Files on disk: written whole or not at all, locked while they are written, and still there after a power cut.
+"""Files on disk: written atomically, locked while they are written, and durable.
 
-A temporary file is called `.NAME.RANDOM.tmp`, beside the file NAME that it will be, and is locked for as long as it is
-written. So one that can be locked belongs to a run that was killed, and the next run removes it.
+The temporary file for NAME is `.NAME.RANDOM.tmp` in the same folder. It is locked while it is written: one that can be
+locked was left by a run that was killed, and the next run removes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ __all__ = [
     "locked",
     "make_folder",
     "open_locked",
-    "read_file",
     "remove_leftovers",
     "spooled",
     "sync_folder",
@@ -35,32 +34,30 @@ __all__ = [
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 RANDOM_BYTES = 8
-WAITS_IN_MEMORY = 1 << 20  # bytes of an answer that comes in chunks
-# What not every system has, or needs.
-BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
+SPOOLED_IN_MEMORY = 1 << 20  # bytes
+LOCKED_BYTE = (1 << 31) - 1  # Windows locks bytes, against readers too: one that few files reach
+# Flags that not every system has, or needs.
+BINARY = getattr(os, "O_BINARY", 0)  # or Windows translates line ends
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a pipe would be waited for
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # or opening a FIFO waits for its other end
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each of them on disk when this returns. Raises OSError."""
-    missing = []
-    existing = folder.absolute()
-    while not existing.exists():
-        missing.append(existing)
-        existing = existing.parent
-    with contextlib.suppress(PermissionError):  # perhaps a run that was killed made it just now; else it is not ours
-        sync_folder(existing.parent)
-    for level in reversed(missing):
-        level.mkdir(exist_ok=True)
-        sync_folder(level)
-        sync_folder(level.parent)
-    if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder, with these permissions, and its missing parents. All are on disk on return. Raises OSError.
+
+    Existing folders are fsynced as well, up to the root of the file system: a run that was killed may have made them.
+    """
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    device = folder.stat().st_dev
+    for level in (folder, *folder.absolute().parents):
+        with contextlib.suppress(PermissionError):  # then it belongs to others, and was there before
+            if level.stat().st_dev != device:
+                break
+            sync_folder(level)
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on disk, where the system can."""
+    """Put a folder's entries on disk (fsync), where the system can. Raises OSError."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -70,33 +67,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_file(path: Path) -> bytes:
-    """Read a whole file. Raises OSError; for a pipe or a device too, which might never end."""
-    descriptor = os.open(path, os.O_RDONLY | NONBLOCK | BINARY)
-    try:
-        check_regular(descriptor, path)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
-
-
 def check_regular(descriptor: int, path: Path) -> None:
-    """Raise OSError for a folder, a pipe or a device."""
+    """Raise OSError for a folder, a FIFO or a device."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes], *, follow_link: bool = True) -> None:
-    """Write a file whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Write a file whole or not at all: temporary file, fsync, rename, fsync of the folder.
 
-    A symbolic link is followed, and a device or a pipe is written to as it is; without `follow_link`, where others may
-    write to the folder, each of them is replaced instead. Raises UsageError when the file can't be written.
+    A symbolic link is followed, and a device or a FIFO is written to directly. Without `follow_link`, for folders that
+    others may write to, all of these are replaced by a file instead. Raises UsageError if the file can't be written.
     """
     try:
         mode = mode_of(path, follow_link=follow_link)
         if mode is not None and not stat.S_ISREG(mode):
-            if follow_link:  # opened as it is called: what /dev/stdout leads to has no path
+            if follow_link:  # opened by this name: the target of /dev/stdout may have no path
                 with spooled(data) as chunks, path.open("wb") as file:
                     file.writelines(chunks)
                 return
@@ -116,11 +102,11 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, follow_link: 
 
 @contextlib.contextmanager
 def spooled(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, None]:
-    """Take in all that is to be written before any of it is written; what is large waits in a temporary file."""
+    """Collect all the data before any of it is written, in a temporary file if it is large. Raises UsageError."""
     if isinstance(data, bytes):
         yield [data]
         return
-    with tempfile.SpooledTemporaryFile(WAITS_IN_MEMORY) as file:
+    with tempfile.SpooledTemporaryFile(SPOOLED_IN_MEMORY) as file:
         for chunk in data:
             try:
                 file.write(chunk)
@@ -129,11 +115,11 @@ def spooled(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, N
                     f"cannot write a temporary file: {error.strerror}; set TMPDIR to a folder with more room"
                 ) from error
         file.seek(0)
-        yield iter(partial(file.read, WAITS_IN_MEMORY), b"")
+        yield iter(partial(file.read, SPOOLED_IN_MEMORY), b"")
 
 
 def mode_of(path: Path, *, follow_link: bool = True) -> int | None:
-    """Return what kind of file a path leads to, and its permissions; None when there is nothing yet. Raises OSError."""
+    """Return the type and permissions (`st_mode`) of a file, None if it does not exist. Raises OSError."""
     try:
         return path.stat(follow_symlinks=follow_link).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -142,7 +128,7 @@ def mode_of(path: Path, *, follow_link: bool = True) -> int | None:
 
 @contextlib.contextmanager
 def _temporary_file(target: Path, mode: int | None) -> Generator[tuple[IO[bytes], Path], None, None]:
-    """Make a temporary file for a target, with these permissions; it is removed if the block fails."""
+    """Create a temporary file for a target, with these permissions; remove it if the block fails."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
     while True:
         path = target.with_name(f".{target.name}.{secrets.token_hex(RANDOM_BYTES)}.tmp")
@@ -160,15 +146,15 @@ def _temporary_file(target: Path, mode: int | None) -> Generator[tuple[IO[bytes]
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:
-    """Lock a new temporary file; tell whether that was done before another run could take it for a leftover."""
+    """Lock a new temporary file; return False if another run has meanwhile removed it as a leftover."""
     try:
         return _lock(descriptor) and _is_at(descriptor, path)
-    except OSError:  # this file system has no locks; then no other run takes it for one either
+    except OSError:  # a file system without locks: no other run can lock and remove it either
         return True
 
 
 def remove_leftovers(folder: Path, names: Container[str]) -> None:
-    """Remove the temporary files of runs that were killed while they wrote files of these names; best effort."""
+    """Remove temporary files for these names that killed runs left behind. Best effort."""
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
             found = TEMPORARY.fullmatch(path.name)
@@ -187,14 +173,14 @@ def _remove_if_unlocked(path: Path) -> None:
             os.close(descriptor)
 
 
-def open_locked(path: Path, busy: str) -> IO[bytes]:
-    """Open a file, made if need be, to read and change it, with nothing in it changed yet; others are locked out.
+def open_locked(path: Path, busy: str, mode: int = 0o666) -> IO[bytes]:
+    """Open a file for reading and writing, create it if need be, and lock it until it is closed.
 
-    A file that another run renames or removes meanwhile is left to it. A symbolic link is not followed. Raises
-    UsageError with the text `busy` when another run has the file, and OSError.
+    The content is left as it is. A symbolic link is not followed. If another run renames or removes the file meanwhile,
+    a new one is created. Raises UsageError with the text `busy` if another process has locked the file, and OSError.
     """
     while True:
-        descriptor = _open(path)
+        descriptor = _open(path, mode)
         try:
             check_regular(descriptor, path)
             free = _lock(descriptor)
@@ -208,20 +194,20 @@ def open_locked(path: Path, busy: str) -> IO[bytes]:
             raise UsageError(busy)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, mode: int) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | NOFOLLOW | NONBLOCK | BINARY, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | NOFOLLOW | NONBLOCK | BINARY, mode)
     except OSError as error:
-        if path.is_symlink():  # what the system says of it tells nobody anything
-            raise OSError(error.errno, "a symbolic link, which is not followed", str(path)) from error
+        if path.is_symlink():  # for which the system's message is of no help
+            raise OSError(error.errno, "it is a symbolic link, which is not followed", str(path)) from error
         raise
 
 
 @contextlib.contextmanager
 def locked(path: Path, busy: str) -> Generator[None, None, None]:
-    """Hold a lock file, which goes with the block; one that a killed run left is taken over.
+    """Hold a lock file during the block, and remove it afterwards; one that a killed run left is taken over.
 
-    Raises UsageError: with the text `busy` when another run holds it, and when it can't be written.
+    Raises UsageError: with the text `busy` if another process holds it, and if it can't be written.
     """
     try:
         file = open_locked(path, busy)
@@ -235,11 +221,11 @@ def locked(path: Path, busy: str) -> Generator[None, None, None]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file until it is closed, where the system can; tell whether no other run has it."""
+    """Lock a file until it is closed; return False if another process has locked it. Raises OSError without locks."""
     try:
         import fcntl
     except ImportError:
-        return True
+        return _lock_on_windows(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -247,8 +233,22 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
+def _lock_on_windows(descriptor: int) -> bool:
+    import msvcrt
+
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    except PermissionError:
+        return False
+    finally:
+        os.lseek(descriptor, place, os.SEEK_SET)
+    return True
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Tell whether an open file still has this name: between opening and locking it may have lost it."""
+    """Return whether an open file still has this name: another run may have renamed it before it was locked."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
     except FileNotFoundError:

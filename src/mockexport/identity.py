@@ -1,14 +1,14 @@
-"""One name is one version of the bytes: what tells two versions apart, and what does not.
+"""Identity: what is read under one name is one version of the bytes.
 
-The rule for all that is read under a name, by files, HTTP, checkpoints, manifests and splits alike:
+The rule holds for files, HTTP, checkpoints, manifests and splits:
 
-- A local file is compared when it is opened, at its end and after each split: device, inode, size, and the times of
-  its last change in nanoseconds. One that changed is a `ChangedError`; it is not read again.
-- Over HTTP only a strong ETag names the bytes (RFC 9110, section 8.8.1). A weak one that differs shows a change, one
-  that is the same shows nothing. A date is no name: two versions may be of the same second (RFC 9110, sections 8.8.2.2
-  and 13.1.5).
-- Bytes of two answers are joined, and kept work is used again, only under one strong ETag. Without one, what was read
-  is dropped and the whole is read from its start.
+- A local file is compared when it is opened, at its end and after each split, by device, inode, size, and mtime and
+  ctime in nanoseconds. If it changed, that is a `ChangedError`; it is not read again.
+- Over HTTP only a strong ETag identifies the bytes (RFC 9110, section 8.8.1). If a weak one differs, they changed; if
+  it is equal, they may still have changed. A Last-Modified date is no identity: two versions may be of the same second
+  (RFC 9110, sections 8.8.2.2 and 13.1.5).
+- Parts of two responses are combined, and saved results are used, only under one strong ETag. Without one, what was
+  read is dropped, and the whole is read from its start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WEAK = "W/"
 
 
 class FileVersion(NamedTuple):
-    """One version of a local file; a file with other bytes has another one."""
+    """The version of a local file. It differs for other bytes."""
 
     device: int
     inode: int
@@ -37,28 +37,28 @@ class FileVersion(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """Return the version that `os.stat` or `os.fstat` saw."""
+        """Return the version in a result of `os.stat` or `os.fstat`."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def etag(self) -> str:
-        """The version as a strong ETag; without the device, whose number differs from host to host."""
+        """The version as a strong ETag, without quotes and without the device, whose number differs between hosts."""
         return f"{self.inode:x}-{self.size:x}-{self.modified:x}-{self.changed:x}"
 
     def check(self, now: Self, path: Path) -> None:
-        """Raise ChangedError when a file that was of this version is of another one now."""
+        """Raise ChangedError if the version is another one `now`."""
         if now != self:
             raise ChangedError(f"{path} changed while it was read; try again when nothing writes to it")
 
 
 def is_strong(etag: str | None) -> bool:
-    """Tell whether an ETag names the very bytes: there is one, and it is not weak (RFC 9110, section 8.8.1)."""
+    """Return whether an ETag identifies the bytes: there is one, and it is not weak (RFC 9110, section 8.8.1)."""
     return bool(etag) and not str(etag).startswith(WEAK)
 
 
 def may_be_same(known: str | None, found: str | None) -> bool:
-    """Tell whether two answers may be of one version: the same ETag, or neither has one.
+    """Return whether two responses may have the same version: the same ETag, or none.
 
-    Only where `is_strong` holds as well is it certain.
+    It is certain only if the ETag is strong, too.
     """
     return (known or None) == (found or None)

@@ -1,7 +1,7 @@
-"""The manifest beside an export's CSV files: what they should hold. `downloads fetch` writes it.
+"""The manifest in the folder of an export's CSV files: what they should contain. `downloads fetch` writes it.
 
-It is complete once each file is there, whole, as the source had it. Until then nobody but a fetch may go by it: while
-an export that has changed is fetched again, its folder holds old files and new ones.
+It is complete once every file is there as the source had it. Until then only a fetch may use it: while an export that
+has changed is fetched again, its folder has old files and new ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """A download as it was declared, its file, and the file's SHA-256 once it is known to be whole."""
+    """A download as its source declared it, its file name, and the SHA-256 of the file once it is complete."""
 
     download: Download
     file: str
@@ -39,7 +39,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An export's files; `source` is what the ETags are of, as its user called it, where a fetch wrote them."""
+    """The files of an export. `source` is where they were fetched from, as the user named it."""
 
     export: str
     entries: Sequence[ManifestEntry]
@@ -48,7 +48,7 @@ class Manifest:
 
 
 def manifest_document(manifest: Manifest) -> dict[str, Any]:
-    """Return the manifest as JSON takes it: each download as on the wire, with its ETag, its file and its SHA-256."""
+    """Return the manifest as a JSON document: each download as in the export API, with ETag, file and SHA-256."""
     downloads = [
         {
             **download_body(entry.download)["data"],
@@ -67,9 +67,9 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
-    """Read what a folder's files should hold; None when it has no manifest.
+    """Read the entries of a complete manifest; None if there is no manifest.
 
-    Raises UntrustedDataError when the manifest makes no sense, or is of a fetch that has not finished.
+    Raises what `load_manifest` raises, and UntrustedDataError if the fetch that wrote it has not finished.
     """
     manifest = load_manifest(path, export)
     if manifest is None:
@@ -82,9 +82,10 @@ def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
 
 
 def load_manifest(path: Path, export: str) -> Manifest | None:
-    """Read a manifest, complete or not; None when there is none.
+    """Read a manifest, complete or not; None if there is none.
 
-    Raises UntrustedDataError when it makes no sense, is not a regular file, or changes while it is read.
+    Raises UntrustedDataError if it is invalid, is not a regular file or changes while it is read, and UnreachableError
+    if it can't be read.
     """
     try:
         document = orjson.loads(read_whole(path))
@@ -97,15 +98,15 @@ def load_manifest(path: Path, export: str) -> Manifest | None:
     try:
         return _manifest(document, export)
     except UntrustedDataError as error:
-        raise UntrustedDataError(f"{path} is no manifest of export {export!r}: {error}") from error
+        raise UntrustedDataError(f"{path} is not a manifest of export {export!r}: {error}") from error
 
 
 def _manifest(document: Any, export: str) -> Manifest:
     if not isinstance(document, dict) or document.get("export") != export:
-        raise UntrustedDataError("it names another export, or none")
+        raise UntrustedDataError("it is for another export, or for none")
     source, complete = document.get("source"), document.get("complete", True)
     if source is not None and not isinstance(source, str):
-        raise UntrustedDataError('"source" is not a text')
+        raise UntrustedDataError('"source" is not a string')
     if not isinstance(complete, bool):
         raise UntrustedDataError('"complete" is neither true nor false')
     return Manifest(export, _entries(document, export), source, complete)
@@ -114,7 +115,7 @@ def _manifest(document: Any, export: str) -> Manifest:
 def _entries(document: dict[str, Any], export: str) -> list[ManifestEntry]:
     listed = document.get("downloads")
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise UntrustedDataError('"downloads" is no list of objects')
+        raise UntrustedDataError('"downloads" is not a list of objects')
     entries = [_entry(export, fields) for fields in listed]
     for kind, names in (("download", [same_id(e.download.id) for e in entries]), ("file", [e.file for e in entries])):
         if len(set(names)) < len(names):
@@ -127,9 +128,9 @@ def _entry(export: str, fields: dict[str, Any]) -> ManifestEntry:
     if not isinstance(name, str) or not name:
         raise UntrustedDataError("a download has no id")
     if not isinstance(file, str) or not is_plain_id(file):
-        raise UntrustedDataError(f"download {name!r} has no file name that stays in the folder")
+        raise UntrustedDataError(f"the file name of download {name!r} is missing, or not a plain name")
     if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
-        raise UntrustedDataError(f"download {name!r} has a sha256 that is none")
+        raise UntrustedDataError(f"the sha256 of download {name!r} is not 64 hexadecimal digits")
     if etag is not None and not isinstance(etag, str):
-        raise UntrustedDataError(f"download {name!r} has an etag that is not a text")
+        raise UntrustedDataError(f"the etag of download {name!r} is not a string")
     return ManifestEntry(replace(read_download(export, name, {"data": fields}), etag=etag), file, sha256)

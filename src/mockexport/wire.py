@@ -1,7 +1,7 @@
-"""URL paths and JSON shapes: the one contract of client and server (docs/wire.md).
+"""The URL paths and JSON documents of the export API: the one contract of client and server (docs/wire.md).
 
-`*_body` makes what the server sends, `read_*` reads what any such server sent. Every answer is wrapped in `data`. Times
-on the wire are naive ISO 8601 and mean UTC.
+`*_body` builds a document that the server sends, `read_*` parses one that a client received. Every document is an
+object with one key, `data`. Times are ISO 8601 without an offset, in UTC.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CSV_TYPE = "text/csv; charset=utf-8"
 PLAIN_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 PLAIN_ID_LENGTH = 128
 UUID_TEXT = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-SHOWN = 60  # characters of what makes no sense
+SHOWN = 60  # characters of an invalid value
 DOTS = {".": "%2E", "..": "%2E%2E"}
 
 T = TypeVar("T")
@@ -54,37 +54,37 @@ def export_path(export: str) -> str:
 
 
 def download_path(export: str, download: str) -> str:
-    """Return the path of a download's metadata; its bytes are at `/data` below."""
+    """Return the path of a download's metadata; the path of its bytes is that plus `/data`."""
     return f"{export_path(export)}/{_segment(download)}"
 
 
 def _segment(text: str) -> str:
-    """Quote an id so that it is one segment of a path, and stays one: a bare `..` would be taken for the one above."""
+    """Quote an id as one segment of a path; also `.` and `..`, which would be resolved (RFC 3986, section 5.2.4)."""
     return DOTS.get(text) or quote(text, safe="", errors="surrogateescape")
 
 
 def is_plain_id(text: str) -> bool:
-    """Tell whether an id can safely be a file's name: letters, digits, `-`, `_` and `.`, no dot in front."""
+    """Return whether an id is safe as a file name: 1 to 128 letters, digits, `-`, `_` and `.`, the first not a dot."""
     return 0 < len(text) <= PLAIN_ID_LENGTH and not text.startswith(".") and PLAIN_ID_CHARACTERS.issuperset(text)
 
 
 def same_id(download: str) -> str:
-    """Return what two ids of one download have in common: UUIDs are the same in any case (RFC 9562, section 4)."""
+    """Return an id in the form to compare it by: UUIDs are compared without case (RFC 9562, section 4)."""
     return download.lower() if UUID_TEXT.fullmatch(download) else download
 
 
 def exports_body(exports: list[str]) -> dict[str, Any]:
-    """Answer `GET /api/export`."""
+    """Build the response to `GET /api/export`."""
     return {"data": {"export_ids": exports}}
 
 
 def export_body(export: str, downloads: list[str]) -> dict[str, Any]:
-    """Answer `GET /api/export/{export_id}`."""
+    """Build the response to `GET /api/export/{export_id}`."""
     return {"data": {"id": export, "download_ids": downloads}}
 
 
 def download_body(download: Download) -> dict[str, Any]:
-    """Answer `GET /api/export/{export_id}/{download_id}`; what isn't declared is null."""
+    """Build the response to `GET /api/export/{export_id}/{download_id}`; what is not declared is null."""
     return {
         "data": {
             "id": download.id,
@@ -98,25 +98,31 @@ def download_body(download: Download) -> dict[str, Any]:
 
 
 def naive_time(time: datetime | None) -> str | None:
-    """Write a UTC time without its offset."""
+    """Format a UTC time without its offset."""
     return None if time is None else time.replace(tzinfo=None).isoformat()
 
 
 def read_exports(answer: object) -> list[str]:
-    """Read the answer of `GET /api/export`. Raises UntrustedDataError."""
+    """Return the export ids in the response to `GET /api/export`. Raises UntrustedDataError if it is invalid."""
     return _texts(_data(answer), "export_ids")
 
 
 def read_export(answer: object) -> list[str]:
-    """Read the download ids out of the answer of `GET /api/export/{export_id}`. Raises UntrustedDataError."""
+    """Return the download ids in the response to `GET /api/export/{export_id}`.
+
+    Raises UntrustedDataError if it is invalid, or names a download twice.
+    """
     return _texts(_data(answer), "download_ids", same_id)
 
 
 def read_download(export: str, download: str, answer: object) -> Download:
-    """Read the answer of `GET /api/export/{export_id}/{download_id}`. Raises UntrustedDataError."""
+    """Return the download in the response to `GET /api/export/{export_id}/{download_id}`.
+
+    Raises UntrustedDataError if it is invalid, or describes another download.
+    """
     data = _data(answer)
     if data.get("id") != download:
-        raise UntrustedDataError(f"the metadata of download {download!r} names another one: {_short(data.get('id'))}")
+        raise UntrustedDataError(f"the metadata of download {download!r} is for another one: {_short(data.get('id'))}")
     rows = _optional(data, "rows", int)
     if rows is not None and rows < 0:
         raise UntrustedDataError(f"the metadata of download {download!r} declares {rows} rows")
@@ -134,7 +140,7 @@ def read_download(export: str, download: str, answer: object) -> Download:
 def _data(answer: object) -> dict[str, Any]:
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict):
-        raise UntrustedDataError(f'the answer holds no object under "data": {_short(answer)}')
+        raise UntrustedDataError(f'the response has no object "data": {_short(answer)}')
     return data
 
 
@@ -142,10 +148,10 @@ def _texts(data: dict[str, Any], key: str, same: Callable[[str], str] = str) -> 
     """Return a list of names; `same` is equal for two that name the same."""
     texts = data.get(key)
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
-        raise UntrustedDataError(f"{key!r} is no list of names: {_short(texts)}")
-    ordered = sorted(map(same, texts))  # a set of millions would take as much memory as the ids themselves
+        raise UntrustedDataError(f"{key!r} is not a list of non-empty strings: {_short(texts)}")
+    ordered = sorted(map(same, texts))  # a set would take as much memory as the ids again
     if any(map(eq, ordered, islice(ordered, 1, None))):
-        raise UntrustedDataError(f"{key!r} names the same one twice: {_short(texts)}")
+        raise UntrustedDataError(f"{key!r} has a duplicate: {_short(texts)}")
     return texts
 
 
@@ -154,7 +160,7 @@ def _optional(data: dict[str, Any], key: str, kind: type[T]) -> T | None:
     if value is None:
         return None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise UntrustedDataError(f"{key!r} is not as expected: {_short(value)}")
+        raise UntrustedDataError(f"{key!r} is not of type {kind.__name__}: {_short(value)}")
     return value
 
 
@@ -169,9 +175,9 @@ def _optional_time(data: dict[str, Any], key: str) -> datetime | None:
     try:
         return parse_time(text)
     except ValueError as error:
-        raise UntrustedDataError(f"{key!r} is no ISO 8601 time: {_short(text)}") from error
+        raise UntrustedDataError(f"{key!r} is not an ISO 8601 time: {_short(text)}") from error
 
 
 def _short(value: object) -> str:
-    text = reprlib.repr(value)  # of a few values of it: an answer may be of any size
+    text = reprlib.repr(value)  # bounded: a response may be of any size
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -13,7 +13,7 @@ from tests.server.sources import DeclaringSource, path_of
 from tests.sources import WAIT_SECONDS, csv_body
 
 from mockexport.server import Faults, create_app, read_faults
-from mockexport.server.running import Server, listen
+from mockexport.server.server import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.heartrate.made import MIDNIGHT, MINUTE
+from tests.heartrate.synthetic import MIDNIGHT, MINUTE
 
 from mockexport.errors import MockExportError
 from mockexport.heartrate.readings import Readings

@@ -17,7 +17,7 @@ from mockexport.heartrate.ingest.routes import HeartRateRoutes
 from mockexport.heartrate.readings import LATEST
 from mockexport.heartrate.service import HeartRate
 from mockexport.server import create_app
-from mockexport.server.running import Server, listen
+from mockexport.server.server import Server, listen
 from mockexport.sources.union import UnionSource
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def served(service: Any, data: str = "data", token: str | None = None) -> Iterat
     urls: SimpleQueue[str] = SimpleQueue()
     routes = HeartRateRoutes(service)
     source = UnionSource(MemorySource({"a": b""}), HeartRateSource(data, service))
-    app = create_app(source, token=token, beside=routes.router, health=routes.health)
+    app = create_app(source, token=token, routes=routes.router, health=routes.health)
     with listen("127.0.0.1", 0) as listener:
         server = Server(app, urls.put)
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from tests.commands import run_command, serve_command
 from tests.heartrate.bodies import reading
-from tests.heartrate.made import TEN, batch
 from tests.heartrate.serving import BATCH
+from tests.heartrate.synthetic import TEN, batch
 from tests.heartrate.test_versions import FIRST_FORMAT
 from tests.sources import WAIT_SECONDS
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from tests.commands import run_command, serve_command
 from tests.heartrate.bodies import reading
-from tests.heartrate.made import DAY, MIDNIGHT, TEN, batch
 from tests.heartrate.serving import BATCH, ONE, kept
+from tests.heartrate.synthetic import DAY, MIDNIGHT, TEN, batch
 
 from mockexport.errors import UntrustedDataError
 from mockexport.heartrate.journal.journal import LAST_CLOCK_ID, LAST_ID, JournalError, SqliteJournal

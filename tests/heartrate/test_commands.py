@@ -65,8 +65,8 @@ def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: Snapsho
     [
         ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is no ISO 8601 time"),
         ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is no ISO 8601 time"),
-        ((*QUERY, "-s", "ftp://host"), "is no http(s) URL"),
-        (("heartrate", "send", "-s", "mock"), "is no http(s) URL"),
+        ((*QUERY, "-s", "ftp://host"), "is not an http:// or https:// URL"),
+        (("heartrate", "send", "-s", "mock"), "is not an http:// or https:// URL"),
         (("heartrate", "send", "--start", "today"), "--start today is no ISO 8601 time"),
         (("heartrate", "send", "-o", "nowhere/summary.json"), "there is no folder nowhere"),
         (("heartrate", "send", "--token-file", "nowhere"), "--token-file nowhere can't be read"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.heartrate.made import MIDNIGHT
+from tests.heartrate.synthetic import MIDNIGHT
 from tests.heartrate.test_locking import driven
 
 from mockexport.heartrate.service import HeartRate

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.heartrate.made import DAY, TEN, batch
+from tests.heartrate.synthetic import DAY, TEN, batch
 
 from mockexport.heartrate.service import HeartRate
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from tests.heartrate.bodies import GOOD
-from tests.heartrate.made import TEN, batch
 from tests.heartrate.serving import ONE, FakeService, kept, served
+from tests.heartrate.synthetic import TEN, batch
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UnreachableError
-from mockexport.heartrate import worker
+from mockexport.heartrate import background
+from mockexport.heartrate.background import BackgroundThread
 from mockexport.heartrate.ingest import routes
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.journal import sqlite as journal_file
@@ -26,7 +27,6 @@ from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import maintenance as upkeep
 from mockexport.heartrate.table import pending
 from mockexport.heartrate.table import queries as questions
-from mockexport.heartrate.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ FAULTS = [panic, out_of_memory, ends_the_thread]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FAILED_PAUSE", 0.01)
+    monkeypatch.setattr(background, "PAUSE_AFTER_FAILURE", 0.01)
     monkeypatch.setenv("RUST_BACKTRACE", "0")
 
 
@@ -112,11 +112,11 @@ def test_upkeep_that_fails_is_told_and_goes_on_and_costs_no_reading(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ended_all_the_same_is_seen(eventually: Callable[[Callable[[], object]], None]) -> None:
-    def turn(_: Worker) -> None:
+    def turn(_: BackgroundThread) -> None:
         raise SystemExit
 
-    ended = Worker("flusher", 0.001, turn, threading.Event())
-    eventually(lambda: ended.problem() == "the thread 'heart-rate flusher' has ended; start the server again")
+    ended = BackgroundThread("flusher", 0.001, turn, threading.Event())
+    eventually(lambda: ended.problem() == "the thread 'heart-rate flusher' has ended; restart the server")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -171,7 +171,7 @@ def test_a_journal_whose_thread_has_ended_takes_nothing_and_says_so(
     monkeypatch.setattr(SqliteJournal, "_answer", ends_the_thread)
     journal.append(b"x")
     eventually(lambda: journal.problem() is not None)
-    with pytest.raises(JournalError, match="has no thread any more that writes to it; start the server again"):
+    with pytest.raises(JournalError, match="lost its writer thread; restart the server"):
         journal.append(b"y")
 
 
@@ -248,7 +248,7 @@ def test_a_wake_up_that_failed_is_made_good_by_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("fault", [panic, out_of_memory])
-@pytest.mark.parametrize("name", ["points", "days_in", "cut"])
+@pytest.mark.parametrize("name", ["points", "days_in", "distinct_readings"])
 def test_a_fault_while_the_table_is_read_is_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[..., Any]
 ) -> None:

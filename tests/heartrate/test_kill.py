@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.heartrate.driver import load_batch
-from tests.heartrate.made import MIDNIGHT, MINUTE
+from tests.heartrate.synthetic import MIDNIGHT, MINUTE
 
 from mockexport.heartrate.service import HeartRate
 

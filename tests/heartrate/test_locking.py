@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.heartrate.made import TEN, batch
+from tests.heartrate.synthetic import TEN, batch
 
 from mockexport.errors import UsageError
 from mockexport.heartrate.service import HeartRate

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from tests.heartrate.made import DAY, MIDNIGHT, Row, batch
+from tests.heartrate.synthetic import DAY, MIDNIGHT, Row, batch
 
 from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import time_of
@@ -141,7 +141,7 @@ def test_a_commit_of_a_flush_that_power_loss_cut_short_is_made_again(tmp_path: P
 def test_kill_9_in_the_midst_of_a_flush_of_many_days_neither_loses_nor_doubles(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys\n"
-        "from tests.heartrate.made import batch\nfrom tests.heartrate.test_many_days import rows\n"
+        "from tests.heartrate.synthetic import batch\nfrom tests.heartrate.test_many_days import rows\n"
         "from mockexport.heartrate import upkeep\nfrom mockexport.heartrate.service import HeartRate\n"
         "upkeep.DAYS_A_COMMIT = 4\n"
         "with HeartRate(pathlib.Path(sys.argv[1]), flush_seconds=3600) as service:\n"

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, Row, at, batch, model_points
+from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, TEN, Row, at, batch, model_points
 
 from mockexport.heartrate.readings import Point, Readings
 from mockexport.heartrate.service import HeartRate

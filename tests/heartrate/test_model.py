@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, Row, batch, model_points
+from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, Row, batch, model_points
 
 from mockexport.heartrate.readings import date_of, time_of
 from mockexport.heartrate.service import HeartRate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import orjson
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, Row, batch
+from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, Row, batch
 
 from mockexport.heartrate.service import HeartRate
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import boto3  # type: ignore[import-untyped]
 import pytest
 from deltalake import DeltaTable
-from tests.heartrate.made import MINUTE, TEN, batch
+from tests.heartrate.synthetic import MINUTE, TEN, batch
 
 from mockexport.heartrate.readings import Point
 from mockexport.heartrate.service import HeartRate

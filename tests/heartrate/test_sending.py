@@ -24,7 +24,7 @@ from mockexport.heartrate.load.sender import Sent, send
 from mockexport.heartrate.load.synthetic import Plan, posts
 from mockexport.heartrate.readings import parse_timestamp
 from mockexport.http.retry import Retries
-from mockexport.server.running import listen
+from mockexport.server.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +201,7 @@ def test_what_is_no_url_is_a_usage_error(url: str) -> None:
 
 
 def test_a_url_that_holds_a_password_is_refused_as_it_is_for_a_source() -> None:
-    with pytest.raises(UsageError, match="must not hold a password"):
+    with pytest.raises(UsageError, match="must not contain a password"):
         HeartRateClient("http://user:secret@127.0.0.1:1")
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.heartrate.made import DAY, MIDNIGHT, MINUTE, TEN, batch
+from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
 from mockexport.heartrate import service as service_module

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from tests.heartrate.made import MIDNIGHT, TEN, batch
+from tests.heartrate.synthetic import MIDNIGHT, TEN, batch
 
 from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import date_of
@@ -185,7 +185,7 @@ def test_the_log_is_written_again_after_a_failed_fsync(tmp_path: Path) -> None:
     version = store.append([(TODAY, frame(1))], "j", 1)
     entry = newest_entry(tmp_path / "table")
     content, number = entry.read_bytes(), entry.stat().st_ino
-    sync_entry(entry.parent, version, anew=True)
+    sync_entry(entry.parent, version, again=True)
     assert entry.read_bytes() == content
     assert entry.stat().st_ino != number
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.heartrate.made import MINUTE, TEN, batch
+from tests.heartrate.synthetic import MINUTE, TEN, batch
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import is_heart_rate_folder
@@ -34,7 +34,7 @@ def test_a_folder_of_another_format_is_refused_by_its_name(tmp_path: Path, read_
     (tmp_path / "data" / "heartrate.json").write_text('{"format":2,"table":"table"}')
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(
-        UsageError, match=rf"^{tmp_path}/data is of heart-rate format 2; this version reads 1: choose another"
+        UsageError, match=rf"^{tmp_path}/data has the heart-rate format 2, and this version reads 1: choose another"
     ):
         HeartRate(tmp_path / "data", read_only=read_only)
     assert sorted(tmp_path.rglob("*")) == before
@@ -52,7 +52,7 @@ def test_a_table_of_another_format_is_refused_by_its_name(tmp_path: Path) -> Non
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("all of it")
-    with pytest.raises(UsageError, match="holds other things; choose a new folder"):
+    with pytest.raises(UsageError, match="holds other files; choose a new folder"):
         HeartRate(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     assert not is_heart_rate_folder(tmp_path)

@@ -12,7 +12,7 @@ from tests.server.sources import path_of
 from tests.sources import WAIT_SECONDS
 
 from mockexport.server import create_app
-from mockexport.server.running import Server, listen
+from mockexport.server.server import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

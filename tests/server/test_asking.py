@@ -53,9 +53,9 @@ def test_what_the_source_said_holds_for_a_moment_alone(monkeypatch: pytest.Monke
     downloads = WireDownloads(source)
     assert len(downloads.of(EXPORT)) == 2
     source.bodies = {**BODIES, "c": csv_body(2)}
-    monkeypatch.setattr(identity, "HOLDS_SECONDS", 3600.0)
+    monkeypatch.setattr(identity, "CACHE_SECONDS", 3600.0)
     assert len(downloads.of(EXPORT)) == 2
-    monkeypatch.setattr(identity, "HOLDS_SECONDS", -1.0)
+    monkeypatch.setattr(identity, "CACHE_SECONDS", -1.0)
     assert len(downloads.of(EXPORT)) == 3
 
 

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mockexport.sources.http import HttpSource
 from tests.scripted_http import ScriptedServer, http
 from tests.server.serving import PLAIN, get, serving
 from tests.server.sources import DeclaringSource, WatchedSource, path_of
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
 
+from mockexport.sources.http import HttpSource
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:

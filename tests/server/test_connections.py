@@ -21,7 +21,7 @@ from tests.sources import HEADER, ROW, WAIT_SECONDS, csv_body
 from mockexport.errors import UntrustedDataError
 from mockexport.server.connections import Limits
 from mockexport.server.log import RateLimit
-from mockexport.server.running import SPARE
+from mockexport.server.server import SPARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,14 +90,14 @@ def drip(client: socket.socket, data: bytes) -> bytes:
 def limited(source: Source, **limits: float) -> Iterator[str]:
     """Serve a source under limits that are met soon."""
     connections = int(limits.pop("connections", 100))
-    given = {"head": LONG, "request": LONG, "taking": LONG} | limits
+    given = {"head": LONG, "request": LONG, "write": LONG} | limits
     with running(source, Limits(connections, **given)) as (url, _):
         yield url
 
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mockexport.server.connections.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("mockexport.server.connections.CHECK_SECONDS", 0.02)
 
 
 # A flood of connections.
@@ -207,7 +207,7 @@ def test_a_source_that_takes_its_time_is_waited_for() -> None:
             time.sleep(0.4)  # longer than all limits
             yield ROW
 
-    with limited(PatientSource(), head=0.1, request=0.1, taking=0.1) as url:
+    with limited(PatientSource(), head=0.1, request=0.1, write=0.1) as url:
         assert httpx.get(f"{url}{path_of('watched')}/data", trust_env=False).content == HEADER + ROW
 
 
@@ -216,10 +216,10 @@ def test_a_source_that_takes_its_time_is_waited_for() -> None:
 
 def test_clients_that_take_nothing_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     source = WatchedSource()
-    with caplog.at_level(logging.WARNING), limited(source, taking=0.3) as url, ask(url, "watched") as client:
+    with caplog.at_level(logging.WARNING), limited(source, write=0.3) as url, ask(url, "watched") as client:
         assert client.recv(10)
         assert source.closed.wait(WAIT_SECONDS)
-        assert "a client took nothing of an answer for 0.3 s: dropped it" in caplog.messages
+        assert "a client received nothing of a response for 0.3 s: closed its connection" in caplog.messages
 
 
 def test_clients_that_take_nothing_of_the_last_bytes_are_dropped() -> None:
@@ -247,7 +247,7 @@ def test_clients_that_take_nothing_hold_up_no_others() -> None:
 
 def test_a_slow_client_that_goes_on_taking_gets_all() -> None:
     body = csv_body(100_000)
-    with limited(DeclaringSource({"a": body}), head=0.1, request=0.1, taking=0.3) as url:
+    with limited(DeclaringSource({"a": body}), head=0.1, request=0.1, write=0.3) as url:
         with ask(url, "a", "Accept-Encoding: identity", "Connection: close") as client:
             received = b""
             while chunk := client.recv(1 << 15):
@@ -271,7 +271,7 @@ def test_of_one_kind_of_line_only_some_are_logged() -> None:
     assert passed(limit, "client %d went away", 100) == [
         "client 0 went away",
         "client 1 went away",
-        "client 2 went away (more of these are left out for up to 1000 s)",
+        "client 2 went away (more are left out for up to 1000 s)",
     ]
     assert passed(limit, "another %d", 2) == ["another 0", "another 1"]
     assert len(passed(limit, "a request %d", 100, "uvicorn.access")) == 100
@@ -283,7 +283,7 @@ def test_after_a_while_lines_are_logged_again_with_how_many_were_not(monkeypatch
     later = time.monotonic() + 11
     monkeypatch.setattr("mockexport.server.log.time.monotonic", lambda: later)
     assert passed(limit, "client %d went away", 2) == [
-        "client 0 went away (97 more of these were left out)",
+        "client 0 went away (97 more were left out)",
         "client 1 went away",
     ]
 
@@ -357,14 +357,14 @@ def test_to_http_1_0_an_answer_that_breaks_off_is_a_reset_and_no_end() -> None:
 
 def test_to_http_1_0_an_answer_that_is_dropped_is_a_reset_and_no_end() -> None:
     source = WatchedSource()
-    with limited(source, taking=0.2) as url, connect(url) as client:
+    with limited(source, write=0.2) as url, connect(url) as client:
         client.sendall(f"GET {DATA} HTTP/1.0\r\n\r\n".encode())
         assert source.closed.wait(WAIT_SECONDS)
         assert is_reset(client)
 
 
 def test_to_http_1_0_an_answer_that_ends_with_the_server_is_a_reset_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mockexport.server.running.GRACE_SECONDS", 0)
+    monkeypatch.setattr("mockexport.server.server.GRACE_SECONDS", 0)
     source = WatchedSource()
     with ExitStack() as stack:
         with limited(source) as url:

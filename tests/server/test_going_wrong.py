@@ -206,7 +206,7 @@ def test_a_broken_body_is_one_line_in_the_log(serve: Serve, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING), pytest.raises(httpx.RemoteProtocolError):
         client.get(f"{path_of('watched')}/data")
     (record,) = [record for record in caplog.records if record.name.startswith("mockexport")]
-    assert record.getMessage() == "broke off download watched of trial: the file can't be unpacked"
+    assert record.getMessage() == "aborted download watched of trial: the file can't be unpacked"
     assert record.exc_info is None
 
 

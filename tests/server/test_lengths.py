@@ -79,7 +79,7 @@ def test_without_a_strong_etag_no_length_is_remembered(serve: Serve, etag: str |
 
 
 def test_another_etag_has_another_length(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    monkeypatch.setattr("mockexport.server.ids.HOLDS_SECONDS", -1.0)  # the source is asked each time
+    monkeypatch.setattr("mockexport.server.ids.CACHE_SECONDS", -1.0)  # the source is asked each time
 
     class ChangingSource(DeclaringSource):
         def downloads(self, export: str) -> Sequence[Download]:
@@ -95,7 +95,7 @@ def test_another_etag_has_another_length(monkeypatch: pytest.MonkeyPatch, serve:
 
 
 def test_only_so_many_lengths_are_remembered(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    monkeypatch.setattr("mockexport.server.bodies.LENGTHS", 2)
+    monkeypatch.setattr("mockexport.server.bodies.LENGTHS_CACHED", 2)
     names = ["a", "b", "c"]
     client = serve(MemorySourceWithTags(dict.fromkeys(names, HEADER)))
     for name in names:

@@ -179,7 +179,7 @@ def test_an_export_whose_id_cannot_be_in_json_is_told_and_not_hidden(serve: Serv
     answer = serve(OddSource({})).get("/api/export")
     assert (answer.status_code, answer.json()) == (
         502,
-        {"detail": "the id of export 'odd-\\udcff' isn't UTF-8; rename it, to have it served"},
+        {"detail": "the id of export 'odd-\\udcff' is not UTF-8; rename it to serve it"},
     )
 
 

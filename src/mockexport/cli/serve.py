@@ -169,7 +169,7 @@ def serve_command(
         application = create_app(
             served.source,
             token=token,
-            beside=routes.router if routes else None,
+            routes=routes.router if routes else None,
             health=routes.health if routes else None,
         )
         run(
@@ -186,9 +186,9 @@ def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -
 
     `options` are those of `HeartRate`.
     """
-    from mockexport.heartrate import needs_extra
+    from mockexport.extras import needs_extra
 
-    with needs_extra():
+    with needs_extra("heartrate"):
         from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource
         from mockexport.sources import UnionSource
 

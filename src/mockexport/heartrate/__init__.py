@@ -1,4 +1,4 @@
-"""Heart-rate readings: taken in, kept, queried and exported (docs/heart-rate.md). Needs the extra `[heartrate]`.
+"""Heart-rate readings: ingested, stored, queried and exported (docs/heart-rate.md). Needs the extra `[heartrate]`.
 
 HTTP -> ingest -> service -> journal, then table -> export
 """
@@ -11,7 +11,6 @@ from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mockexport.heartrate.export import HeartRateSource
-    from mockexport.heartrate.extra import needs_extra
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, Sent, send
@@ -27,7 +26,6 @@ __all__ = [
     "Plan",
     "Sent",
     "is_heart_rate_folder",
-    "needs_extra",
     "send",
 ]
 
@@ -35,7 +33,6 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "export": ("HeartRateSource",),
-        "extra": ("needs_extra",),
         "folder": ("is_heart_rate_folder",),
         "ingest": ("HeartRateRoutes",),
         "load": (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mockexport.heartrate.readings import Day
+    from mockexport.heartrate.readings import DaySummary
     from mockexport.source import Chunks
 
 __all__ = ["EVENT_TYPE", "EXPORT", "HeartRateSource", "csv_rows"]
@@ -91,7 +91,7 @@ class HeartRateSource:
         return HeartRateSource, (self._data,)
 
 
-def _download(day: Day) -> Download:
+def _download(day: DaySummary) -> Download:
     return Download(
         export=EXPORT,
         id=day.date.isoformat(),
@@ -104,7 +104,7 @@ def _download(day: Day) -> Download:
     )
 
 
-def _chunks(service: HeartRate, day: Day) -> Chunks:
+def _chunks(service: HeartRate, day: DaySummary) -> Chunks:
     yield HEADER
     with closing(service.rows(day)) as frames:
         for frame in frames:

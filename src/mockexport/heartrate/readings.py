@@ -13,7 +13,7 @@ __all__ = [
     "LATEST",
     "LOWEST_RATE",
     "READINGS_A_BATCH",
-    "Day",
+    "DaySummary",
     "Point",
     "Readings",
     "date_of",
@@ -58,7 +58,7 @@ class Point(NamedTuple):
     device: str
 
 
-class Day(NamedTuple):
+class DaySummary(NamedTuple):
     """What is kept of one UTC day; `rows` are distinct readings, `users` is None when there are too many to name.
 
     `first` and `last` are the earliest and latest time (microseconds since 1970). `etag` names the content: it stays

@@ -9,14 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
-from mockexport.heartrate.figures import Statistics
+from mockexport.extras import needs_extra
+from mockexport.heartrate.background import BackgroundThread
 from mockexport.heartrate.journal import JournalError, JournalFullError, SqliteJournal
-from mockexport.heartrate.places import Places
-from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, Day, Point, Readings, microseconds_of
-from mockexport.heartrate.worker import Worker
+from mockexport.heartrate.locations import Locations
+from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, DaySummary, Point, Readings, microseconds_of
+from mockexport.heartrate.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.folder import Lock
     from mockexport.heartrate.table import Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -74,31 +74,31 @@ class HeartRate:
         read_only: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        _need_extra()
-        from mockexport.heartrate.table import DeltaStore, Pending
+        with needs_extra("heartrate"):
+            from mockexport.heartrate.table import DeltaStore, Pending
 
-        self._places = Places(data, journal)
+        self._locations = Locations(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
         self._trust_clock, self._accept_ahead = trust_clock, accept_ahead // timedelta(microseconds=1)
         self._flush_seconds, self._flush_readings, self._journal_limit = flush_seconds, flush_readings, journal_limit
         self._statistics, self._counting = Statistics(), threading.Lock()
-        self._days: dict[tuple[date, frozenset[str], int], Day] = {}
+        self._days: dict[tuple[date, frozenset[str], int], DaySummary] = {}
         self._flushing, self._keeping_up = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
-        self._flusher: Worker | None = None
-        self._upkeep: Worker | None = None
+        self._flusher: BackgroundThread | None = None
+        self._upkeep: BackgroundThread | None = None
         self._pending = Pending()
         self._journal: SqliteJournal | None = None
-        self._locks: list[Lock] = []
+        self._locks: list[IO[bytes]] = []
         if read_only:
-            self._places.find_journal()
-            self._store = DeltaStore(self._places.table, read_only=True)
+            self._locations.find_journal()
+            self._store = DeltaStore(self._locations.table, read_only=True)
             return
         try:
-            self._places.claim(self._locks, replace_journal=replace_journal)
-            self._journal = SqliteJournal(self._places.journal, self._pending.add)
+            self._locations.claim(self._locks, replace_journal=replace_journal)
+            self._journal = SqliteJournal(self._locations.journal, self._pending.add)
             self._store = DeltaStore(
-                self._places.table,
+                self._locations.table,
                 durable=self._journal.version,
                 checkpoint=self._journal.checkpoint,
                 journal=self._journal.id,
@@ -108,20 +108,20 @@ class HeartRate:
             self.close()
             raise
         self._flushed = time.monotonic()
-        self._flusher = Worker("flusher", min(LOOK_SECONDS, flush_seconds), self._flush_when_due, self._stop)
-        self._upkeep = Worker("upkeep", UPKEEP_SECONDS, self._keep_up, self._stop)
+        self._flusher = BackgroundThread("flusher", min(LOOK_SECONDS, flush_seconds), self._flush_when_due, self._stop)
+        self._upkeep = BackgroundThread("upkeep", UPKEEP_SECONDS, self._keep_up, self._stop)
 
     def _recover(self, journal: SqliteJournal, *, replace_journal: bool) -> None:
         """See that journal and table belong together, and take up what the one holds and the other does not."""
         from mockexport.heartrate.table import SEQUENCES_A_BATCH
 
-        self._places.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
+        self._locations.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
         has = self._store.position(journal.id) or 0
         if has > journal.released:
-            journal.release(has, self._store.settle())
+            journal.release(has, self._store.sync_log())
         else:
-            journal.note(self._store.settle())
-        self._places.name(self._store, journal.id)
+            journal.note(self._store.sync_log())
+        self._locations.name(self._store, journal.id)
         journal.go_on_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
         self._pending.add([entry for entry in journal.entries() if entry.id > has])
 
@@ -148,7 +148,7 @@ class HeartRate:
         if self._journal:
             self._journal.close()
         for lock in self._locks:
-            lock.release()
+            lock.close()
         self._locks = []
 
     # In
@@ -216,24 +216,24 @@ class HeartRate:
 
         return self._reading(answer)
 
-    def days(self) -> list[Day]:
+    def days(self) -> list[DaySummary]:
         """Return what is kept of each day, by date. Days that haven't changed since are not counted again.
 
         Raises UnreachableError when the table can't be read.
         """
         return self._reading(lambda: self._counted(*self._look()))
 
-    def _counted(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[Day]:
-        from mockexport.heartrate.table import day_of, days_in
+    def _counted(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
+        from mockexport.heartrate.table import days_in, summarise_day
 
-        known: dict[tuple[date, frozenset[str], int], Day] = {}
+        known: dict[tuple[date, frozenset[str], int], DaySummary] = {}
         for day, (files, sequence) in days_in(snapshot, pending).items():
             key = (day, frozenset(file.path for file in files), sequence)
-            known[key] = self._days.get(key) or day_of(self._store, day, files, pending)
+            known[key] = self._days.get(key) or summarise_day(self._store, day, files, pending)
         self._days = known
         return list(known.values())
 
-    def rows(self, day: Day) -> Generator[pl.DataFrame]:
+    def rows(self, day: DaySummary) -> Generator[pl.DataFrame]:
         """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device.
 
         Raises ChangedError when the day is no longer what `day` says, or its files have gone; UnreachableError when the
@@ -253,7 +253,7 @@ class HeartRate:
         if rows != day.rows:
             raise ChangedError(f"the readings of {day.date} have changed since they were counted; begin anew")
 
-    def _next_of(self, day: Day, frames: Generator[pl.DataFrame]) -> pl.DataFrame | None:
+    def _next_of(self, day: DaySummary, frames: Generator[pl.DataFrame]) -> pl.DataFrame | None:
         try:
             return next(frames, None)
         except FileNotFoundError as error:  # of a table that another process tidies
@@ -266,10 +266,10 @@ class HeartRate:
         from mockexport.heartrate.table import Pending
 
         pending = Pending()
-        kept = self._places.read_journal()
+        kept = self._locations.read_journal()
         pending.add(kept.entries)
         self._store.refresh()
-        self._places.check_table(self._store, kept.id, kept.released)
+        self._locations.check_table(self._store, kept.id, kept.released)
         return pending.frames(), self._store.snapshot()
 
     def _reading(self, work: Callable[[], T]) -> T:
@@ -355,7 +355,7 @@ class HeartRate:
         with self._counting:
             self._statistics = replace(self._statistics, **values)  # type: ignore[arg-type]
 
-    def _flush_when_due(self, worker: Worker) -> None:
+    def _flush_when_due(self, worker: BackgroundThread) -> None:
         worker.attempt("look at what came in", self._pending.frames)
         waiting, since = self._pending.readings, time.monotonic() - self._flushed
         late = since >= self._flush_seconds and waiting
@@ -363,7 +363,7 @@ class HeartRate:
             self._flushed = time.monotonic()
             worker.attempt("flush", self.flush)
 
-    def _keep_up(self, worker: Worker) -> None:
+    def _keep_up(self, worker: BackgroundThread) -> None:
         for what, work in (
             ("compact", partial(self.compact, fully=False)),
             ("drop old days", self.drop_old_days),
@@ -371,13 +371,3 @@ class HeartRate:
         ):
             if not self._stop.is_set():
                 worker.attempt(what, work)
-
-
-def _need_extra() -> None:
-    try:
-        import deltalake  # noqa: F401
-        import polars as pl  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "heart-rate data needs polars and deltalake; install them with: pip install 'mockexport[heartrate]'"
-        ) from error

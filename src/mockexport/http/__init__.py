@@ -1,23 +1,23 @@
-"""What all HTTP clients share: connections, retries, and the body of one download."""
+"""What all HTTP clients share: the transport, retries, and reading the body of a download."""
 
-from mockexport.http.body import HttpBody, content_coding, content_length, etag_of, unpacked
-from mockexport.http.retry import TRANSIENT, Again, Retries, parse_retry_after, schedule
+from mockexport.http.body import HttpBody, content_coding, content_length, decoded, etag_of
+from mockexport.http.retry import TRANSIENT, Retries, RetryableError, parse_retry_after, schedule
 from mockexport.http.transport import Transport, check_url, httpx, lost_connection, tls_context
 
 __all__ = [
     "TRANSIENT",
-    "Again",
     "HttpBody",
     "Retries",
+    "RetryableError",
     "Transport",
     "check_url",
     "content_coding",
     "content_length",
+    "decoded",
     "etag_of",
     "httpx",
     "lost_connection",
     "parse_retry_after",
     "schedule",
     "tls_context",
-    "unpacked",
 ]

@@ -1,7 +1,7 @@
-"""Which bytes of a connection belong to one HTTP/1.1 answer (RFC 9112, section 6).
+"""Which bytes of a connection belong to one HTTP/1.1 response (RFC 9112, section 6).
 
-h11, behind httpcore, parses whatever it is given: bytes behind an answer's end would become the next answer on that
-connection. So a connection gives it the bytes of one answer alone, and knows when there are more.
+httpcore's parser, h11, takes whatever it is given: bytes after the end of a response would become the next response on
+that connection. So a connection passes on the bytes of one response only, and knows when there are more.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ BODILESS = frozenset((204, 304))
 
 
 class Framing:
-    """The bytes of one answer, as they arrive: its head, those of interim answers before it, then its body."""
+    """Follows the bytes of one response as they arrive: interim responses, the head, the body."""
 
     def __init__(self) -> None:
         self._in_head = True
-        self._left: int | None = None  # bytes of the body, or of the chunk and its line end; None until the end
+        self._left: int | None = None  # of the body, or of a chunk and its line end; None: until the connection ends
         self._chunked = self._in_trailer = self._over = False
         self._line = b""  # the part of a line that has arrived
 
     def begin_body(self, method: bytes, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Go on with the body; its end is where these headers say it is."""
+        """Continue with the body, which ends where these headers say."""
         fields = {name.lower(): value for name, value in headers}
         self._in_head = False
         self._line = b""
         if method == b"HEAD" or status in BODILESS:
             self._left = 0
-        elif b"transfer-encoding" in fields:  # h11 takes no other one than chunked
+        elif b"transfer-encoding" in fields:  # h11 refuses any other coding than chunked
             self._chunked = True
             self._left = 0
         elif LENGTH.fullmatch(length := fields.get(b"content-length", b"")):
             self._left = int(length)
 
     def take(self, data: bytes) -> int:
-        """Return how many of the next bytes of the connection belong to the answer.
+        """Return how many of the next bytes of the connection belong to the response.
 
-        In the head it stops behind each blank line, as it isn't known there what follows.
+        In the head it stops after each blank line: what follows depends on the headers.
         """
         if self._in_head:
             return self._take_head(data)

@@ -1,13 +1,13 @@
-"""Connections of our own beneath httpcore (its documentation, "Network Backends").
+"""A network backend for httpcore (its documentation, "Network Backends").
 
-They differ from httpcore's in four ways:
+Its connections differ from httpcore's own in four ways:
 
-- What is read goes through one buffer a thread. A bytes object of 64 KiB for each read, cut down to what had arrived,
-  leaves the heap in pieces, tens of MB of it; and larger reads are fewer.
-- Another thread can break them off, while they are being made too.
-- A time-out bounds the wait for progress, not for bytes: for the whole head of an answer, and then from one piece of
-  its body to the next. A server that sends a header byte by byte, or chunks' extensions, makes no progress.
-- They give httpcore the bytes of one answer alone (framing.py).
+- All reads of a thread share one buffer. httpcore allocates 64 KiB for each read and shrinks it to what arrived, which
+  fragments the heap by tens of MB. The buffer is also larger, so there are fewer reads.
+- Another thread can abort them, even while they connect.
+- The read timeout bounds the wait for progress, not for bytes: for the whole head of a response, and then for the next
+  part of its body. A server that sends a header or chunk extensions byte by byte makes no progress.
+- They pass httpcore the bytes of one response only (framing.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Network(httpcore.NetworkBackend):
-    """Makes connections, and can end them all at once."""
+    """Opens connections, and can abort them all."""
 
     def __init__(self) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -44,29 +44,31 @@ class Network(httpcore.NetworkBackend):
         self._broken_off = False
 
     def follow(self, opened: socket.socket) -> None:
-        """Remember a socket for as long as it is there."""
+        """Remember a socket for as long as it exists, to abort it. Raises ConnectError after `break_off`."""
         with self._lock:
             if self._broken_off:
-                raise httpcore.ConnectError("the connection was broken off")
+                raise httpcore.ConnectError("the connection was aborted")
             self._sockets.add(opened)
 
     def break_off(self) -> None:
-        """End all connections, for good; whoever waits for one gets an error at once."""
+        """Abort all connections, present and future; threads that wait for one get an error at once."""
         with self._lock:
             self._broken_off = True
             for opened in self._sockets:
                 with contextlib.suppress(OSError):
-                    socket.socket.shutdown(opened, socket.SHUT_RDWR)  # below TLS, whose reader needs its state
+                    socket.socket.shutdown(
+                        opened, socket.SHUT_RDWR
+                    )  # of the socket below TLS, whose state a reader may be using
 
     def connect_tcp(
         self,
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002 - httpcore's contract; it is never given here
+        local_address: str | None = None,  # noqa: ARG002 - never set here
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of a host that answers, each within the time-out."""
+        """Connect to the first address of a host that accepts, each tried for `timeout` seconds."""
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -80,7 +82,7 @@ class Network(httpcore.NetworkBackend):
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return Connection(opened, self)
-            except (OSError, OverflowError) as error:  # a port may be no port
+            except (OSError, OverflowError) as error:  # OverflowError: the port is out of range
                 opened.close()
                 failed = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
                 failure = failed(str(error))
@@ -90,12 +92,12 @@ class Network(httpcore.NetworkBackend):
         raise failure
 
     def sleep(self, seconds: float) -> None:
-        """Wait; httpcore's contract."""
+        """Wait, in seconds."""
         time.sleep(seconds)
 
 
 class Connection(httpcore.NetworkStream):
-    """One connection, plain or TLS."""
+    """One connection, with or without TLS."""
 
     _buffers = threading.local()
 
@@ -103,29 +105,29 @@ class Connection(httpcore.NetworkStream):
         self._socket = opened
         self._network = network
         self._framing = Framing()
-        self._rest = b""  # read, but not of this answer as far as it is known
-        self._deadline: float | None = None  # of the progress that is waited for, on the monotonic clock
+        self._rest = b""  # received, and so far not known to belong to this response
+        self._deadline: float | None = None  # for the next progress, on the monotonic clock
 
     def begin_body(self, method: bytes, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Tell that the head of an answer was read."""
+        """Note that the head of a response was read."""
         self._framing.begin_body(method, status, headers)
         self._deadline = None
 
     def progress(self) -> None:
-        """Tell that bytes of a body arrived: the next wait begins anew."""
+        """Note that bytes of a body arrived: the read timeout starts again."""
         self._deadline = None
 
     def has_more(self) -> bool:
-        """Tell whether bytes lie behind the answer that was read to its end."""
+        """Return whether bytes follow the response that was read to its end."""
         if not self._rest:
             try:
                 self._rest = self._receive(0)
-            except (OSError, ValueError):  # nothing so far, or it is closed
+            except (OSError, ValueError):  # nothing has arrived, or it is closed
                 return False
         return bool(self._rest)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's contract
-        """Return the next bytes of the answer, as they arrive; nothing at its end, or at that of the connection."""
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - part of httpcore's interface
+        """Return the next bytes of the response as they arrive, none at its end or that of the connection."""
         left = timeout
         if timeout is not None:
             now = time.monotonic()
@@ -134,7 +136,7 @@ class Connection(httpcore.NetworkStream):
             else:
                 left = self._deadline - now
                 if left <= 0:
-                    raise httpcore.ReadTimeout("there was no progress")
+                    raise httpcore.ReadTimeout("no progress within the read timeout")
         try:
             data = self._rest or self._receive(left)
         except TimeoutError as error:
@@ -154,7 +156,7 @@ class Connection(httpcore.NetworkStream):
         return bytes(buffer[: self._socket.recv_into(buffer)])
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send a request, or a part of one."""
+        """Send a request or a part of it."""
         self._framing = Framing()
         self._deadline = None
         left = memoryview(buffer)
@@ -168,18 +170,18 @@ class Connection(httpcore.NetworkStream):
             raise httpcore.WriteError(str(error)) from error
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """Return the connection as one of TLS; of no use after an error."""
+        """Return a TLS connection over this one, which can't be used after an error."""
         if isinstance(self._socket, ssl.SSLSocket):
-            raise UsageError("a proxy that is spoken to by https can't lead to an https server; name it by http://")
+            raise UsageError("an https:// proxy is not supported for an https:// server; name the proxy by http://")
         opened: socket.socket = self._socket
         try:
-            # The handshake by itself: a socket that is not known yet can't be broken off.
+            # The handshake is separate, so that `follow` knows the socket before it blocks.
             opened = tls = ssl_context.wrap_socket(
                 opened, server_hostname=server_hostname, do_handshake_on_connect=False
             )
@@ -190,13 +192,13 @@ class Connection(httpcore.NetworkStream):
             opened.close()
             if isinstance(error, TimeoutError):
                 raise httpcore.ConnectTimeout(str(error)) from error
-            if isinstance(error, OSError | ValueError):  # ValueError: for a host that can't be one
+            if isinstance(error, OSError | ValueError):  # ValueError: the host name is invalid
                 raise httpcore.ConnectError(str(error)) from error
             raise
         return Connection(tls, self._network)
 
     def get_extra_info(self, info: str) -> Any:
-        """Tell httpcore what it asks for; one that "is_readable" while nobody uses it is not used again."""
+        """Return what httpcore asks for. An idle connection that "is_readable" is not used again."""
         if info == "is_readable":
             return bool(self._rest) or self._is_readable()
         if info == "ssl_object":

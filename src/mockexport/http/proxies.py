@@ -1,6 +1,6 @@
-"""The proxies that the environment names, as other programs read it.
+"""The proxy for a URL, from the environment or the system's settings, as urllib.request reads them.
 
-HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, or what the system has set up: urllib.request reads them.
+The variables are HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LAST_PORT = 65535
 
 
 def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
-    """Return the proxy for a URL, if there is to be one. Raises UsageError for one that makes no sense."""
+    """Return the proxy for a URL, None for a direct connection. Raises UsageError for an invalid or unsupported one."""
     if proxy_bypass(url.netloc.decode("ascii")) or proxy_bypass(url.host):  # [::1]:80, or ::1
         return None
     proxies = getproxies()
@@ -28,15 +28,15 @@ def proxy_for(url: httpx.URL) -> httpx.Proxy | None:
     variable = f"{name.upper()}_PROXY"
     try:
         proxy = httpx.Proxy(text if "://" in text else f"http://{text}")
-        host = proxy.url.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
+        host = proxy.url.raw_host.decode("ascii").encode("idna")  # as getaddrinfo does
     except (httpx.InvalidURL, ValueError):
         host = b""
     if not host or (proxy.url.port or 0) > LAST_PORT:
-        # Without the value, and without the error that quotes it: it may hold a password.
-        raise UsageError(f"{variable} names no proxy that can be used; it looks like http://host:3128, or unset it")
+        # Without the value, and without the error, which quotes it: it may hold a password.
+        raise UsageError(f"{variable} is not the URL of a proxy, such as http://host:3128; correct or unset it")
     if proxy.url.scheme not in ("http", "https"):
         raise UsageError(
-            f"{variable} names a proxy of {proxy.url.scheme}, which is not supported; "
-            f"name one of http, or put {url.host} in NO_PROXY"
+            f"{variable} names a {proxy.url.scheme} proxy, which is not supported; "
+            f"use an http proxy, or add {url.host} to NO_PROXY"
         )
     return proxy

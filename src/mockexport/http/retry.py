@@ -1,7 +1,8 @@
-"""When to try again: what is worth it is said here, how long to wait is tenacity's business.
+"""Retries: which failures are retried, and how long to wait between attempts. tenacity does the waiting.
 
-Waits grow exponentially with full jitter: each is drawn from 0 to twice the bound of the one before. A server that
-names its own wait (`Retry-After`) gets it.
+Exponential backoff with full jitter: each wait is drawn from 0 to a bound that doubles with each attempt (M. Brooker,
+"Exponential Backoff And Jitter", AWS Architecture Blog, 2015). A `Retry-After` of the server (RFC 9110, section 10.2.3)
+takes its place.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ import tenacity
 if TYPE_CHECKING:
     from mockexport.errors import MockExportError
 
-__all__ = ["TRANSIENT", "Again", "Retries", "parse_retry_after", "schedule"]
+__all__ = ["TRANSIENT", "Retries", "RetryableError", "parse_retry_after", "schedule"]
 
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""The statuses that another try may mend."""
-LONGEST_WAIT_SECONDS = 30.0  # of those that we choose ourselves
+"""The statuses that are retried."""
+LONGEST_WAIT_SECONDS = 30.0  # a Retry-After may be longer
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How much trouble a source may be: `attempts` tries after the first one, `budget` seconds for all of them.
+    """How often failures are retried: `attempts` times after the first, within `budget` seconds in all.
 
     `first_wait` bounds the first wait, in seconds.
     """
@@ -40,8 +41,11 @@ class Retries:
     first_wait: float = 0.5
 
 
-class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the end
-    """A failure that is worth another try; `error` is what it is when the tries are used up."""
+class RetryableError(Exception):
+    """A failure that is worth a retry.
+
+    `error` is what to raise when the retries are used up; `wait` is the wait that the server asked for, in seconds.
+    """
 
     def __init__(self, error: MockExportError, wait: float | None = None) -> None:
         super().__init__(str(error))
@@ -50,36 +54,39 @@ class Again(Exception):  # noqa: N818 - a state on the way, and `error` in the e
 
 
 def schedule(retries: Retries, closed: threading.Event, budget: float | None = None) -> tenacity.Retrying:
-    """Return what calls a function until it raises no `Again`; the last `Again` gets through.
+    """Return a caller that retries a function while it raises `RetryableError`; the last one is raised.
 
-    `budget` is what is left of the budget, in seconds. `closed` ends the waits.
+    `budget` is what is left of `retries.budget`, in seconds; None is all of it. Setting `closed` ends the waits.
     """
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Again),
+        retry=tenacity.retry_if_exception_type(RetryableError),
         stop=tenacity.stop_after_attempt(retries.attempts + 1)
         | tenacity.stop_before_delay(retries.budget if budget is None else budget)
         | tenacity.stop_when_event_set(closed),
         wait=partial(_wait, tenacity.wait_random_exponential(retries.first_wait, LONGEST_WAIT_SECONDS)),
         sleep=tenacity.sleep_using_event(closed),
-        before_sleep=_tell,
+        before_sleep=_log_retry,
         reraise=True,
     )
 
 
 def _wait(jittered: tenacity.wait_random_exponential, state: tenacity.RetryCallState) -> float:
     failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, Again) and failure.wait is not None:
-        return min(failure.wait, threading.TIMEOUT_MAX)  # the longest that a thread can wait
+    if isinstance(failure, RetryableError) and failure.wait is not None:
+        return min(failure.wait, threading.TIMEOUT_MAX)
     return jittered(state)
 
 
-def _tell(state: tenacity.RetryCallState) -> None:
+def _log_retry(state: tenacity.RetryCallState) -> None:
     failure = state.outcome.exception() if state.outcome else None
-    log.info("%s; try %d in %.1f s", failure, state.attempt_number + 1, state.upcoming_sleep)
+    log.info("%s; attempt %d in %.1f s", failure, state.attempt_number + 1, state.upcoming_sleep)
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
-    """Read a `Retry-After`, seconds or an HTTP date, as seconds from now; None where it makes no sense (RFC 9110)."""
+    """Return the seconds from now that a `Retry-After` asks for, None if it is invalid.
+
+    It is a number of seconds or an HTTP date (RFC 9110, section 10.2.3).
+    """
     if text is None:
         return None
     text = text.strip()
@@ -90,5 +97,5 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
         return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
-    except (ValueError, OverflowError):  # no date, or none of the years 1 to 9999
+    except (ValueError, OverflowError):  # not a date, or outside the years 1 to 9999
         return None

@@ -1,4 +1,4 @@
-"""How httpx reaches servers here: by httpcore, over connections of our own (network.py), through any proxy."""
+"""The transport of our httpx clients: httpcore, on our network backend (network.py), through proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.http.network import Connection, Network
 from mockexport.http.proxies import LAST_PORT, proxy_for
-from mockexport.http.retry import Again
+from mockexport.http.retry import RetryableError
 from mockexport.source import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ KEPT_CONNECTIONS = 64
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests, each through the proxy that the environment names for it, if any.
+    """Sends requests, each through the proxy that the environment names for its URL, if any.
 
-    Raises httpx's errors, and UsageError for a proxy that can't be used.
+    Raises httpx's errors, and UsageError for an invalid or unsupported proxy.
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
@@ -39,9 +39,9 @@ class Transport(httpx.BaseTransport):
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; return the answer, its body not yet read."""
+        """Send a request; return the response, whose body is not read yet."""
         if not isinstance(request.stream, httpx.SyncByteStream):
-            raise TypeError("the body of a request must be one for synchronous use")
+            raise TypeError("the body of a request must be a synchronous stream")
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -55,18 +55,18 @@ class Transport(httpx.BaseTransport):
         with httpx_errors():
             answer = pool.handle_request(sent)
         connection = answer.extensions.get("network_stream")
-        if isinstance(connection, Connection):  # it is none where the protocol was switched
+        if isinstance(connection, Connection):  # not so after a switch of protocols
             connection.begin_body(sent.method, answer.status, answer.headers)
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Body(answer, connection), extensions=answer.extensions
         )
 
     def break_off(self) -> None:
-        """End all connections, for good; whoever waits for one gets an error at once."""
+        """Abort all connections, present and future; threads that wait for one get an error at once."""
         self._network.break_off()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         with self._lock:
             pools = [*self._pools.values()]
             self._pools.clear()
@@ -85,7 +85,7 @@ class Transport(httpx.BaseTransport):
         if proxy is None:
             return httpcore.ConnectionPool(
                 ssl_context=self._tls,
-                max_connections=None,  # there are no more than threads that ask
+                max_connections=None,  # there are only as many as threads
                 max_keepalive_connections=KEPT_CONNECTIONS,
                 network_backend=self._network,
             )
@@ -103,7 +103,7 @@ class Transport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer as httpx reads it; one with bytes behind its end is an error."""
+    """The body of a response as httpx reads it. Bytes after its end are an error."""
 
     def __init__(self, answer: httpcore.Response, connection: Connection | None) -> None:
         self._answer = answer
@@ -116,10 +116,10 @@ class _Body(httpx.SyncByteStream):
                     self._connection.progress()
                 yield part
             if self._connection and self._connection.has_more():
-                raise httpcore.RemoteProtocolError("there are bytes behind its end")
+                raise httpcore.RemoteProtocolError("bytes follow its end")
 
     def close(self) -> None:
-        """Let go of the connection, or keep it for the next request when all was read."""
+        """Close the connection, or keep it for the next request if all was read."""
         with httpx_errors():
             self._answer.close()
 
@@ -141,7 +141,7 @@ HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 
 @contextlib.contextmanager
 def httpx_errors() -> Generator[None, None, None]:
-    """Turn httpcore's errors into httpx's of the same name."""
+    """Map httpcore's errors to httpx's of the same name."""
     try:
         yield
     except tuple(HTTPX_ERRORS) as error:
@@ -149,27 +149,31 @@ def httpx_errors() -> Generator[None, None, None]:
 
 
 def check_url(url: str) -> None:
-    """Raise UsageError for a server's URL that names none, or holds what it must not."""
+    """Raise UsageError for a string that is not the URL of a server."""
     try:
         parsed = httpx.URL(url)
         host = parsed.host
-        parsed.raw_host.decode("ascii").encode("idna")  # as the look-up of its address will
+        parsed.raw_host.decode("ascii").encode("idna")  # as getaddrinfo does
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise UsageError(f"source {url!r} is no URL: {error}") from error
+        raise UsageError(f"source {url!r} is not a valid URL: {error}") from error
     if (parsed.port or 0) > LAST_PORT:
-        raise UsageError(f"source {url!r} names no port: there is none above {LAST_PORT:,}")
+        raise UsageError(f"the port of source {url!r} is out of range: the highest is {LAST_PORT:,}")
     if parsed.scheme not in ("http", "https"):
-        raise UsageError(f"source {url!r} is no http(s) URL; it looks like http://127.0.0.1:8000")
+        raise UsageError(f"source {url!r} is not an http:// or https:// URL, such as http://127.0.0.1:8000")
     if not host:
-        raise UsageError(f"source {url!r} names no host; a URL looks like http://127.0.0.1:8000")
+        raise UsageError(f"source {url!r} has no host; a URL looks like http://127.0.0.1:8000")
     if parsed.userinfo:
-        raise UsageError("a source's URL must not hold a password: it would be seen by everyone on the machine")
+        raise UsageError("the URL of a source must not contain a password: everyone on the machine could see it")
     if parsed.query or parsed.fragment:
-        raise UsageError(f"source {url!r} goes on behind its path; it ends where /api/export would begin")
+        raise UsageError(f"source {url!r} has a query or a fragment; leave out everything after the path")
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return whom to trust: the usual certificates, or those in a file. Raises UsageError when it can't be read."""
+    """Return a TLS context that trusts the usual certificates, or those in the file `ca_bundle`.
+
+    The usual ones are certifi's, or those that SSL_CERT_FILE or SSL_CERT_DIR names. Raises UsageError if a file can't
+    be read or has no valid certificate.
+    """
     named = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
     try:
         if ca_bundle is None:
@@ -183,12 +187,15 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
         raise UsageError(f"{named} {file} can't be read: {error.strerror or error}") from error
 
 
-def lost_connection(error: Exception, url: str, timeout: float) -> Again | UnreachableError:
-    """Return what a failure on the way means: mostly, that another try may mend it."""
+def lost_connection(error: Exception, url: str, timeout: float) -> RetryableError | UnreachableError:
+    """Return the error for a request that failed on the way; most of these are retried.
+
+    `timeout` is the read timeout, in seconds.
+    """
     if isinstance(error, httpx.TimeoutException):
-        return Again(UnreachableError(f"{url} did not answer within {timeout:g} s; is the server there?"))
+        return RetryableError(UnreachableError(f"{url} did not answer within {timeout:g} s; is the server running?"))
     if isinstance(error, httpx.RemoteProtocolError):
-        return Again(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
+        return RetryableError(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return UnreachableError(f"{url} is not who it says, or needs --ca-bundle: {error}")
-    return Again(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))
+        return UnreachableError(f"the certificate of {url} is not trusted; a private CA needs --ca-bundle: {error}")
+    return RetryableError(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))

@@ -17,9 +17,10 @@ from typing import IO, TYPE_CHECKING, Self
 import orjson
 
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotResumableError
-from mockexport.files import open_locked, read_file, sync_folder, write_atomically
+from mockexport.errors import NotResumableError, UntrustedDataError
+from mockexport.files import open_locked, sync_folder, write_atomically
 from mockexport.identity import is_strong
+from mockexport.local_file import read_whole
 from mockexport.tally import Malformed
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ class PartialFile:
         if not self._can_go_on:
             return nothing
         try:
-            note = orjson.loads(read_file(self._note))
-        except (OSError, orjson.JSONDecodeError):
+            note = orjson.loads(read_whole(self._note))
+        except (OSError, UntrustedDataError, orjson.JSONDecodeError):
             return nothing
         if not isinstance(note, dict) or any(note.get(key) != value for key, value in self._name.items()):
             return nothing

@@ -1,14 +1,10 @@
-"""Any Source over HTTP (docs/wire.md). Importing it without the extra [server] raises UsageError."""
+"""Serves any Source over HTTP (docs/wire.md). Importing it without the extra `[server]` raises UsageError."""
 
-from mockexport.errors import UsageError
+from mockexport.extras import needs_extra
 
-try:
+with needs_extra("server"):
     from mockexport.server.app import create_app
     from mockexport.server.faults import Faults, read_faults
-    from mockexport.server.running import run
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("mockexport"):
-        raise
-    raise UsageError("serving needs an extra; pip install 'mockexport[server]'") from error
+    from mockexport.server.server import run
 
 __all__ = ["Faults", "create_app", "read_faults", "run"]

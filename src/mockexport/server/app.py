@@ -1,4 +1,4 @@
-"""The routes: any Source as the HTTP API of docs/wire.md."""
+"""The application: the routes of the export API (docs/wire.md) for any Source."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mockexport.server.bodies import Bodies
 from mockexport.server.ids import WireDownloads, wire_exports
 from mockexport.server.response import DownloadResponse
 from mockexport.server.schemas import (
-    DATA_ANSWERS,
+    DATA_RESPONSES,
     NO_EXPORT,
     NOT_FOUND,
-    DownloadAnswer,
-    ExportAnswer,
-    ExportsAnswer,
-    HealthAnswer,
+    DownloadMetadataResponse,
+    ExportResponse,
+    ExportsResponse,
+    HealthResponse,
 )
 
 if TYPE_CHECKING:
@@ -41,22 +41,22 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(
-    source: Source, *, token: str | None = None, beside: APIRouter | None = None, health: APIRouter | None = None
+    source: Source, *, token: str | None = None, routes: APIRouter | None = None, health: APIRouter | None = None
 ) -> FastAPI:
-    """Make the application that serves a source; the source stays its caller's to close.
+    """Make the application that serves a source. The caller still has to close the source.
 
-    With a token, the API answers 401 to whoever doesn't send it as a bearer token; `/health` answers all the same.
-    `beside` are routes of another service, asked for the same token; `health` is what then answers at `/health`.
+    With `token`, every request but those for `/health` must carry it as a bearer token (RFC 6750), or is answered 401.
+    `routes` are those of another service, protected by the same token; `health` replaces the route `/health`.
     """
     app = FastAPI(
         title="mockexport",
         version=__version__,
-        summary="Bulk healthcare exports: what there is, and the CSV itself.",
+        summary="Bulk healthcare exports: their metadata and their CSV.",
     )
     guards = [Depends(_bearer(token))] if token else []
     app.include_router(_export_routes(source), dependencies=guards)
-    if beside:
-        app.include_router(beside, dependencies=guards)
+    if routes:
+        app.include_router(routes, dependencies=guards)
     app.include_router(health or _health_route())
     app.add_exception_handler(MockExportError, _answer_error)
     return app
@@ -66,21 +66,21 @@ def _health_route() -> APIRouter:
     router = APIRouter(tags=["server"])
 
     async def health() -> dict[str, str]:
-        """Tell that the server is up; the source is not asked."""
+        """Say that the server is up, without a request to the source."""
         return {"status": "healthy"}
 
-    _get(router, "/health", health, summary="Is the server up?", response_model=HealthAnswer)
+    _get(router, "/health", health, summary="Is the server up?", response_model=HealthResponse)
     return router
 
 
 def _bearer(token: str) -> Callable[[Request], None]:
-    """Return what lets a request pass that carries the token; how long it takes tells nothing of the token."""
-    wanted = f"Bearer {token}".encode()
+    """Return a dependency that requires the bearer token (RFC 6750), compared in constant time."""
+    expected = f"Bearer {token}".encode()
 
     def check(request: Request) -> None:
         sent = request.headers.get("authorization", "").encode("latin-1")
-        if not secrets.compare_digest(sent, wanted):
-            raise HTTPException(401, "A bearer token is wanted", {"WWW-Authenticate": "Bearer"})
+        if not secrets.compare_digest(sent, expected):
+            raise HTTPException(401, "A bearer token is required", {"WWW-Authenticate": "Bearer"})
 
     return check
 
@@ -99,22 +99,22 @@ def _export_routes(source: Source) -> APIRouter:
         return wire.export_body(export_id, list(_downloads(downloads, export_id)))
 
     def download(export_id: str, download_id: UUID) -> dict[str, Any]:
-        """Tell what the source declares of a download; times are in UTC, null is what isn't declared."""
+        """Return what the source declares of a download: times in UTC, null for what it does not declare."""
         found = _download(downloads, export_id, download_id)
         return wire.download_body(replace(found, id=str(download_id)))
 
     async def data(export_id: str, download_id: UUID) -> Response:
-        """Stream a download's CSV; rows are made as they are sent."""
+        """Stream the CSV of a download."""
         return DownloadResponse(bodies, await run_sync(_download, downloads, export_id, download_id))
 
-    _get(router, "", exports, summary="All exports", response_model=ExportsAnswer)
-    _get(router, "/{export_id}", export, summary="One export", response_model=ExportAnswer, responses=NO_EXPORT)
+    _get(router, "", exports, summary="All exports", response_model=ExportsResponse)
+    _get(router, "/{export_id}", export, summary="One export", response_model=ExportResponse, responses=NO_EXPORT)
     _get(
         router,
         "/{export_id}/{download_id}",
         download,
         summary="One download",
-        response_model=DownloadAnswer,
+        response_model=DownloadMetadataResponse,
         responses=NOT_FOUND,
     )
     _get(
@@ -123,13 +123,13 @@ def _export_routes(source: Source) -> APIRouter:
         data,
         summary="The CSV of a download",
         response_class=Response,
-        responses=DATA_ANSWERS,
+        responses=DATA_RESPONSES,
     )
     return router
 
 
 def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
-    """Route GET and HEAD, and describe GET alone: HEAD is the same without a body."""
+    """Add a route for GET and HEAD; describe only GET, since HEAD is the same without a body."""
     router.add_api_route(path, endpoint, methods=["GET", "HEAD"], **described | {"include_in_schema": False})
     router.add_api_route(path, endpoint, methods=["GET"], **described)
 
@@ -149,6 +149,6 @@ def _download(downloads: WireDownloads, export: str, download: UUID) -> Download
 
 
 async def _answer_error(_request: Request, error: Exception) -> Response:
-    """Answer what the source says when it can't be read: it is behind this server, as seen from the client."""
+    """Answer an error of the source: 404 if something is missing, else 502, as this server is a gateway to it."""
     logger.warning("the source failed: %s", error)
     return JSONResponse({"detail": unicode_only(str(error))}, 404 if isinstance(error, NotFoundError) else 502)

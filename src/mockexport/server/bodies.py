@@ -1,4 +1,4 @@
-"""What the bodies of one source share: worker threads, encodings, and the lengths that were found out."""
+"""What all bodies of one source share: worker threads, content encodings, and the lengths measured so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from mockexport.identity import is_strong
-from mockexport.server.streaming import Part, Supply, part_of
+from mockexport.server.streaming import ByteRange, ReadAhead, stream_range
 from mockexport.source import keep_freed_memory
 from mockexport.zstd import zstd_module
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ENCODINGS", "Bodies"]
 
-WORKERS = 16  # enough for all cores while some wait for a slow source; more would only take turns with the event loop
-LENGTHS = 4096
+WORKERS = 16  # enough for all cores while some wait for a slow source; more only compete with the event loop
+LENGTHS_CACHED = 4096
 
 Key: TypeAlias = tuple[str, str, str]
-"""Export, download and strong etag: what names the very bytes."""
+"""Export, download and strong ETag: together they identify the bytes."""
 
 
 class Compressor(Protocol):
     """What zlib and zstd have in common."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Take bytes in; give some back when there are enough."""
+        """Compress bytes; return output once there is enough, or nothing."""
 
     def flush(self) -> bytes:
-        """Give back the rest."""
+        """Return the rest of the output."""
 
 
-ENCODINGS: dict[str, Callable[[], Compressor]] = {  # the one to be preferred first; fast ones, for rows are made fast
+ENCODINGS: dict[str, Callable[[], Compressor]] = {  # in order of preference; at fast levels, since sources are fast
     "zstd": partial(zstd_module().ZstdCompressor, level=1),
     "gzip": partial(zlib.compressobj, level=1, wbits=zlib.MAX_WBITS + 16),
 }
@@ -58,21 +58,21 @@ class Bodies:
         self._lengths_lock = Lock()
         self._measuring: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
-    def supply(self, download: Download, part: Part, encoding: str | None = None) -> Supply:
-        """Begin to make a part of a download, in an encoding if one is named."""
-        chunks = part_of(self._source, download, part, partial(self._remember, download))
-        return Supply(_encoded(chunks, ENCODINGS[encoding]()) if encoding else chunks, self._workers)
+    def open(self, download: Download, byte_range: ByteRange, encoding: str | None = None) -> ReadAhead:
+        """Start to read a range of a download, compressed if an encoding is named."""
+        chunks = stream_range(self._source, download, byte_range, partial(self._remember, download))
+        return ReadAhead(_encoded(chunks, ENCODINGS[encoding]()) if encoding else chunks, self._workers)
 
     def known_length(self, download: Download) -> int | None:
-        """Return a download's length if its source declares it or it was found out before, for these very bytes."""
+        """Return a download's length, in bytes, if its source declares it or these same bytes were measured before."""
         if download.size is not None or not is_strong(download.etag):
             return download.size
         return self._lengths.get(_key(download))
 
     async def length(self, download: Download) -> int:
-        """Return the length of a download with a strong etag, if need be by making all of it and sending nothing.
+        """Return the length of a download with a strong ETag, in bytes; read all of it if need be.
 
-        Many who ask for the same one at the same time wait for one of them to find out.
+        Concurrent requests for the same download wait for one measurement.
         """
         lock = self._measuring.setdefault(_key(download), asyncio.Lock())
         async with lock:
@@ -81,19 +81,19 @@ class Bodies:
 
     async def _measure(self, download: Download) -> int:
         found: list[int] = []
-        chunks = part_of(self._source, download, Part(), found.append)
-        with closing(Supply(chunks, self._workers)) as supply:
-            while await supply.hop():
+        chunks = stream_range(self._source, download, ByteRange(), found.append)
+        with closing(ReadAhead(chunks, self._workers)) as reader:
+            while await reader.next_chunks():
                 pass
         self._remember(download, found[0])
         return found[0]
 
     def _remember(self, download: Download, length: int) -> None:
-        if not is_strong(download.etag):  # nothing tells these bytes from later ones of the same name
+        if not is_strong(download.etag):  # nothing tells these bytes from a later version of them
             return
         with self._lengths_lock:
             self._lengths[_key(download)] = length
-            if len(self._lengths) > LENGTHS:
+            if len(self._lengths) > LENGTHS_CACHED:
                 del self._lengths[next(iter(self._lengths))]
 
 

@@ -1,4 +1,4 @@
-"""What a request's headers ask for: a range, an encoding, a condition (RFC 9110). Pure."""
+"""Parses request headers: Range, Accept-Encoding and If-None-Match (RFC 9110). Pure functions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ENTITY_TAG = re.compile(r'"[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A range of bytes as asked for: from `first` to `last`, both included; without `first`, the last `last` bytes."""
+    """A requested range: from byte `first` to byte `last`, inclusive; without `first`, the last `last` bytes."""
 
     first: int | None
     last: int | None
 
     def within(self, length: int) -> tuple[int, int] | None:
-        """Return start and stop within so many bytes, or None when the range lies outside."""
+        """Return start and stop (exclusive) within `length` bytes, or None if the range lies outside them."""
         if self.first is None:
             start, stop = max(0, length - (self.last or 0)), length
         else:
@@ -35,7 +35,7 @@ class Range:
 
 
 def read_range(header: str) -> Range | None:
-    """Read a Range header; None for one to be ignored: several ranges, another unit, or bad syntax."""
+    """Parse a Range header; None for one to ignore: several ranges, another unit, or bad syntax (section 14.2)."""
     match = BYTES.fullmatch(header)
     if match is None:
         return None
@@ -48,9 +48,10 @@ def read_range(header: str) -> Range | None:
 
 
 def choose_encoding(accept: str, offered: Sequence[str]) -> str | None:
-    """Choose an encoding by an Accept-Encoding header: the first offered of the best; None is the bytes as they are.
+    """Choose a content coding by an Accept-Encoding header (section 12.5.3); None is `identity`.
 
-    They stay as they are unless the client likes an encoding better, and also when it likes nothing that is there.
+    It is the coding with the highest weight, and the first offered of several. `identity` is chosen unless the client
+    gives a coding a higher weight, and also if it accepts nothing that is offered.
     """
     weights: dict[str, float] = {}
     for item in accept.split(","):
@@ -72,7 +73,7 @@ def _quality(parameter: str) -> float:
 
 
 def names_tag(if_none_match: str, tag: str | None) -> bool:
-    """Tell whether an If-None-Match header names an entity tag, weak or not; `*` names any (RFC 9110, 13.1.2)."""
+    """Return whether an If-None-Match header has this entity tag, compared weakly, or is `*` (section 13.1.2)."""
     if if_none_match.strip() == "*":
         return True
     return tag is not None and tag.removeprefix(WEAK) in ENTITY_TAG.findall(if_none_match)

@@ -1,7 +1,7 @@
-"""Names on the wire: a UUID for every download, and an entity tag for every representation of its bytes.
+"""Ids in the API: a UUID for each download, and an entity tag for each representation of its bytes.
 
-A download whose id is a UUID keeps it, in lower case. Any other gets one of version 5, whose name is the JSON array
-`[export, id]`, in the namespace below: the same after a restart, and on every machine.
+A download whose id is a UUID keeps it, in lower case. Any other gets a version 5 UUID (RFC 9562, section 5.5) of the
+JSON array `[export, id]` in the namespace below: the same after a restart, and on every machine.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ if TYPE_CHECKING:
 
 __all__ = ["WireDownloads", "entity_tag", "wire_downloads", "wire_exports", "wire_id"]
 
-HOLDS_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 NAMESPACE = UUID("6f0d1c5e-0c4b-4d0e-9a5b-6d1f3b0f7a52")
 CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TAG = re.compile(r"[!#-~]+")  # what RFC 9110 allows between the quotes, of ASCII
+TAG = re.compile(r"[!#-~]+")  # the ASCII part of what may stand between the quotes (RFC 9110, section 8.8.3)
 
 
 def wire_exports(source: Source) -> list[str]:
-    """Return the ids of the exports. Raises UntrustedDataError for one that can't be on the wire."""
+    """Return the ids of the exports. Raises UntrustedDataError for one that JSON can't represent."""
     exports = list(source.exports())
     for export in exports:
         try:
             export.encode()
         except UnicodeEncodeError:
-            raise UntrustedDataError(f"the id of export {export!r} isn't UTF-8; rename it, to have it served") from None
+            raise UntrustedDataError(f"the id of export {export!r} is not UTF-8; rename it to serve it") from None
     return exports
 
 
 class WireDownloads:
-    """Downloads by their ids on the wire. What a source says of an export holds for a second.
+    """The downloads of each export by their UUIDs, cached for a second.
 
-    A client asks for each of a thousand downloads, and each time the source would look at all of them.
+    A client asks for the downloads of an export one by one, and each time the source would have to list all of them.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._kept: dict[str, tuple[float, dict[str, Download]]] = {}
+        self._cache: dict[str, tuple[float, dict[str, Download]]] = {}
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
     def of(self, export: str) -> dict[str, Download]:
-        """Return what `wire_downloads` returned a moment ago, or does now; many who ask wait for one of them."""
+        """Return the downloads of an export, from the cache or the source; concurrent calls share one listing."""
         lock = self._locks.setdefault(export, Lock())
         with lock:
-            asked, downloads = self._kept.get(export, (0.0, {}))
-            if not downloads or time.monotonic() - asked > HOLDS_SECONDS:
-                self._kept.pop(export, None)
+            asked, downloads = self._cache.get(export, (0.0, {}))
+            if not downloads or time.monotonic() - asked > CACHE_SECONDS:
+                self._cache.pop(export, None)
                 downloads = wire_downloads(self._source, export)
-                self._kept[export] = (time.monotonic(), downloads)
+                self._cache[export] = (time.monotonic(), downloads)
             return downloads
 
 
 def wire_downloads(source: Source, export: str) -> dict[str, Download]:
-    """Return an export's downloads by their ids on the wire, in order. Raises UntrustedDataError for ids that clash."""
+    """Return an export's downloads by their UUIDs, in order. Raises UntrustedDataError for two with the same one."""
     found: dict[str, Download] = {}
     for download in source.downloads(export):
         other = found.setdefault(wire_id(download), download)
@@ -77,7 +77,7 @@ def wire_downloads(source: Source, export: str) -> dict[str, Download]:
 
 
 def wire_id(download: Download) -> str:
-    """Return a download's id on the wire."""
+    """Return a download's UUID."""
     lower = download.id.lower()
     if CANONICAL.fullmatch(lower):
         return lower
@@ -85,9 +85,9 @@ def wire_id(download: Download) -> str:
 
 
 def entity_tag(download: Download, encoding: str | None = None) -> str | None:
-    """Return the ETag of a download as it is, or in an encoding; None when the source names no version of it.
+    """Return the ETag of a download, as it is or in a content coding; None if the source declares none.
 
-    It is weak where that of the source is: then two versions may have it (RFC 9110, section 8.8.1).
+    It is weak if the source's is (RFC 9110, section 8.8.1), and differs between codings (section 8.8.3.3).
     """
     if not download.etag:
         return None

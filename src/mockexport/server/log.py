@@ -1,4 +1,4 @@
-"""What a server says on stderr: what goes wrong, in lines of its own, and of each kind only so many."""
+"""The server's log on stderr: problems, and optionally requests, with a rate limit for each kind of message."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 __all__ = ["RateLimit", "log_to_stderr"]
 
-LINES = 10
+LINES = 10  # of a kind
 SECONDS = 10.0
-KINDS = 100
+KINDS = 100  # remembered at most
 
 
 @contextmanager
 def log_to_stderr(*, access_log: bool) -> Generator[None, None, None]:
-    """Log what goes wrong, and with `access_log` each request."""
+    """Log problems during the block, and with `access_log` every request."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(_worth_telling)
+    handler.addFilter(_is_relevant)
     handler.addFilter(RateLimit())
     loggers = {
-        "asyncio": logging.ERROR,  # it warns of each client that hangs up in mid-body
+        "asyncio": logging.ERROR,  # it warns of every client that disconnects in the middle of a body
         "mockexport": logging.WARNING,
         "uvicorn.error": logging.WARNING,
         "uvicorn.access": logging.INFO if access_log else logging.WARNING,
@@ -47,10 +47,10 @@ def log_to_stderr(*, access_log: bool) -> Generator[None, None, None]:
 
 
 class RateLimit:
-    """A filter for log records: of one kind (the same message, whatever stands in it) so many pass in so many seconds.
+    """A filter for log records: at most `lines` records of a kind pass within `seconds`.
 
-    The last one that passes says that others are left out, the first one after that how many these were. Lines of
-    requests (`serve --verbose`) are not limited: they were asked for.
+    A kind is a message format, whatever its arguments. The last record that passes says that more are left out; the
+    first one after them, how many. Lines of the access log are not limited: the user asked for them.
     """
 
     def __init__(self, lines: int = LINES, seconds: float = SECONDS) -> None:
@@ -62,23 +62,23 @@ class RateLimit:
         self._lock = Lock()
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record passes."""
+        """Return whether a record passes."""
         if record.name == "uvicorn.access":
             return True
         with self._lock:
-            self._begin_anew()
+            self._start_new_period()
             kind = record.name, str(record.msg).partition("\n")[0]
             self._counted[kind] += 1
             if self._counted[kind] > self._lines:
                 self._left_out[kind] += 1
                 return False
             if missed := self._left_out.pop(kind, 0):
-                record.msg = f"{record.msg} ({missed:,} more of these were left out)"
+                record.msg = f"{record.msg} ({missed:,} more were left out)"
             elif self._counted[kind] == self._lines:
-                record.msg = f"{record.msg} (more of these are left out for up to {self._seconds:g} s)"
+                record.msg = f"{record.msg} (more are left out for up to {self._seconds:g} s)"
             return True
 
-    def _begin_anew(self) -> None:
+    def _start_new_period(self) -> None:
         if time.monotonic() - self._began > self._seconds:
             self._began = time.monotonic()
             self._counted.clear()
@@ -87,13 +87,13 @@ class RateLimit:
 
 
 def _without_query(record: logging.LogRecord) -> bool:
-    """Leave the query out of a request's line: it may say whose data was asked for."""
+    """Remove the query from a line of the access log: it may name a patient."""
     if isinstance(record.args, tuple):
         record.args = tuple(part.partition("?")[0] if isinstance(part, str) else part for part in record.args)
     return True
 
 
-def _worth_telling(record: logging.LogRecord) -> bool:
-    """Drop what uvicorn says of a download that was broken off on purpose: who broke it off has told why."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's records of downloads that were aborted on purpose, which are logged with their reason."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, asyncio.CancelledError) and "without completing response" not in record.getMessage()

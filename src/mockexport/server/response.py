@@ -1,4 +1,4 @@
-"""The answer to a request for a download's bytes: all of them, a range, an encoding, or none."""
+"""The response to a request for a download's bytes: all of them, a range, compressed, or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mockexport.identity import is_strong
 from mockexport.server.bodies import ENCODINGS, Bodies
 from mockexport.server.headers import choose_encoding, names_tag, read_range
 from mockexport.server.ids import entity_tag
-from mockexport.server.streaming import Part
+from mockexport.server.streaming import ByteRange
 from mockexport.wire import CSV_TYPE
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send; without a part, no body."""
+    """What to send. Without a byte range there is no body."""
 
     status: int
     headers: dict[str, str]
-    part: Part | None = None
+    byte_range: ByteRange | None = None
     encoding: str | None = None
 
 
 class DownloadResponse(Response):
-    """Answers for one download, and lets go of it as soon as the client has gone away."""
+    """The response for one download. It stops reading the source as soon as the client disconnects."""
 
     def __init__(self, bodies: Bodies, download: Download) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class DownloadResponse(Response):
         self._download = download
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, as an ASGI application."""
+        """Send the response, as an ASGI application."""
         try:
             async with create_task_group() as group:
                 group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
@@ -60,33 +60,33 @@ class DownloadResponse(Response):
                 group.cancel_scope.cancel()
         except ExceptionGroup as failed:
             (error,) = failed.exceptions
-            if isinstance(error, NotFoundError):  # it was there when it was looked up
+            if isinstance(error, NotFoundError):  # removed since it was looked up
                 raise HTTPException(404, "Download not found") from None
             raise error from None
 
-    async def _plan(self, method: str, asked: Headers) -> Plan:
-        # Ranges of what has no strong ETag could not be told from those of another version (RFC 9110, 15.3.7.3).
+    async def _plan(self, method: str, request: Headers) -> Plan:
+        # Without a strong ETag, ranges of two versions could be combined (RFC 9110, section 15.3.7.3).
         in_ranges = is_strong(self._download.etag)
-        ranges = in_ranges and method == "GET" and "range" in asked
+        ranges = in_ranges and method == "GET" and "range" in request
         encoding = None
         if method == "GET" and not ranges:
-            encoding = choose_encoding(_whole(asked, "accept-encoding"), tuple(ENCODINGS))
+            encoding = choose_encoding(_joined(request, "accept-encoding"), tuple(ENCODINGS))
         tag = entity_tag(self._download, encoding)
         headers = {"accept-ranges": "bytes" if in_ranges else "none", "vary": "Accept-Encoding"}
         headers |= {"etag": tag} if tag else {}
-        if names_tag(_whole(asked, "if-none-match"), tag):
+        if names_tag(_joined(request, "if-none-match"), tag):
             return Plan(304, headers)
         headers["content-type"] = CSV_TYPE
         if encoding:
             headers["content-encoding"] = encoding
-            return Plan(200, headers, Part(length=self._bodies.known_length(self._download)), encoding)
-        wanted = read_range(asked["range"]) if ranges and asked.get("if-range", tag) == tag else None
+            return Plan(200, headers, ByteRange(length=self._bodies.known_length(self._download)), encoding)
+        wanted = read_range(request["range"]) if ranges and request.get("if-range", tag) == tag else None
         if wanted:
             return await self._plan_range(wanted, headers)
         length = self._bodies.known_length(self._download)
         if length is not None:
             headers["content-length"] = str(length)
-        return Plan(200, headers, Part(length=length) if method == "GET" else None)
+        return Plan(200, headers, ByteRange(length=length) if method == "GET" else None)
 
     async def _plan_range(self, wanted: Range, headers: dict[str, str]) -> Plan:
         length = await self._bodies.length(self._download)
@@ -94,30 +94,30 @@ class DownloadResponse(Response):
         if within is None:
             del headers["content-type"]
             headers["content-range"] = f"bytes */{length}"
-            raise HTTPException(416, f"The range is outside of the {length} bytes", headers)
+            raise HTTPException(416, f"The range lies outside the {length} bytes", headers)
         start, stop = within
         headers["content-range"] = f"bytes {start}-{stop - 1}/{length}"
         headers["content-length"] = str(stop - start)
-        return Plan(206, headers, Part(start, stop, length))
+        return Plan(206, headers, ByteRange(start, stop, length))
 
     async def _send(self, plan: Plan, send: Send) -> None:
         raw_headers = [(name.encode(), value.encode()) for name, value in plan.headers.items()]
         start = {"type": "http.response.start", "status": plan.status, "headers": raw_headers}
-        if plan.part is None:
+        if plan.byte_range is None:
             await send(start)
             await send({"type": "http.response.body"})
             return
-        with closing(self._bodies.supply(self._download, plan.part, plan.encoding)) as supply:
-            hop = await supply.hop()  # before anything is sent: an error can still be told as such
+        with closing(self._bodies.open(self._download, plan.byte_range, plan.encoding)) as reader:
+            chunks = await reader.next_chunks()  # before the head is sent, so that an error still gets its own status
             await send(start)
             try:
-                while hop:
-                    for chunk in hop:
+                while chunks:
+                    for chunk in chunks:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    hop = await supply.hop()
+                    chunks = await reader.next_chunks()
             except MockExportError as error:
-                # The body stays without its end: so the server breaks the connection, and the client sees it.
-                logger.warning("broke off download %s of %s: %s", self._download.id, self._download.export, error)
+                # The body is never completed, so uvicorn closes the connection, and the client notices.
+                logger.warning("aborted download %s of %s: %s", self._download.id, self._download.export, error)
                 return
         await send({"type": "http.response.body"})
 
@@ -128,6 +128,6 @@ async def _cancel_when_gone(receive: Receive, scope: CancelScope) -> None:
     scope.cancel()
 
 
-def _whole(headers: Headers, name: str) -> str:
-    """Return a header that may stand in several lines."""
+def _joined(headers: Headers, name: str) -> str:
+    """Return the value of a header that may be sent as several lines (RFC 9110, section 5.3)."""
     return ",".join(headers.getlist(name))

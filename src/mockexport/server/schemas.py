@@ -1,4 +1,4 @@
-"""What the answers look like, for the description at /docs; the shapes themselves are made in wire.py."""
+"""The response schemas for the description at /docs; wire.py builds the documents themselves."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pydantic import BaseModel
 from mockexport.wire import CSV_TYPE
 
 __all__ = [
-    "DATA_ANSWERS",
+    "DATA_RESPONSES",
     "NOT_FOUND",
     "NO_EXPORT",
-    "DownloadAnswer",
-    "ErrorAnswer",
-    "ExportAnswer",
-    "ExportsAnswer",
-    "HealthAnswer",
+    "DownloadMetadataResponse",
+    "ErrorResponse",
+    "ExportResponse",
+    "ExportsResponse",
+    "HealthResponse",
 ]
 
 T = TypeVar("T")
 
 
 class Data(BaseModel, Generic[T]):
-    """Every answer but an error is wrapped in `data`."""
+    """Every response but an error is an object with the key `data`."""
 
     data: T
 
@@ -42,7 +42,7 @@ class DownloadIds(BaseModel):
 
 
 class DownloadMetadata(BaseModel):
-    """What is declared of a download; the times are ISO 8601 without an offset, and mean UTC."""
+    """What is declared of a download; times are ISO 8601 without an offset, in UTC."""
 
     id: str
     rows: int | None
@@ -52,33 +52,33 @@ class DownloadMetadata(BaseModel):
     end_time: str | None
 
 
-class ErrorAnswer(BaseModel):
-    """What is wrong, in one line."""
+class ErrorResponse(BaseModel):
+    """The error, in one line."""
 
     detail: str
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
     """The server is up."""
 
     status: str
 
 
-ExportsAnswer = Data[ExportIds]
-ExportAnswer = Data[DownloadIds]
-DownloadAnswer = Data[DownloadMetadata]
+ExportsResponse = Data[ExportIds]
+ExportResponse = Data[DownloadIds]
+DownloadMetadataResponse = Data[DownloadMetadata]
 
 
 def _error(description: str) -> dict[str, Any]:
-    return {"model": ErrorAnswer, "description": description}
+    return {"model": ErrorResponse, "description": description}
 
 
 NO_EXPORT: dict[int | str, dict[str, Any]] = {404: _error("There is no such export.")}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _error("There is no such export or download.")}
-DATA_ANSWERS: dict[int | str, dict[str, Any]] = {
+DATA_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole CSV.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
-    206: {"description": "The range that was asked for.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
-    304: {"description": "The client has these very bytes: its `If-None-Match` names their `ETag`."},
+    206: {"description": "The requested range.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
+    304: {"description": "The client already has these bytes: its `If-None-Match` names their `ETag`."},
     **NOT_FOUND,
     416: _error("The range lies outside the CSV, whose length is in `Content-Range`."),
 }

@@ -1,7 +1,7 @@
-"""The bytes of a download on their way from its source: made in worker threads, a hop at a time.
+"""Streaming the bytes of a download: worker threads read the source, the event loop sends what they read.
 
-A hop is what one call of a worker thread brings: half a megabyte, or what comes within a moment. Smaller ones cost more
-than they carry, larger ones are no faster.
+Chunks pass between the two in batches: half a megabyte, or what arrives within 50 ms. With smaller batches the handover
+costs more than the work; larger ones are no faster.
 """
 
 from __future__ import annotations
@@ -21,28 +21,34 @@ if TYPE_CHECKING:
     from mockexport.model import Download
     from mockexport.source import Chunks, Source
 
-__all__ = ["Part", "Supply", "part_of"]
+__all__ = ["ByteRange", "ReadAhead", "stream_range"]
 
-HOP_BYTES = 1 << 19
-HOP_SECONDS = 0.05
+BATCH_BYTES = 1 << 19
+BATCH_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a download's bytes; `stop` and `length`, that of the whole, are None where it isn't known yet."""
+class ByteRange:
+    """The bytes from `start` up to, but not including, `stop`, of a download of `length` bytes.
+
+    `stop` and `length` are None if they are not known yet.
+    """
 
     start: int = 0
     stop: int | None = None
     length: int | None = None
 
 
-def part_of(source: Source, download: Download, part: Part, found_length: Callable[[int], None]) -> Chunks:
-    """Stream a part of a download, and check that the source keeps its word.
+def stream_range(source: Source, download: Download, byte_range: ByteRange, on_length: Callable[[int], None]) -> Chunks:
+    """Stream a range of a download; check its length against the declared one.
 
-    A chunk is held back until the next one is there: so the last one isn't given before the source has come to its
-    end without an error, and with as many bytes as it should. Nobody gets all of a body that ends badly.
+    Each chunk is held back until the next one has arrived. So the last chunk is sent only after the source has ended
+    without an error and with the declared number of bytes: no client receives the whole of a body that failed.
+    `on_length` is called with the length of the download once its end was reached. Raises UntrustedDataError if the
+    length differs from the declared one, and whatever the source raises.
     """
-    at = part.start
+    start, stop, length = byte_range.start, byte_range.stop, byte_range.length
+    at = start
     held = b""
     with closing(source.open(download, at)) as chunks:
         for chunk in chunks:
@@ -50,20 +56,20 @@ def part_of(source: Source, download: Download, part: Part, found_length: Callab
                 yield held
             held = chunk
             at += len(chunk)
-            if part.stop != part.length and part.stop is not None and at >= part.stop:
-                yield chunk[: len(chunk) - (at - part.stop)]
+            if stop != length and stop is not None and at >= stop:
+                yield chunk[: len(chunk) - (at - stop)]
                 return
-            if part.length is not None and at > part.length:
-                raise UntrustedDataError(f"download {download.id!r} is longer than its {part.length} bytes")
-    if part.length is not None and at < part.length:
-        raise UntrustedDataError(f"download {download.id!r} ended after {at} of its {part.length} bytes")
-    found_length(at)
+            if length is not None and at > length:
+                raise UntrustedDataError(f"download {download.id!r} is longer than its {length} bytes")
+    if length is not None and at < length:
+        raise UntrustedDataError(f"download {download.id!r} ended after {at} of its {length} bytes")
+    on_length(at)
     if held:
         yield held
 
 
-class Supply:
-    """Takes chunks in worker threads, one hop ahead of whoever waits for them. To be used from one task, and closed."""
+class ReadAhead:
+    """Reads chunks in worker threads, one batch ahead of the task that sends them. Use it from one task; close it."""
 
     def __init__(self, chunks: Chunks, workers: Executor) -> None:
         self._chunks = chunks
@@ -71,35 +77,35 @@ class Supply:
         self._closed = False
         self._start()
 
-    async def hop(self) -> list[bytes]:
-        """Return the next chunks; none at the end."""
-        hop = await self._next
-        if hop:
+    async def next_chunks(self) -> list[bytes]:
+        """Return the next batch of chunks, empty at the end. Raises what reading them raised."""
+        chunks = await self._next
+        if chunks:
             self._start()
-        return hop
+        return chunks
 
     def close(self) -> None:
-        """Have the chunks closed in a worker thread: the one that is at work on them, when it is done, or any other."""
+        """Close the chunks in a worker thread: after the current read, if one is under way."""
         self._closed = True
         if not self._next.cancel() and not self._next.cancelled():
-            self._next.exception()  # looked at, or asyncio would complain that nobody did
-        if self._taking.cancel() or self._taking.done():
+            self._next.exception()  # retrieved, or asyncio would log that it never was
+        if self._reading.cancel() or self._reading.done():
             self._workers.submit(self._chunks.close)
         else:
-            self._taking.add_done_callback(lambda _: self._chunks.close())
+            self._reading.add_done_callback(lambda _: self._chunks.close())
 
     def _start(self) -> None:
-        self._taking = self._workers.submit(self._take)
-        self._next = asyncio.wrap_future(self._taking)
+        self._reading = self._workers.submit(self._read)
+        self._next = asyncio.wrap_future(self._reading)
 
-    def _take(self) -> list[bytes]:
-        hop: list[bytes] = []
+    def _read(self) -> list[bytes]:
+        chunks: list[bytes] = []
         size = 0
-        deadline = time.monotonic() + HOP_SECONDS
+        deadline = time.monotonic() + BATCH_SECONDS
         for chunk in self._chunks:
-            if chunk:  # an encoder takes in a lot before it gives something out
-                hop.append(chunk)
+            if chunk:  # a compressor returns nothing until it has taken in enough
+                chunks.append(chunk)
                 size += len(chunk)
-            if size >= HOP_BYTES or (hop and time.monotonic() > deadline) or self._closed:
+            if size >= BATCH_BYTES or (chunks and time.monotonic() > deadline) or self._closed:
                 break
-        return hop
+        return chunks

@@ -31,20 +31,20 @@ from mockexport.errors import (
 )
 from mockexport.http import (
     TRANSIENT,
-    Again,
     HttpBody,
     Retries,
+    RetryableError,
     Transport,
     check_url,
     content_coding,
     content_length,
+    decoded,
     etag_of,
     httpx,
     lost_connection,
     parse_retry_after,
     schedule,
     tls_context,
-    unpacked,
 )
 from mockexport.identity import is_strong
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
@@ -161,7 +161,7 @@ class HttpSource:
             while not body.ended:
                 try:
                     chunk = body.read()
-                except Again as failure:
+                except RetryableError as failure:
                     yield b""  # the way was lost
                     started = time.monotonic()
                     chunk = self._read_again(body, failure, closed, self._retries.budget - trouble)
@@ -169,10 +169,10 @@ class HttpSource:
                 if chunk:
                     yield chunk
 
-    def _read_again(self, body: HttpBody, failure: Again, closed: threading.Event, budget: float) -> bytes:
+    def _read_again(self, body: HttpBody, failure: RetryableError, closed: threading.Event, budget: float) -> bytes:
         try:
             return schedule(self._retries, closed, budget)(_again_after(failure, body.read))
-        except Again as last:
+        except RetryableError as last:
             raise last.error from last
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class HttpSource:
         url = self._url + path
         try:
             body = schedule(self._retries, self._closed)(self._ask_once, url)
-        except Again as failure:
+        except RetryableError as failure:
             raise failure.error from failure
         try:
             return read(orjson.loads(body))
@@ -230,7 +230,7 @@ class HttpSource:
                         and response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
                     )
                     return {"etag": etag, "size": size, "piece": PIECE_BYTES if in_pieces else None}
-            except (Again, UnreachableError, NotFoundError):
+            except (RetryableError, UnreachableError, NotFoundError):
                 pass
             except UsageError:
                 raise
@@ -242,7 +242,7 @@ class HttpSource:
         body = bytearray()
         with self._request(url, {"Accept": "application/json"}) as response:
             coding = content_coding(response)
-            for chunk in response.iter_raw() if coding == "identity" else unpacked(response, coding):
+            for chunk in response.iter_raw() if coding == "identity" else decoded(response, coding):
                 body += chunk
                 if len(body) > JSON_LIMIT:
                     raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")
@@ -254,7 +254,7 @@ class HttpSource:
     ) -> Generator[httpx.Response, None, None]:
         """Send a request and follow redirects; yield the answer, its body not yet read.
 
-        Raises `Again` for whatever another try may mend, our own errors for the rest.
+        Raises `RetryableError` for whatever another try may mend, our own errors for the rest.
         """
         with self._failures(url):
             client = self._http()
@@ -273,7 +273,7 @@ class HttpSource:
         """Turn what can go wrong on the way into our own errors."""
         try:
             yield
-        except (Again, MockExportError):
+        except (RetryableError, MockExportError):
             raise
         except (httpx.InvalidURL, UnicodeError) as error:  # an id too long for a URL, a redirect to what is no host
             raise UntrustedDataError(f"{url[:URL_SHOWN]} can't be asked for: {error}") from error
@@ -306,7 +306,7 @@ def _made_again(
     )
 
 
-def _again_after(failure: Again, work: Callable[[], bytes]) -> Callable[[], bytes]:
+def _again_after(failure: RetryableError, work: Callable[[], bytes]) -> Callable[[], bytes]:
     """Return work whose first try has failed already."""
     failures = [failure]
 
@@ -319,14 +319,14 @@ def _again_after(failure: Again, work: Callable[[], bytes]) -> Callable[[], byte
 
 
 def check_status(response: httpx.Response, url: str) -> None:
-    """Raise the error that a status means, as `Again` where another try may mend it; a range may have no bytes."""
+    """Raise the error that a status means, `RetryableError` where another try may help; a range may have no bytes."""
     status = response.status_code
     if status == OK or (status in (PARTIAL, UNSATISFIABLE) and "Range" in response.request.headers):
         return
     told = f"{url} answered {status} {response.reason_phrase}".rstrip()
     if status in TRANSIENT:
         wait = parse_retry_after(response.headers.get("Retry-After"))
-        raise Again(UnreachableError(f"{told}; try again later"), wait)
+        raise RetryableError(UnreachableError(f"{told}; try again later"), wait)
     if status in (UNAUTHORIZED, FORBIDDEN):
         raise NotAuthorisedError(f"{told}; --token-file names a file with a token")
     if status in (NOT_FOUND, GONE, UNPROCESSABLE):

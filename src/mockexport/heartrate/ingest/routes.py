@@ -23,19 +23,19 @@ from mockexport.errors import MockExportError
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.ingest.schemas import (
-    BATCH_ANSWERS,
     BATCH_BODY,
-    HEALTH_ANSWERS,
-    METRICS_ANSWERS,
-    QUERY_ANSWERS,
+    BATCH_RESPONSES,
+    HEALTH_RESPONSES,
+    METRICS_RESPONSES,
     QUERY_PARAMETERS,
-    READING_ANSWERS,
+    QUERY_RESPONSES,
     READING_BODY,
+    READING_RESPONSES,
 )
+from mockexport.heartrate.ingest.thread_pool import NoFreeThreadError, ThreadPool
 from mockexport.heartrate.ingest.validation import InvalidError, read_batch, read_query, read_reading
 from mockexport.heartrate.journal import JournalError, JournalFullError
 from mockexport.heartrate.readings import time_of
-from mockexport.heartrate.threads import NoThreadError, Threads
 from mockexport.model import time_text
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class HeartRateRoutes:
     def __init__(self, service: HeartRate) -> None:
         self._service = service
         self._metrics = Metrics(service.statistics)
-        self._waking = LoopBridge()
+        self._loop_bridge = LoopBridge()
         self._posts = 0
         self._queries = 0
-        self._query_threads = Threads(QUERIES_AT_ONCE, "heart-rate query")
-        self._own_thread = Threads(1, "heart-rate health")  # what watches the service must not wait behind queries
-        self._figures_thread = Threads(1, "heart-rate figures")
+        self._query_threads = ThreadPool(QUERIES_AT_ONCE, "heart-rate query")
+        self._health_thread = ThreadPool(1, "heart-rate health")  # health checks must not wait behind queries
+        self._metrics_thread = ThreadPool(1, "heart-rate metrics")
         self.router = APIRouter(tags=["heart rate"])
         self.health = APIRouter(tags=["server"])
         self._route_all()
@@ -83,37 +83,40 @@ class HeartRateRoutes:
     def _route_all(self) -> None:
         one, batch = "/metrics/heart-rate", "/metrics/heart-rate/batch"
         add = self.router.add_api_route
-        taking, answering = self._counted("reading", self._post_reading), self._counted("query", self._get_minutes)
+        post_reading, get_minutes = (
+            self._counted("reading", self._post_reading),
+            self._counted("query", self._get_minutes),
+        )
 
-        async def either(request: Request) -> Response:
-            return await (taking if request.method == "POST" else answering)(request)
+        async def dispatch(request: Request) -> Response:
+            return await (post_reading if request.method == "POST" else get_minutes)(request)
 
-        # What answers is one route of all methods, so that any other is told which there are; those below describe it.
-        add(one, either, methods=["GET", "HEAD", "POST"], include_in_schema=False)
+        # One route for all methods, so that a 405 lists all of them. The routes below only describe it.
+        add(one, dispatch, methods=["GET", "HEAD", "POST"], include_in_schema=False)
         add(
-            one, taking, methods=["POST"], status_code=202,
+            one, post_reading, methods=["POST"], status_code=202,
             summary="Take in a reading", description="Answered once the reading is on disk.",
-            openapi_extra=READING_BODY, responses=READING_ANSWERS, response_class=Response,
+            openapi_extra=READING_BODY, responses=READING_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
             batch, self._counted("batch", self._post_batch), methods=["POST"], status_code=202,
             summary="Take in up to 1,000 readings",
             description="Each is judged on its own. Answered once all the valid ones are on disk.",
-            openapi_extra=BATCH_BODY, responses=BATCH_ANSWERS, response_class=Response,
+            openapi_extra=BATCH_BODY, responses=BATCH_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
-            one, answering, methods=["GET"],
+            one, get_minutes, methods=["GET"],
             summary="A user's heart rate, minute by minute",
             description="A minute is the mean of the readings of the best device among those that reported in it.",
-            openapi_extra=QUERY_PARAMETERS, responses=QUERY_ANSWERS, response_class=Response,
+            openapi_extra=QUERY_PARAMETERS, responses=QUERY_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.router, "/metrics", self._get_metrics,
-            summary="Figures for Prometheus", responses=METRICS_ANSWERS, response_class=Response,
+            summary="Figures for Prometheus", responses=METRICS_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.health, "/health", self._get_health,
-            summary="Would a reading be taken in?", responses=HEALTH_ANSWERS, response_class=Response,
+            summary="Would a reading be taken in?", responses=HEALTH_RESPONSES, response_class=Response,
         )  # fmt: skip
 
     def _counted(
@@ -133,26 +136,26 @@ class HeartRateRoutes:
         return counted
 
     async def _post_reading(self, request: Request) -> Response:
-        await self._take_in(request, read_reading, lambda readings: readings)
+        await self._accept(request, read_reading, lambda readings: readings)
         self._metrics.accepted.inc()
         return _json({"status": "accepted"}, 202)
 
     async def _post_batch(self, request: Request) -> Response:
-        batch: Batch = await self._take_in(request, read_batch, lambda batch: batch.readings)
+        batch: Batch = await self._accept(request, read_batch, lambda batch: batch.readings)
         accepted, rejected = len(batch.readings.times), len(batch.rejected)
         self._metrics.accepted.inc(accepted)
         self._metrics.rejected.inc(rejected)
-        told: dict[str, Any] = {"status": "accepted", "accepted": accepted, "rejected": rejected}
-        told["total"] = accepted + rejected
+        document: dict[str, Any] = {"status": "accepted", "accepted": accepted, "rejected": rejected}
+        document["total"] = accepted + rejected
         if rejected:
-            told["errors"] = batch.rejected
-        return _json(told, 202)
+            document["errors"] = batch.rejected
+        return _json(document, 202)
 
-    async def _take_in(
+    async def _accept(
         self, request: Request, read: Callable[[bytes | bytearray, int], T], valid: Callable[[T], Readings]
     ) -> T:
         """Read a body, and return what it holds once its valid readings are on disk."""
-        with self._one_more_post():
+        with self._post_slot():
             body = await _body(request)
             started = time.perf_counter()
             try:
@@ -166,7 +169,7 @@ class HeartRateRoutes:
 
     async def _keep(self, readings: Readings) -> None:
         try:
-            await self._waking.wait(self._service.accept(readings), JOURNAL_SECONDS)
+            await self._loop_bridge.wait(self._service.accept(readings), JOURNAL_SECONDS)
         except JournalFullError as error:
             raise _busy(str(error), error.retry_after) from None
         except JournalError as error:
@@ -176,7 +179,7 @@ class HeartRateRoutes:
             raise _busy("the journal takes too long; it is not known whether the readings were kept") from None
 
     @contextmanager
-    def _one_more_post(self) -> Generator[None, None, None]:
+    def _post_slot(self) -> Generator[None, None, None]:
         if self._posts >= POSTS_AT_ONCE:
             raise _busy("too many posts at once")
         self._posts += 1
@@ -208,7 +211,7 @@ class HeartRateRoutes:
         self._queries += 1
         try:
             return await self._query_threads.run(work, QUERY_SECONDS)
-        except NoThreadError:
+        except NoFreeThreadError:
             raise _busy("too many queries at once") from None
         except TimeoutError:
             raise _busy("the query takes too long; ask for a shorter range") from None
@@ -220,7 +223,7 @@ class HeartRateRoutes:
 
     async def _get_health(self, _request: Request) -> Response:
         try:
-            problem = await self._own_thread.run(self._service.problem, JOURNAL_SECONDS)
+            problem = await self._health_thread.run(self._service.problem, JOURNAL_SECONDS)
         except TimeoutError:
             problem = "the journal doesn't answer"
         if problem:
@@ -229,7 +232,7 @@ class HeartRateRoutes:
 
     async def _get_metrics(self, _request: Request) -> Response:
         try:
-            text = await self._figures_thread.run(self._metrics.text, QUERY_SECONDS)
+            text = await self._metrics_thread.run(self._metrics.text, QUERY_SECONDS)
         except TimeoutError:
             raise _busy("the figures take too long") from None
         return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -9,17 +9,17 @@ from pydantic import BaseModel
 from mockexport.heartrate.readings import HIGHEST_RATE, ID_CHARACTERS, LOWEST_RATE, READINGS_A_BATCH
 
 __all__ = [
-    "BATCH_ANSWERS",
     "BATCH_BODY",
-    "HEALTH_ANSWERS",
-    "METRICS_ANSWERS",
-    "QUERY_ANSWERS",
+    "BATCH_RESPONSES",
+    "HEALTH_RESPONSES",
+    "METRICS_RESPONSES",
     "QUERY_PARAMETERS",
-    "READING_ANSWERS",
+    "QUERY_RESPONSES",
     "READING_BODY",
+    "READING_RESPONSES",
 ]
 
-Answers = dict[int | str, dict[str, Any]]
+Responses = dict[int | str, dict[str, Any]]
 
 ID = {"type": "string", "minLength": 1, "maxLength": ID_CHARACTERS, "example": "user_123"}
 TIMESTAMP = {
@@ -119,7 +119,7 @@ _BUSY = {
     **_problem("Not now, and nothing was kept; `Retry-After` says when to try again."),
     "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
-_POST: Answers = {
+_POST: Responses = {
     400: _problem("The body is invalid; `detail` begins with the field's name."),
     408: _problem("The body did not come in time."),
     413: _problem("The body is larger than 1 MiB."),
@@ -127,8 +127,8 @@ _POST: Answers = {
 }
 READING_BODY = _body(READING)
 BATCH_BODY = _body(BATCH)
-READING_ANSWERS: Answers = {202: {"model": ReadingAccepted, "description": "It is on disk."}, **_POST}
-BATCH_ANSWERS: Answers = {202: {"model": BatchAccepted, "description": "The valid ones are on disk."}, **_POST}
+READING_RESPONSES: Responses = {202: {"model": ReadingAccepted, "description": "It is on disk."}, **_POST}
+BATCH_RESPONSES: Responses = {202: {"model": BatchAccepted, "description": "The valid ones are on disk."}, **_POST}
 QUERY_PARAMETERS = {
     "parameters": [
         _parameter("user_id", ID, "Whose heart rate."),
@@ -137,16 +137,16 @@ QUERY_PARAMETERS = {
         _parameter("device_id", ID, "Readings of this device alone.", required=False),
     ]
 }
-QUERY_ANSWERS: Answers = {
+QUERY_RESPONSES: Responses = {
     200: {"model": Minutes, "description": "The minutes that have readings."},
     400: _problem("A parameter is invalid; `detail` begins with its name."),
     404: _problem("The range holds nothing."),
     503: _BUSY,
 }
-HEALTH_ANSWERS: Answers = {
+HEALTH_RESPONSES: Responses = {
     200: {"model": Health, "description": "Yes."},
     503: _problem("No, and why."),
 }
-METRICS_ANSWERS: Answers = {
+METRICS_RESPONSES: Responses = {
     200: {"description": "Figures by name.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }

@@ -75,7 +75,7 @@ class InvalidError(Exception):
     """What was sent makes no sense; `str(error)` is one line that names the field."""
 
 
-class Judged(TypedDict):
+class ValidReading(TypedDict):
     """A reading in which only the timestamp is still to be read."""
 
     device_id: str
@@ -114,7 +114,7 @@ def read_reading(body: bytes | bytearray, latest: int = LATEST) -> Readings:
     try:
         return _columns([ONE_READING.validate_json(body)], latest)
     except (ValidationError, ValueError):
-        return _columns([_judge(_json(body), latest)], latest)
+        return _columns([_validate(_json(body), latest)], latest)
 
 
 def read_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
@@ -127,11 +127,11 @@ def read_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
 
 def judge_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
     """Read the body of a batch reading by reading: slower, and able to say what is wrong with each."""
-    valid: list[Judged] = []
+    valid: list[ValidReading] = []
     rejected: list[Rejected] = []
     for index, reading in enumerate(_envelope(_json(body))):
         try:
-            valid.append(_judge(reading, latest))
+            valid.append(_validate(reading, latest))
         except InvalidError as error:
             rejected.append({"index": index, "reason": str(error)})
     if not valid:
@@ -161,10 +161,10 @@ def _envelope(document: object) -> list[object]:
     return readings
 
 
-def _judge(reading: object, latest: int) -> Judged:
+def _validate(reading: object, latest: int) -> ValidReading:
     """Return a reading whose timestamp will do. Raises InvalidError, which tells of all of its fields."""
     try:
-        judged: Judged = ONE_READING.validate_python(reading)
+        judged: ValidReading = ONE_READING.validate_python(reading)
     except ValidationError as error:
         told = {problem["loc"]: _told(problem) for problem in error.errors(include_url=False, include_input=False)}
         timestamp = reading.get("timestamp") if isinstance(reading, dict) else None
@@ -189,7 +189,7 @@ def _wrong_timestamp(text: str, latest: int) -> str | None:
     return TOO_FAR_AHEAD if time > latest else None
 
 
-def _columns(readings: list[Judged], latest: int) -> Readings:
+def _columns(readings: list[ValidReading], latest: int) -> Readings:
     """Turn readings into columns. Raises ValueError for a timestamp that can't be read or is after `latest`."""
     times = [parse_timestamp(reading["timestamp"]) for reading in readings]
     if max(times) > latest:

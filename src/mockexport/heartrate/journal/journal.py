@@ -213,7 +213,7 @@ class SqliteJournal:
     def problem(self) -> str | None:
         """Tell why a batch would not be kept now."""
         if self._problem is None and not self._thread.is_alive():
-            return f"the journal {self._path} has no thread any more that writes to it; start the server again"
+            return f"the journal {self._path} lost its writer thread; restart the server"
         return self._problem
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ __all__ = [
     "FORMAT",
     "Checkpointer",
     "Entry",
-    "Kept",
+    "JournalContents",
     "cannot_open",
     "check_format",
     "connect",
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     payload: bytes
 
 
-class Kept(NamedTuple):
+class JournalContents(NamedTuple):
     """What a journal holds: the id that names it, up to which batch it has let go, and the batches since, by id."""
 
     id: str
@@ -55,15 +55,15 @@ class Kept(NamedTuple):
     entries: list[Entry]
 
 
-def read_journal(path: Path) -> Kept | None:
+def read_journal(path: Path) -> JournalContents | None:
     """Return what a journal holds, without changing it; None where there is none.
 
     Another process may be writing to it. Raises UsageError where it can't be read, UntrustedDataError for damage.
     """
 
-    def read(connection: sqlite3.Connection, meta: dict[str, Any]) -> Kept:
+    def read(connection: sqlite3.Connection, meta: dict[str, Any]) -> JournalContents:
         found = connection.execute("SELECT id, payload FROM batch WHERE id > ? ORDER BY id", (meta["released"],))
-        return Kept(str(meta["journal"]), int(meta["released"]), [Entry(*row) for row in found])
+        return JournalContents(str(meta["journal"]), int(meta["released"]), [Entry(*row) for row in found])
 
     return _read(path, read)
 

@@ -19,8 +19,8 @@ from mockexport.errors import (
 )
 from mockexport.http import (
     TRANSIENT,
-    Again,
     Retries,
+    RetryableError,
     Transport,
     check_url,
     httpx,
@@ -115,7 +115,7 @@ class HeartRateClient:
         retrying = schedule(self._retries, self._closed)
         try:
             response: httpx.Response = retrying(self._ask_once, method, self.url + path, request)
-        except Again as failure:
+        except RetryableError as failure:
             raise failure.error from failure
         tried_again: int = retrying.statistics.get("attempt_number", 1) - 1
         try:
@@ -133,7 +133,7 @@ class HeartRateClient:
             told: MockExportError = UnreachableError(
                 f"{url} answered {status} {response.reason_phrase}; try again later"
             )
-            raise Again(told, parse_retry_after(response.headers.get("Retry-After")))
+            raise RetryableError(told, parse_retry_after(response.headers.get("Retry-After")))
         if status in (UNAUTHORIZED, FORBIDDEN):
             raise NotAuthorisedError(f"{url} answered {status}; --token-file names a file with a token")
         return response

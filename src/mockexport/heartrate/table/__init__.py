@@ -2,7 +2,7 @@
 
 from mockexport.heartrate.table.maintenance import compact, drop_old_days, flush, tidy
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending, encode
-from mockexport.heartrate.table.queries import day_of, days_in, points, rows_of
+from mockexport.heartrate.table.queries import days_in, points, rows_of, summarise_day
 from mockexport.heartrate.table.schema import Snapshot
 from mockexport.heartrate.table.store import DeltaStore, Store
 
@@ -13,12 +13,12 @@ __all__ = [
     "Snapshot",
     "Store",
     "compact",
-    "day_of",
     "days_in",
     "drop_old_days",
     "encode",
     "flush",
     "points",
     "rows_of",
+    "summarise_day",
     "tidy",
 ]

@@ -38,13 +38,14 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_entry(folder: Path, version: int, *, anew: bool) -> None:
+def sync_entry(folder: Path, version: int, *, again: bool) -> None:
     """Put a log entry on disk.
 
-    `anew` is for after a failed try: the system may then take for written what isn't, so its bytes are written again.
+    `again` is for the try after a failed fsync: the kernel may have marked the pages clean that it did not write, so
+    the entry is first written once more.
     """
     path = folder / f"{version:020}.json"
-    if anew:
+    if again:
         copy = folder / f".{path.name}.copy"
         copy.write_bytes(path.read_bytes())
         sync_file(copy)

@@ -12,7 +12,7 @@ from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.heartrate.readings import microseconds_of, time_of
 from mockexport.heartrate.table.merge import keep_latest
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
-from mockexport.heartrate.table.queries import cut
+from mockexport.heartrate.table.queries import distinct_readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     """
     store.refresh()  # a commit whose answer was lost is found here
     has = store.position(journal.id) or 0
-    part = store.part(journal.id)
+    part = store.flush_progress(journal.id)
     if part and part.position <= has:
         part = None
     position, frames = pending.take(ROWS_A_FLUSH, part.position if part else 0)
@@ -59,7 +59,7 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     new = keep_latest(pl.concat(frames).filter(wanted)).with_columns(day.alias("date"))
     days = new["date"].unique().sort()
     through = days[DAYS_A_COMMIT - 1] if days.len() > DAYS_A_COMMIT else None
-    version = store.settle() if new.is_empty() else store.append(_by_day(new, through), journal.id, position, through)
+    version = store.sync_log() if new.is_empty() else store.append(_by_day(new, through), journal.id, position, through)
     if through is None:
         journal.release(position, version)
         pending.drop(position)
@@ -84,7 +84,7 @@ def compact(journal: Journal, store: Store, stop: Event, *, fully: bool = False)
     for day, files in snapshot.days.items():
         old = _all_runs(files) if fully else runs_to_compact(files)
         if old and not stop.is_set():
-            journal.note(store.replace(old, _until(stop, cut([store.scan(old)])), day))
+            journal.note(store.replace(old, _until(stop, distinct_readings([store.scan(old)])), day))
             done += 1
     return done
 
@@ -150,5 +150,5 @@ def drop_old_days(
 def tidy(journal: Journal, store: Store) -> None:
     """Shorten the table's log and delete the files that nothing needs any more."""
     made = store.checkpoint(journal.checkpoint)
-    journal.note(store.settle(), made)
+    journal.note(store.sync_log(), made)
     store.tidy()

@@ -54,7 +54,7 @@ def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
     return pl.DataFrame(columns).cast({"time": TIME})
 
 
-class _Piece(NamedTuple):
+class _Segment(NamedTuple):
     """Consecutive batches as one frame; `last` is the id of the last of them, `size` their bytes in the journal."""
 
     last: int
@@ -67,9 +67,9 @@ class Pending:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # of the raw batches and the figures; held for moments only
-        self._looking = threading.Lock()  # of the pieces; taken first
+        self._looking = threading.Lock()  # of the segments; taken first
         self._raw: deque[Entry] = deque()
-        self._pieces: list[_Piece] = []
+        self._segments: list[_Segment] = []
         self.bytes = 0
 
     def add(self, entries: Sequence[Entry]) -> None:
@@ -89,7 +89,7 @@ class Pending:
         """Return all that is pending; a few frames, none of which ever changes."""
         with self._looking:
             self._settle()
-            return [piece.frame for piece in self._pieces]
+            return [segment.frame for segment in self._segments]
 
     def take(self, rows: int, through: int = 0) -> tuple[int, list[pl.DataFrame]]:
         """Return the oldest batches, `rows` or a few more, and the id of the last of them; they stay until dropped.
@@ -99,47 +99,47 @@ class Pending:
         with self._looking:
             self._settle()
             last, taken, frames = 0, 0, []
-            for piece in self._pieces:
+            for segment in self._segments:
                 if taken >= rows and last >= through:
                     break
-                last, taken = piece.last, taken + piece.frame.height
-                frames.append(piece.frame)
+                last, taken = segment.last, taken + segment.frame.height
+                frames.append(segment.frame)
             return last, frames
 
     def drop(self, position: int) -> None:
         """Forget the batches up to `position`: the table has them."""
         with self._looking:
             kept = []
-            for piece in self._pieces:
-                if piece.last <= position:
+            for segment in self._segments:
+                if segment.last <= position:
                     with self._lock:
-                        self.bytes -= piece.size
+                        self.bytes -= segment.size
                     continue
                 later = pl.col("sequence") >= (position + 1) * SEQUENCES_A_BATCH
-                kept.append(piece._replace(frame=piece.frame.filter(later)))
-            self._pieces = kept
+                kept.append(segment._replace(frame=segment.frame.filter(later)))
+            self._segments = kept
 
     @property
     def readings(self) -> int:
         """How many readings are pending, as far as anybody has looked."""
-        return sum(piece.frame.height for piece in self._pieces)
+        return sum(segment.frame.height for segment in self._segments)
 
     def _settle(self) -> None:
         """Make frames of the raw batches, and one of small neighbours. Within `_looking`."""
         while self._raw:
             entries, size = self._next_raw()
             try:
-                self._pieces.append(_Piece(entries[-1].id, size, frame_of(entries)))
+                self._segments.append(_Segment(entries[-1].id, size, frame_of(entries)))
             except BaseException:  # of memory, say: they are pending all the same
                 with self._lock:
                     self._raw.extendleft(reversed(entries))
                 raise
-            while len(self._pieces) > 1:
-                left, right = self._pieces[-2:]
+            while len(self._segments) > 1:
+                left, right = self._segments[-2:]
                 if left.frame.height > 2 * right.frame.height or left.frame.height + right.frame.height > ROWS_MERGED:
                     break
                 merged = pl.concat([left.frame, right.frame], rechunk=True)
-                self._pieces[-2:] = [_Piece(right.last, left.size + right.size, merged)]
+                self._segments[-2:] = [_Segment(right.last, left.size + right.size, merged)]
 
     def _next_raw(self) -> tuple[list[Entry], int]:
         entries: list[Entry] = []

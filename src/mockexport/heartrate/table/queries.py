@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mockexport.heartrate.readings import LATEST, Day, Point, time_of
+from mockexport.heartrate.readings import LATEST, DaySummary, Point, time_of
 from mockexport.heartrate.table.merge import best_by_minute, keep_latest
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.table.schema import File, Snapshot
     from mockexport.heartrate.table.store import Store
 
-__all__ = ["cut", "day_of", "days_in", "points", "rows_of"]
+__all__ = ["days_in", "distinct_readings", "points", "rows_of", "summarise_day"]
 
 ROWS_AT_ONCE = 1 << 20
 USERS_NAMED = 1000
@@ -71,11 +71,11 @@ def days_in(snapshot: Snapshot, pending: Sequence[pl.DataFrame]) -> dict[date, t
     return {day: (snapshot.days.get(day, ()), highest.get(day, 0)) for day in sorted({*snapshot.days, *highest})}
 
 
-def day_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Day:
+def summarise_day(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> DaySummary:
     """Return what is kept of a day, counted."""
     rows, sequence, earliest, latest = 0, 0, LATEST, -LATEST
     users: set[str] = set()
-    for readings in _settled(store, day, files, pending):
+    for readings in _readings_of_day(store, day, files, pending):
         times = readings["time"].cast(pl.Int64)
         rows += readings.height
         sequence = max(sequence, _int(readings["sequence"].max()))
@@ -83,34 +83,36 @@ def day_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.
         if len(users) <= USERS_NAMED:
             users.update(readings["user"].unique())
     named = tuple(sorted(users)) if len(users) <= USERS_NAMED else None
-    return Day(day, rows, named, earliest, latest, f"{sequence:x}-{rows:x}")
+    return DaySummary(day, rows, named, earliest, latest, f"{sequence:x}-{rows:x}")
 
 
 def rows_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Generator[pl.DataFrame]:
     """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device."""
-    for readings in _settled(store, day, files, pending):
+    for readings in _readings_of_day(store, day, files, pending):
         yield readings.select("user", "device", pl.col("time").cast(pl.Int64), "rate")
 
 
-def _settled(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _readings_of_day(
+    store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     within = pl.col("time").is_between(midnight, midnight + (timedelta(days=1) - timedelta(microseconds=1)))
     parts = [part for frame in pending if not (part := frame.filter(within)).is_empty()]
-    yield from cut([part.lazy() for part in parts] + ([store.scan(files)] if files else []))
+    yield from distinct_readings([part.lazy() for part in parts] + ([store.scan(files)] if files else []))
 
 
-def cut(parts: Sequence[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
+def distinct_readings(parts: Sequence[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
     """Give all readings of `parts` once each, by user, time and device, a bounded number at a time."""
     if not parts:
         return
     readings = pl.concat(parts)
-    for piece in _pieces(readings):
-        found = keep_latest(readings.filter(piece).collect())
+    for partition in _partitions(readings):
+        found = keep_latest(readings.filter(partition).collect())
         if not found.is_empty():
             yield found
 
 
-def _pieces(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
+def _partitions(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
     """Give ranges of users, and of times within a user who has more than enough alone."""
     if readings.select(pl.len()).collect().item() <= ROWS_AT_ONCE:
         yield pl.lit(True)
@@ -120,8 +122,8 @@ def _pieces(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
         .agg(pl.len().alias("rows"), pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
         .collect(engine="streaming")
         .sort("user")
-        .with_columns((pl.col("rows").cum_sum() // ROWS_AT_ONCE).alias("piece"))
-        .group_by("piece", (pl.col("rows") > ROWS_AT_ONCE).alias("alone"), maintain_order=True)
+        .with_columns((pl.col("rows").cum_sum() // ROWS_AT_ONCE).alias("partition"))
+        .group_by("partition", (pl.col("rows") > ROWS_AT_ONCE).alias("alone"), maintain_order=True)
         .agg(
             pl.col("user").first().alias("from"),
             pl.col("user").last().alias("to"),

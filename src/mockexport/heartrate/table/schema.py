@@ -27,7 +27,7 @@ __all__ = [
     "JOURNAL_KEY",
     "TABLE_SCHEMA",
     "File",
-    "Part",
+    "FlushProgress",
     "Snapshot",
     "snapshot_of",
     "statistics_of",
@@ -109,7 +109,7 @@ class Snapshot:
         return max((file.sequence or 0 for files in self.days.values() for file in files), default=0)
 
 
-class Part(NamedTuple):
+class FlushProgress(NamedTuple):
     """How far a flush has come that takes several commits.
 
     The table has what the batches up to `position` say of the days up to `through`, both included.

@@ -22,9 +22,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
-from mockexport.files import sync_folder
-from mockexport.heartrate.folder import make_folder
-from mockexport.heartrate.places import is_url
+from mockexport.files import make_folder, sync_folder
+from mockexport.heartrate.folder import OWNER_ONLY
+from mockexport.heartrate.locations import is_url
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.schema import (
@@ -33,7 +33,7 @@ from mockexport.heartrate.table.schema import (
     FORMAT_KEY,
     JOURNAL_KEY,
     TABLE_SCHEMA,
-    Part,
+    FlushProgress,
     snapshot_of,
     statistics_of,
 )
@@ -75,7 +75,7 @@ class Store(Protocol):
     def position(self, journal: str) -> int | None:
         """Return up to which batch of this journal the table has everything."""
 
-    def part(self, journal: str) -> Part | None:
+    def flush_progress(self, journal: str) -> FlushProgress | None:
         """Return what `append` was told last of a part, which may be past; None when it never was."""
 
     @property
@@ -85,7 +85,7 @@ class Store(Protocol):
     def name_journal(self, journal: str, folder: str) -> None:
         """Name a journal whose readings go to the table, in the table."""
 
-    def settle(self) -> int:
+    def sync_log(self) -> int:
         """See that the newest version is on disk; return it."""
 
     def append(
@@ -135,12 +135,12 @@ class DeltaStore:
         self._writing: set[str] = set()
         self._unused_since: dict[str, float] = {}
         self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
-        self._anew = False  # an fsync has failed
+        self._sync_again = False  # an fsync has failed
         self._vacuumed = time.monotonic()
         try:
             if self._folder and not read_only:
                 for folder in (self._folder, self._folder / "_delta_log"):
-                    make_folder(folder)
+                    make_folder(folder, OWNER_ONLY)
                 drop_torn(self._folder, durable, checkpoint)
             self._table = self._open(journal, read_only=read_only)
         except FAILURES as error:
@@ -149,7 +149,7 @@ class DeltaStore:
         self._durable = -1 if durable is None else durable
         self._current = self._look()
         if not read_only:
-            self.settle()
+            self.sync_log()
 
     def _open(self, journal: str | None, *, read_only: bool) -> DeltaTable:
         try:
@@ -213,12 +213,12 @@ class DeltaStore:
         with self._lock:
             return self._table.transaction_version(journal)
 
-    def part(self, journal: str) -> Part | None:
+    def flush_progress(self, journal: str) -> FlushProgress | None:
         """Return what `append` was told last of a part."""
         with self._lock:
             position = self._table.transaction_version(f"{journal}{PART}")
             through = self._table.transaction_version(f"{journal}{THROUGH}")
-        return None if position is None or through is None else Part(position, date.fromordinal(through))
+        return None if position is None or through is None else FlushProgress(position, date.fromordinal(through))
 
     # Writing
 
@@ -268,7 +268,7 @@ class DeltaStore:
                 sync_folder(self._folder)  # where the folders of the days are, by whomever they were made
             with self._lock:
                 self.refresh()
-                self.settle()
+                self.sync_log()
                 self._table.create_write_transaction(
                     actions,
                     "append",
@@ -280,7 +280,7 @@ class DeltaStore:
                 self.refresh()
                 if not self._current.holds(written):
                     raise OSError("what was committed is not in the newest version")
-                return self.settle()
+                return self.sync_log()
         except FAILURES as error:
             raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
         finally:
@@ -306,7 +306,7 @@ class DeltaStore:
         # It could write the file too, but holds the interpreter for as long as that takes.
         return int(DeltaFileSystemHandler(self._root, self._options).open_input_file(path).size())
 
-    def settle(self) -> int:
+    def sync_log(self) -> int:
         """See that the log is on disk up to the newest version; return it."""
         with self._lock:
             version = self._current.version
@@ -316,11 +316,11 @@ class DeltaStore:
             try:
                 for number in range(self._durable + 1, version + 1):
                     if (log / f"{number:020}.json").exists():
-                        sync_entry(log, number, anew=self._anew)
+                        sync_entry(log, number, again=self._sync_again)
                     self._durable = number
-                self._anew = False
+                self._sync_again = False
             except OSError as error:
-                self._anew = True
+                self._sync_again = True
                 raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
             return version
 
@@ -351,7 +351,7 @@ class DeltaStore:
     def checkpoint(self, noted: int | None) -> int | None:
         """Write a checkpoint if there were many versions since the one `noted`."""
         with self._lock:
-            version = self.settle()
+            version = self.sync_log()
             if version - (noted or 0) < COMMITS_A_CHECKPOINT:
                 return None
             try:

@@ -11,12 +11,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mockexport.errors import UsageError
+from mockexport.extras import needs_extra
 
-try:
+with needs_extra("cluster"):
     import distributed  # noqa: F401 - before anything else of it
-except ImportError as missing:
-    raise UsageError("--scheduler needs an extra; pip install 'mockexport[cluster]'") from missing
 
 from mockexport.pipeline.dask.executor import CallerBoard, ClusterExecutor
 from mockexport.pipeline.dask.preflight import check, connected

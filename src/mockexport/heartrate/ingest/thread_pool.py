@@ -1,4 +1,4 @@
-"""Threads for what must not be done on the event loop; work that was given up counts until it ends."""
+"""A thread pool for work that would block the event loop; work that timed out counts until it has really ended."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NoThreadError", "Threads"]
+__all__ = ["NoFreeThreadError", "ThreadPool"]
 
 T = TypeVar("T")
 
 
-class NoThreadError(TimeoutError):
-    """None of the threads became free in time; the work was not begun."""
+class NoFreeThreadError(TimeoutError):
+    """No thread became free in time; the work was not started."""
 
 
-class Threads:
-    """At most `count` threads. Python can't stop a thread, so each keeps its place until its work has ended."""
+class ThreadPool:
+    """At most `count` threads. Python can't stop a thread, so each one is busy until its work has ended."""
 
     def __init__(self, count: int, name: str) -> None:
         self._free = asyncio.Semaphore(count)
         self._pool = ThreadPoolExecutor(count, name)
 
     async def run(self, work: Callable[[], T], seconds: float) -> T:
-        """Do it in a thread. Raises its error, NoThreadError, or TimeoutError for what isn't done in time."""
+        """Do some work in a thread, within `seconds`. Raises its error, NoFreeThreadError or TimeoutError."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         try:
             async with asyncio.timeout_at(deadline):
                 await self._free.acquire()
         except TimeoutError:
-            raise NoThreadError from None
+            raise NoFreeThreadError from None
 
         def free(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended

@@ -18,7 +18,7 @@ from tests.server.sources import path_of
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UsageError
-from mockexport.server.running import GRACE_SECONDS, _url, listen
+from mockexport.server.server import GRACE_SECONDS, _url, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def test_a_broken_body_is_one_line_on_stderr() -> None:
         started.send_signal(signal.SIGTERM)
         _, _, err = ended(started)
         (line,) = err.splitlines()
-        assert line.endswith("broke off download watched of trial: the file can't be unpacked")
+        assert line.endswith("aborted download watched of trial: the file can't be unpacked")
 
 
 def test_a_bug_of_a_source_shows_where_it_is() -> None:
@@ -138,13 +138,13 @@ def test_requests_are_logged_on_stderr_if_wanted(log: bool) -> None:
 def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(UsageError, match=f":{port}: the port is in use; take another one"):
+        with pytest.raises(UsageError, match=f":{port}: the port is in use; choose another one"):
             listen("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["198.51.100.1", "nowhere.invalid", "a" * 100, "\udcff", "::ffff:0:0:0:0:0:1:2:3"])
 def test_an_unusable_host_is_an_error_that_names_it(host: str) -> None:
-    with pytest.raises(UsageError, match="that is no address of this machine; take") as error:
+    with pytest.raises(UsageError, match="not an address of this machine; use") as error:
         listen(host, 0)
     assert "\n" not in str(error.value)
 

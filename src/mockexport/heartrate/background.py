@@ -1,7 +1,7 @@
-"""Threads that go on whatever goes wrong, and tell of it.
+"""Background threads that survive every error, and report it.
 
-A Polars panic is a BaseException, and memory may run out anywhere: a thread that such an error ended would be missed
-only much later. So a worker catches everything and tries again; and should it end all the same, that is seen too.
+A Polars panic is a BaseException, and memory may run out anywhere. A thread that such an error ended would go
+unnoticed. So these threads catch everything and try again, and `problem` reports one that ended all the same.
 """
 
 from __future__ import annotations
@@ -15,27 +15,29 @@ from mockexport.errors import MockExportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Worker"]
+__all__ = ["BackgroundThread"]
 
-FAILED_PAUSE = 1.0  # seconds
+PAUSE_AFTER_FAILURE = 1.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
-class Worker:
-    """A thread that takes a turn every `seconds` until `stop` is set."""
+class BackgroundThread:
+    """A thread that calls `step` with itself every `seconds`, until `stop` is set."""
 
-    def __init__(self, name: str, seconds: float, turn: Callable[[Worker], None], stop: threading.Event) -> None:
-        self._seconds, self._turn, self._stop = seconds, turn, stop
+    def __init__(
+        self, name: str, seconds: float, step: Callable[[BackgroundThread], None], stop: threading.Event
+    ) -> None:
+        self._seconds, self._step, self._stop = seconds, step, stop
         self._failing: dict[str, str] = {}
         self._unexpected: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name=f"heart-rate {name}", daemon=True)
         self._thread.start()
 
     def attempt(self, what: str, work: Callable[[], object]) -> None:
-        """Do it; when it fails say so once, and leave the next try some time.
+        """Do some work. If it fails, log each new error once, and pause before the next attempt.
 
-        A failure that is expected, such as a table that can't be reached, is no `problem`.
+        An expected failure (a MockExportError, such as a table that can't be reached) is not a `problem`.
         """
         try:
             work()
@@ -49,26 +51,26 @@ class Worker:
             self._failing[what] = message
             if not expected:
                 self._unexpected[what] = message.splitlines()[0]
-            self._stop.wait(FAILED_PAUSE)
+            self._stop.wait(PAUSE_AFTER_FAILURE)
         else:
             self._failing.pop(what, None)
             self._unexpected.pop(what, None)
 
     @property
     def last_error(self) -> str | None:
-        """What fails now, expected or not."""
+        """The error of work that is failing now, expected or not."""
         return next(iter(list(self._failing.values())), None)
 
     def problem(self) -> str | None:
-        """Tell what is wrong with this thread that nobody expected; None when nothing is."""
+        """Return an unexpected error of this thread, or that it has ended; None if it is well."""
         if not self._thread.is_alive() and not self._stop.is_set():
-            return f"the thread {self._thread.name!r} has ended; start the server again"
+            return f"the thread {self._thread.name!r} has ended; restart the server"
         return next(iter(list(self._unexpected.values())), None)
 
     def join(self, seconds: float) -> None:
-        """Wait until it has ended, once `stop` is set."""
+        """Wait up to `seconds` for the thread to end, once `stop` is set."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
-            self._turn(self)
+            self._step(self)

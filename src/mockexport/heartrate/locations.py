@@ -9,17 +9,16 @@ one more is only added when the user says so.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
-from mockexport.heartrate.journal import Kept, read_id, read_journal
+from mockexport.heartrate.journal import JournalContents, read_id, read_journal
 
 if TYPE_CHECKING:
-    from mockexport.heartrate.folder import Lock
     from mockexport.heartrate.table import Store
 
-__all__ = ["Places", "is_url"]
+__all__ = ["Locations", "is_url"]
 
 TABLE = "table"
 
@@ -29,7 +28,7 @@ def is_url(data: str | Path) -> bool:
     return "://" in str(data)
 
 
-class Places:
+class Locations:
     """The table and the journal of `data`, a folder or the URL of a table.
 
     `journal` is the folder of the journal where that is not `data`. Raises UsageError for a URL without one.
@@ -53,7 +52,7 @@ class Places:
 
     # To write
 
-    def claim(self, locks: list[Lock], *, replace_journal: bool) -> None:
+    def claim(self, locks: list[IO[bytes]], *, replace_journal: bool) -> None:
         """Lock the folders, made and marked where they are new, and add the locks to `locks`.
 
         Raises UsageError where one is in use, or where the journal isn't the one that belongs to the data; that is seen
@@ -132,12 +131,12 @@ class Places:
                 self.journal_folder = Path(marker.journal_folder)
         self.read_journal()
 
-    def read_journal(self) -> Kept:
+    def read_journal(self) -> JournalContents:
         """Return what the journal that belongs to the data holds. Raises UntrustedDataError where it is not there."""
         named = read_marker(self.data).journal if self.data else None
         kept = read_journal(self.journal)
         if kept is None and named is None and not _has_files(self.table):
-            return Kept("", 0, [])  # it is just being made
+            return JournalContents("", 0, [])  # it is just being made
         if kept is None or named not in (None, kept.id):
             raise UntrustedDataError(
                 f"{self.journal_folder} does not hold the journal of {self._name}, whose readings would be missing: "

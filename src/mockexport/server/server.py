@@ -1,4 +1,4 @@
-"""Running an application: a socket of our own, uvicorn on it, and a log of few words on stderr."""
+"""Runs an application: opens the socket, serves it with uvicorn, and logs problems to stderr."""
 
 from __future__ import annotations
 
@@ -24,34 +24,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "listen", "run"]
 
-ACCEPTED_AT_ONCE = 8  # asyncio accepts up to `backlog` connections before it looks at any of them
+ACCEPTED_AT_ONCE = 8  # asyncio accepts up to `backlog` connections before it serves any of them
 BACKLOG = 2048  # connections that wait to be accepted
-SPARE = 16  # connections beyond the limit, whose requests are answered 503
-GRACE_SECONDS = 3  # for running downloads, before they are cut
-TURN_SECONDS = 0.0005
+SPARE = 16  # connections above the limit, whose requests are answered 503
+GRACE_SECONDS = 3  # for running downloads, before they are aborted
+SWITCH_INTERVAL = 0.0005  # seconds
 PORTS = range(1 << 16)
 
 
 def run(app: ASGIApp, host: str, port: int, *, access_log: bool, on_listening: Callable[[str], None]) -> None:
-    """Serve an application until SIGINT or SIGTERM; then the signal does what it would have done without a server.
+    """Serve an application until SIGINT or SIGTERM, which then has its usual effect.
 
-    Port 0 picks a free one; `on_listening` is told the URL once it accepts. How many connections there may be goes by
-    the number of files that the process may open. Raises UsageError for an unusable address.
+    Port 0 selects a free port. `on_listening` is called with the URL once the server accepts connections. The number of
+    connections is bounded by the number of files that the process may open. Raises UsageError if it can't listen.
     """
-    with listen(host, port) as listener, log_to_stderr(access_log=access_log), _short_turns():
+    with listen(host, port) as listener, log_to_stderr(access_log=access_log), _short_switch_interval():
         Server(app, on_listening).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket. Raises UsageError, in one line, when that can't be done.
+    """Open a listening socket. Raises UsageError if that fails.
 
-    Its protocol is named, or else asyncio would not turn Nagle's algorithm off, and short answers would take 40 ms.
+    The socket's protocol is set explicitly: without it asyncio leaves Nagle's algorithm on, and short responses take
+    40 ms.
     """
     if port not in PORTS:
         raise UsageError(f"cannot listen on {host}:{port}: a port is a number from 0 to 65535")
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A name like localhost is often two addresses, of which old clients only try the IPv4 one.
+        # A name like localhost often has two addresses, and old clients try only the IPv4 one.
         family, kind, protocol, _, address = min(addresses, key=lambda found: found[0] != socket.AF_INET)
         return _bound(socket.socket(family, kind, protocol), address)
     except (OSError, UnicodeError) as error:
@@ -60,10 +61,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _bound(listener: socket.socket, address: Any) -> socket.socket:
     try:
-        if os.name == "posix":  # elsewhere it would let two servers have one port
+        if os.name == "posix":  # on Windows it would let two servers use one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen()  # only now it is certain that the port is ours
+        listener.listen()  # only this proves that the port is free
     except BaseException:
         listener.close()
         raise
@@ -73,14 +74,14 @@ def _bound(listener: socket.socket, address: Any) -> socket.socket:
 def _reason(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
-        return "the port is in use; take another one, or 0 for any that is free"
+        return "the port is in use; choose another one, or 0 for any free port"
     if number == errno.EACCES:
-        return "ports below 1024 take special rights; take a higher one, or 0 for any that is free"
-    return "that is no address of this machine; take 127.0.0.1, or 0.0.0.0 for all of its addresses"
+        return "ports below 1024 need special rights; choose a higher one, or 0 for any free port"
+    return "not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all of its addresses"
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with the parts named that are tested here, and with word given once it accepts."""
+    """A uvicorn server with bounded connections, which calls `on_listening` once it accepts."""
 
     def __init__(self, app: ASGIApp, on_listening: Callable[[str], None], limits: Limits | None = None) -> None:
         limits = limits or Limits.of_process()
@@ -102,19 +103,19 @@ class Server(uvicorn.Server):
         self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and say so."""
+        """Start to accept connections, and report the URLs."""
         await super().startup(sockets)
-        self._connections.look_after()
+        self._connections.enforce_limits()
         for listener in sockets or []:
             listener.listen(BACKLOG)
             self._on_listening(_url(listener))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait a little for running downloads, then cut them."""
+        """Wait up to `GRACE_SECONDS` for running downloads, then abort them."""
         await super().shutdown(sockets)
         self._connections.end()
         for connection in list(self.server_state.connections):
-            cast("Connection", connection).break_off()  # closing it would wait for a client that doesn't read
+            cast("Connection", connection).break_off()  # close() would wait for a client that does not read
 
 
 def _url(listener: socket.socket) -> str:
@@ -123,14 +124,14 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _short_turns() -> Generator[None, None, None]:
-    """Have threads take shorter turns on the GIL.
+def _short_switch_interval() -> Generator[None, None, None]:
+    """Let threads hold the GIL for a shorter time.
 
-    The event loop needs one per send, so many downloads in pure Python would keep `/health` waiting for seconds. Native
-    code lets go of the GIL and doesn't care.
+    The event loop needs the GIL for each send: with many downloads made in pure Python, `/health` would wait for
+    seconds. Native code releases the GIL, and is not affected.
     """
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(TURN_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         yield
     finally:
