@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 DOWNLOADS = 10  # of the export small
-MOMENTS = [*range(4), *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(4, 54))]
+MOMENTS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 54))]
 PATIENCE_SECONDS = 0.1  # between a finished download and the kill, at the most: longer than a download takes
 SYNC_OFTEN = (
     sys.executable,

@@ -34,7 +34,7 @@ ROWS = 10_000
 EXPORT = "small"  # as the helpers of test_kill call it
 SOURCE = "there"
 PATIENCE_SECONDS = 0.02  # between a finished download and the kill, at the most: longer than a download takes
-KILLS = [2, pytest.param(200, marks=[pytest.mark.faults, pytest.mark.timeout(3000)])]
+KILLS = [2, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
 COUNT = ("count", EXPORT, "-s", SOURCE, "-j", "2", "--checkpoint", "kept.checkpoint")
 FETCH = ("downloads", "fetch", EXPORT, "-s", SOURCE, "-j", "2", "--dir", "kept")
 SYNC_OFTEN = (
@@ -239,7 +239,7 @@ print(f"killed at {sum(seen.values()) - 1} of {number} steps; the folder was the
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("which", ["new", "changed"])
-@pytest.mark.parametrize(("first", "every"), [(8, 9), pytest.param(0, 1, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(("first", "every"), [(8, 9), pytest.param(0, 1, marks=pytest.mark.slow)])
 def test_a_fetch_that_is_killed_at_any_step_is_completed_by_the_next_and_never_a_mixture(
     tmp_path: Path, which: str, first: int, every: int
 ) -> None:
@@ -283,7 +283,7 @@ def fetching(seed: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(500, marks=[pytest.mark.faults, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("rounds", [10, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_two_processes_that_fetch_into_one_folder_leave_it_whole(folders: Callable[[], Path], rounds: int) -> None:
     seen: Counter[int] = Counter()
     folder = folders()

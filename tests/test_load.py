@@ -128,9 +128,7 @@ def ticks(server: Serving) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=pytest.mark.faults if n >= STARTS else ()) for n in range(60)]
-)
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow if n >= STARTS else ()) for n in range(60)])
 def test_a_server_that_has_just_started_answers_whatever_comes_at_once(number: int) -> None:
     """Some ask for metadata and some for bodies, and nobody waits long."""
     with serve_command() as server, httpx.Client(base_url=server.url, timeout=5) as client:

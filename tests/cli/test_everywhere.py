@@ -33,8 +33,8 @@ def server(start: Any) -> str:
     "export",
     [
         "demo",
-        pytest.param("small", marks=[] if IS_NATIVE else [pytest.mark.large]),  # minutes, in plain Python
-        pytest.param("large", marks=pytest.mark.large),
+        pytest.param("small", marks=[] if IS_NATIVE else [pytest.mark.slow]),  # minutes, in plain Python
+        pytest.param("large", marks=pytest.mark.slow),
     ],
 )
 def test_mock_server_and_fetched_folder_give_the_committed_answer_and_the_golden_totals(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import Board
 
 WHERE = ["mock", "http", "folder"]
-large = pytest.mark.large
+large = pytest.mark.slow
 native_alone = pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this")
 
 

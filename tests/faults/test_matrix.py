@@ -31,7 +31,7 @@ def test_a_run_is_exact_or_fails(fault: str) -> None:
     assert set(ended) <= set(ENDINGS)
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", SPECS)
 def test_many_runs_are_exact_or_fail(fault: str) -> None:
     ended = run_all(runs(fault, MANY_SEEDS))
@@ -44,7 +44,7 @@ def test_a_run_over_downloads_that_change_is_of_one_version_or_fails(about: str)
     assert set(ended) <= set(ENDINGS)
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.parametrize("about", BEHAVIOURS)
 def test_many_runs_over_downloads_that_change_are_of_one_version_or_fail(about: str) -> None:
     ended = run_all(changing_runs(about))

@@ -24,7 +24,7 @@ WRITERS = 4
     "kills",
     [
         pytest.param(4, id="a few"),
-        pytest.param(100, id="a hundred", marks=[pytest.mark.faults, pytest.mark.timeout(1800)]),
+        pytest.param(100, id="a hundred", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_every_acknowledged_reading_survives_kill_9_once_and_none_is_invented(tmp_path: Path, kills: int) -> None:

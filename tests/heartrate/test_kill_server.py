@@ -20,7 +20,7 @@ from tests.sources import WAIT_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOMENTS = [0, 1, *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(2, 100))]
+MOMENTS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 100))]
 SENDERS = 4
 LOAD_SECONDS = 2.5  # long enough for flushes to begin
 START = datetime(2024, 1, 15, 23, 58)  # noqa: DTZ001 - written without an offset, which means UTC
