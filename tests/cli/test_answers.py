@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
     from tests.cli.conftest import RunCommand
 
+pytestmark = pytest.mark.kernel
+
 HEADER = "patient_id,event_time,event_type,value\n"
 ROWS = "A,2025-01-01T00:00:00Z,heart_rate,60\nB,2025-01-01T00:01:00Z,spo2,97\nA,2025-01-01T00:02:00Z,heart_rate,61\n"
 
