@@ -9,7 +9,7 @@ import random
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["examples", "rng", "run_seed", "use_fixed", "use_fresh", "wants_slow"]
+__all__ = ["examples", "rng", "run_seed", "seed_of", "use_fixed", "use_fresh", "wants_slow"]
 
 run_seed: str | None = None
 """The seed of a slow run; None in the default run."""
@@ -38,9 +38,14 @@ def use_fresh(seed: str) -> None:
     settings.load_profile("slow")
 
 
+def seed_of(name: object) -> str:
+    """The seed of one test, or of one of its runs: the name alone in the default run."""
+    return f"{run_seed}/{name}" if run_seed else f"{name}"
+
+
 def rng(name: object) -> random.Random:
-    """Random choices of one test, or of one of its runs: of the name alone in the default run."""
-    return random.Random(f"{run_seed}/{name}" if run_seed else f"{name}")
+    """The random choices of one test, or of one of its runs."""
+    return random.Random(seed_of(name))
 
 
 def examples(default: int, slow: int) -> settings:

@@ -17,6 +17,7 @@ import orjson
 import pytest
 from tests.commands import run_command
 from tests.files import source_of
+from tests.seeds import seed_of
 from tests.sources import HEADER
 from tests.test_kill import digests, finished_files, kept_downloads, kill_at_a_moment
 
@@ -24,10 +25,6 @@ from mockexport import UntrustedDataError, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("MOCKEXPORT_KERNEL") == "pure", reason="the twins differ in no step of this"
-)
 
 DOWNLOADS = 12
 ROWS = 10_000
@@ -275,7 +272,7 @@ for line in sys.stdin:
 @contextmanager
 def fetching(seed: int) -> Iterator[subprocess.Popen[str]]:
     """A process that fetches into the folders that it is told of."""
-    command = [sys.executable, "-c", FETCHES, str(seed)]
+    command = [sys.executable, "-c", FETCHES, seed_of(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process

@@ -14,7 +14,7 @@ import pytest
 from tests import seeds
 from tests.cli.conftest import write_export
 from tests.cluster.conftest import WORKERS
-from tests.cluster.machines import PURE, Cluster
+from tests.cluster.machines import Cluster
 from tests.cluster.sources import Endless
 from tests.commands import Ended, run_command, serve_command, started, wait_while_running
 from tests.sources import EXPORT as TRIAL
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import Board
 
 pytestmark = [
-    pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this"),
+    pytest.mark.xdist_group("cluster"),
     pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX"),
 ]
 
@@ -107,6 +107,7 @@ def test_a_worker_that_is_killed_at_any_moment_leaves_the_count_exact(
     assert len(ids) == len(set(ids)) == DOWNLOADS
 
 
+@rarely
 def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     def kill() -> None:
         for name in list(cluster.workers)[:2]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import COMMAND
-from tests.cluster.machines import COMMITTED, PURE, Cluster
+from tests.cluster.machines import COMMITTED, Cluster
 from tests.commands import run_command, started, wait_while_running
 from tests.test_kill import kept_downloads
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this"),
+    pytest.mark.xdist_group("network namespaces"),
 ]
 
 EXACT = (COMMITTED / "large.json").read_text(encoding="utf-8")
