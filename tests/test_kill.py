@@ -21,7 +21,6 @@ from tests.sources import csv_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.xdist_group("kill")  # one server, and one run that nobody disturbs, for all
 
 DOWNLOADS = 10  # of the export small
 MOMENTS = [pytest.param(seed, marks=() if seed == 1 else pytest.mark.slow) for seed in range(54)]

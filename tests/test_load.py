@@ -18,8 +18,6 @@ from tests.sources import WAIT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.xdist_group("load")
-
 CLIENTS = 64
 READ_BYTES = 1 << 19  # that each of them takes, before it goes away or on
 WAVES = 10

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
     from tests.cli.conftest import RunCommand
 
-pytestmark = pytest.mark.xdist_group("help")  # one process asks for each text once
 GROUPS = {"", "exports", "downloads", "heartrate"}
 
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import Board
 
 WHERE = ["mock", "http", "folder"]
-pytestmark = pytest.mark.xdist_group("cluster")
 
 
 def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) -> bytes:

@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from mockexport import Download
     from mockexport.pipeline.executors import Board
 
-pytestmark = [
-    pytest.mark.xdist_group("cluster"),
-    pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX"),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 
 DOWNLOADS = 12
 ROWS = 10_000

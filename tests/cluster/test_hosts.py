@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("network namespaces"),
-]
+pytestmark = pytest.mark.slow
 
 EXACT = (COMMITTED / "large.json").read_text(encoding="utf-8")
 NAME = f"mx{os.getpid() % 100_000}"

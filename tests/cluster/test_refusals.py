@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from mockexport.source import Source
 
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
-
 def one_line(stderr: str) -> str:
     """The one line that was said."""
     found = re.fullmatch(r"mockexport: error: (.*)\n", stderr)
