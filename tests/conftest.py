@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import orjson
 import pytest
+from tests import seeds
 from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
@@ -24,20 +25,33 @@ if TYPE_CHECKING:
 
     from mockexport.kernels import Kernels
 
-hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no reason to fail
-hypothesis.settings.load_profile("ours")
-
 NATIVE_BUILT = all(importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "sources.mock"))
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its options, and before the workers get theirs
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the run: a fresh one under `-m slow`, unless --hypothesis-seed gives one."""
+    if not seeds.wants_slow(config.option.markexpr):
+        seeds.use_fixed()
+        return
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(32))
+    seeds.use_fresh(config.option.hypothesis_seed)
+
+
+def pytest_report_header() -> str | None:
+    """Print the seed, with which a failure can be replayed."""
+    return None if seeds.run_seed is None else f"seed: --hypothesis-seed={seeds.run_seed} replays this run"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out of the run without native parts what knows nothing of them."""
-    if KERNELS == ["pure"] and NATIVE_BUILT:
-        known = pytest.mark.skip(reason="heart rates are taken in without a kernel; tried in the run with native parts")
+    """Run every law under `-m slow` too, with a fresh seed and more examples."""
+    if seeds.run_seed is not None:
         for item in items:
-            if "heartrate" in item.path.parts:
-                item.add_marker(known)
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("slow")
 
 
 LONG_ID = 40  # bytes

@@ -296,7 +296,7 @@ HOWS = {
 }
 
 EACH_WAY = [  # a part of them in each run of the tests
-    pytest.param(change, how, marks=() if change == "rewritten in place" or how == "whole" else pytest.mark.faults)
+    pytest.param(change, how, marks=() if change == "rewritten in place" or how == "whole" else pytest.mark.slow)
     for change in CHANGES
     for how in HOWS
 ]

@@ -14,6 +14,8 @@ from mockexport.settings import Settings
 from mockexport.sources.mock import ReferenceGenerator
 from mockexport.tally import ReferenceTally
 
+pytestmark = pytest.mark.kernel
+
 WITHOUT_NATIVE = """
 import sys
 

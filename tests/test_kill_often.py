@@ -17,6 +17,7 @@ import orjson
 import pytest
 from tests.commands import run_command
 from tests.files import source_of
+from tests.seeds import seed_of
 from tests.sources import HEADER
 from tests.test_kill import digests, finished_files, kept_downloads, kill_at_a_moment
 
@@ -25,16 +26,12 @@ from mockexport import UntrustedDataError, count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("MOCKEXPORT_KERNEL") == "pure", reason="the twins differ in no step of this"
-)
-
 DOWNLOADS = 12
 ROWS = 10_000
 EXPORT = "small"  # as the helpers of test_kill call it
 SOURCE = "there"
 PATIENCE_SECONDS = 0.02  # between a finished download and the kill, at the most: longer than a download takes
-KILLS = [2, pytest.param(200, marks=[pytest.mark.faults, pytest.mark.timeout(3000)])]
+KILLS = [2, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
 COUNT = ("count", EXPORT, "-s", SOURCE, "-j", "2", "--checkpoint", "kept.checkpoint")
 FETCH = ("downloads", "fetch", EXPORT, "-s", SOURCE, "-j", "2", "--dir", "kept")
 SYNC_OFTEN = (
@@ -239,7 +236,7 @@ print(f"killed at {sum(seen.values()) - 1} of {number} steps; the folder was the
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("which", ["new", "changed"])
-@pytest.mark.parametrize(("first", "every"), [(8, 9), pytest.param(0, 1, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(("first", "every"), [(8, 9), pytest.param(0, 1, marks=pytest.mark.slow)])
 def test_a_fetch_that_is_killed_at_any_step_is_completed_by_the_next_and_never_a_mixture(
     tmp_path: Path, which: str, first: int, every: int
 ) -> None:
@@ -275,7 +272,7 @@ for line in sys.stdin:
 @contextmanager
 def fetching(seed: int) -> Iterator[subprocess.Popen[str]]:
     """A process that fetches into the folders that it is told of."""
-    command = [sys.executable, "-c", FETCHES, str(seed)]
+    command = [sys.executable, "-c", FETCHES, seed_of(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -283,7 +280,7 @@ def fetching(seed: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(500, marks=[pytest.mark.faults, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("rounds", [10, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_two_processes_that_fetch_into_one_folder_leave_it_whole(folders: Callable[[], Path], rounds: int) -> None:
     seen: Counter[int] = Counter()
     folder = folders()

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.bodies import MALFORMED, SOUND
+from tests.seeds import examples
 from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_body
 
 from mockexport import MockExportError, UntrustedDataError, count
@@ -65,7 +66,7 @@ def outcome(source: MemorySource, *, skip: bool, kernels: Kernels) -> Counts | s
 one_worker = partial(thread_workers, jobs=1)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(60, 1000)
 @given(
     head=HEADS,
     rows=st.lists(ROWS, max_size=25),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
 import time
+import zlib
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -172,11 +172,24 @@ def endlessly(head: bytes, piece: bytes) -> Answer:
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
-PACKED: Any = {"Content_Encoding": "gzip"}
-HOSTILE = {
-    "packed rows": ("data", http(gzip.compress(HEADER + ROW * 6_000_000), **PACKED)),
-    "a packed line": ("data", http(gzip.compress(HEADER + b"x" * (200 << 20)), **PACKED)),
-    "packed JSON": ("json", http(gzip.compress(b"[" * (200 << 20)), **PACKED)),
+
+
+def packed(head: bytes, piece: bytes, times: int) -> Answer:
+    """A body of hundreds of megabytes in a few hundred kilobytes, packed when it is asked for."""
+
+    def answer(_request: Request, connection: socket.socket) -> None:
+        packer = zlib.compressobj(level=1, wbits=16 + zlib.MAX_WBITS)
+        body = packer.compress(head) + b"".join(packer.compress(piece) for _ in range(times)) + packer.flush()
+        with suppress(OSError):
+            connection.sendall(http(body, Content_Encoding="gzip"))
+
+    return answer
+
+
+HOSTILE: dict[str, tuple[str, Answer]] = {
+    "packed rows": ("data", packed(HEADER, ROW * 1000, times=5000)),
+    "a packed line": ("data", packed(HEADER, b"x" * (1 << 20), times=200)),
+    "packed JSON": ("json", packed(b"", b"[" * (1 << 20), times=200)),
     "endless headers": ("data", endlessly(HEAD, b"X-More: and more\r\n" * 1000)),
     "an endless header": ("json", endlessly(HEAD + b"X-More: ", b"x" * 10000)),
     "endless JSON": ("json", endlessly(HEAD + b"\r\n[", b"1," * 50000)),

@@ -242,6 +242,7 @@ def test_processes_end_with_their_parent_however_it_ends(tmp_path: Path) -> None
         parent.communicate(timeout=60)  # ends when the last process that holds our pipe has ended
 
 
+@pytest.mark.kernel
 def test_the_installed_command_counts_in_processes_where_the_kernel_is_pure(
     golden_demo: dict[str, dict[str, int]],
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
 COMMITTED = Path(__file__).parents[2] / "outputs"
+pytestmark = pytest.mark.kernel
 IS_NATIVE = choose_kernels(Settings.from_environment().kernel).releases_gil
 
 
@@ -30,12 +31,7 @@ def server(start: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "export",
-    [
-        "demo",
-        pytest.param("small", marks=[] if IS_NATIVE else [pytest.mark.large]),  # minutes, in plain Python
-        pytest.param("large", marks=pytest.mark.large),
-    ],
+    "export", ["demo", pytest.param("small", marks=pytest.mark.slow), pytest.param("large", marks=pytest.mark.slow)]
 )
 def test_mock_server_and_fetched_folder_give_the_committed_answer_and_the_golden_totals(
     export: str, command: RunCommand, server: str
@@ -49,11 +45,13 @@ def test_mock_server_and_fetched_folder_give_the_committed_answer_and_the_golden
     assert command("verify", COMMITTED / f"{export}.json", "--source", server).code == 0
 
 
-def test_small_in_plain_python_gives_the_committed_answer(command: RunCommand) -> None:
-    counted = command("count", "small", MOCKEXPORT_KERNEL="pure")
-    assert counted.stdout == (COMMITTED / "small.json").read_text()
+@pytest.mark.parametrize("export", ["demo", pytest.param("small", marks=pytest.mark.slow)])
+def test_plain_python_gives_the_committed_answer(export: str, command: RunCommand) -> None:
+    counted = command("count", export, MOCKEXPORT_KERNEL="pure")
+    assert counted.stdout == (COMMITTED / f"{export}.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_NATIVE, reason="minutes, in plain Python")
 def test_large_from_mock_gives_the_committed_answer(command: RunCommand) -> None:
     assert command("count", "large").stdout == (COMMITTED / "large.json").read_text()

@@ -77,7 +77,7 @@ def test_what_is_not_there_ends_with_3(
 
 
 def test_a_server_that_is_not_there_ends_with_5(command: RunCommand) -> None:
-    ended = command("count", "-s", "http://127.0.0.1:9")
+    ended = command("count", "-s", "http://127.0.0.1:9", "--retries", "1")
     assert (ended.code, ended.stdout) == (5, "")
     assert ended.stderr.count("\n") == 1
     assert "http://127.0.0.1:9" in ended.stderr

@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cli.conftest import COMMAND, environment
+from tests.commands import serve_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-SLOW = {"MOCKEXPORT_KERNEL": "pure"}
+IN_PROCESSES = {"MOCKEXPORT_KERNEL": "pure"}  # with more than one job
+
+
+@pytest.fixture(scope="module")
+def slow_server() -> Iterator[str]:
+    """The URL of a server whose bodies take their time: those of demo two seconds, those of small minutes."""
+    with serve_command("--faults", "data:slow=200000") as server:
+        yield server.url
 
 
 def wait_for_line(stream: Any, text: str) -> str:
@@ -50,9 +59,10 @@ def test_a_reader_that_stops_after_a_line_is_no_error(workplace: Path) -> None:
 )
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_signal_leaves_one_line_and_no_file(
-    number: signal.Signals, code: int, word: str, jobs: str, start: Any, workplace: Path
+    number: signal.Signals, code: int, word: str, jobs: str, start: Any, workplace: Path, slow_server: str
 ) -> None:
-    process = start("count", "small", "--progress", "-j", jobs, "-o", "small.json", env=SLOW)
+    options = ("--progress", "-j", jobs, "-o", "small.json")
+    process = start("count", "small", "-s", slow_server, *options, env=IN_PROCESSES)
     wait_for_line(process.stderr, "rows/s")  # the count is under way
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
@@ -61,8 +71,10 @@ def test_a_signal_leaves_one_line_and_no_file(
     assert list(workplace.iterdir()) == []
 
 
-def test_an_interrupted_fetch_leaves_no_file_that_could_be_taken_for_whole(start: Any, workplace: Path) -> None:
-    process = start("downloads", "fetch", "small", "--dir", "kept", "--progress", env=SLOW)
+def test_an_interrupted_fetch_leaves_no_file_that_could_be_taken_for_whole(
+    start: Any, workplace: Path, slow_server: str
+) -> None:
+    process = start("downloads", "fetch", "small", "-s", slow_server, "--dir", "kept", "--progress")
     wait_for_line(process.stderr, "rows/s")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
@@ -102,8 +114,10 @@ def on_a_terminal(workplace: Path, *arguments: str, **changes: str) -> tuple[int
     return process.wait(timeout=10), shown.decode()
 
 
-def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_away(workplace: Path) -> None:
-    code, shown = on_a_terminal(workplace, "count", "small", "--format", "table", **SLOW)
+def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_away(
+    workplace: Path, slow_server: str
+) -> None:
+    code, shown = on_a_terminal(workplace, "count", "demo", "-s", slow_server, "--format", "table")
     assert code == 0
     assert "rows/s" in shown
     assert "\x1b[2K" in shown  # lines of progress are wiped
@@ -119,8 +133,8 @@ def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workp
 
 
 @pytest.mark.parametrize("option", ["--no-progress", "--quiet"])
-def test_progress_can_be_had_without(option: str, workplace: Path) -> None:
-    code, shown = on_a_terminal(workplace, "count", "small", option, **SLOW)
+def test_progress_can_be_had_without(option: str, workplace: Path, slow_server: str) -> None:
+    code, shown = on_a_terminal(workplace, "count", "demo", "-s", slow_server, option)
     assert code == 0
     assert "rows/s" not in shown
     assert "\x1b" not in shown

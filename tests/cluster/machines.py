@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sysconfig
 import time
@@ -111,6 +110,4 @@ class Cluster:
             time.sleep(0.01)
 
 
-PURE = os.environ.get("MOCKEXPORT_KERNEL") == "pure"
-EXPORT = "demo" if PURE else "small"
 COMMITTED = ROOT / "outputs"

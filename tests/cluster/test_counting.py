@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.conftest import write_export
 from tests.cluster.conftest import odd_worker
-from tests.cluster.machines import COMMITTED, EXPORT, PURE
+from tests.cluster.machines import COMMITTED
 from tests.cluster.sources import Watched
 from tests.commands import run_command, serve_command
 from tests.sources import EXPORT as TRIAL
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import Board
 
 WHERE = ["mock", "http", "folder"]
-large = pytest.mark.large
-native_alone = pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this")
 
 
 def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) -> bytes:
@@ -59,11 +57,11 @@ def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) ->
 
 @pytest.mark.parametrize("where", WHERE)
 def test_a_count_on_a_cluster_gives_the_committed_bytes(cluster: Cluster, tmp_path: Path, where: str) -> None:
-    assert count_everywhere(cluster, tmp_path, where, EXPORT) == (COMMITTED / f"{EXPORT}.json").read_bytes()
+    assert count_everywhere(cluster, tmp_path, where, "small") == (COMMITTED / "small.json").read_bytes()
 
 
-@native_alone
-@pytest.mark.parametrize("where", ["mock", *(pytest.param(where, marks=large) for where in ("http", "folder"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", WHERE)
 def test_so_does_a_count_of_the_large_export(cluster: Cluster, tmp_path: Path, where: str) -> None:
     assert count_everywhere(cluster, tmp_path, where, "large") == (COMMITTED / "large.json").read_bytes()
 
@@ -132,6 +130,7 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
 # ---- Twins ----
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("kernel", ["auto", "pure"])
 def test_a_worker_counts_with_its_own_twin_whatever_the_client_has(
     lone_scheduler: Cluster, tmp_path: Path, kernel: str

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import seeds
+from tests.cli.conftest import write_export
 from tests.cluster.conftest import WORKERS
-from tests.cluster.machines import COMMITTED, PURE, Cluster
+from tests.cluster.machines import Cluster
 from tests.cluster.sources import Endless
-from tests.commands import Ended, run_command, started, wait_while_running
+from tests.commands import Ended, run_command, serve_command, started, wait_while_running
 from tests.sources import EXPORT as TRIAL
+from tests.sources import csv_body
 from tests.test_kill import kept_downloads
 
 from mockexport import UnreachableError, count
@@ -29,16 +32,34 @@ if TYPE_CHECKING:
     from mockexport import Download
     from mockexport.pipeline.executors import Board
 
-pytestmark = [
-    pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this"),
-    pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX"),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 
-DOWNLOADS = 20  # of the export large
-COUNT = ("count", "large", "--checkpoint", "kept")
-EXACT = (COMMITTED / "large.json").read_text(encoding="utf-8")
-rarely = pytest.mark.faults  # not in the default run
-MOMENTS = [*range(2), *(pytest.param(seed, marks=rarely) for seed in range(2, 20))]
+DOWNLOADS = 12
+ROWS = 10_000
+BYTES_A_SECOND = 200_000  # of each body: a download takes half a second, whatever the machine
+COUNT = ("count", TRIAL, "--checkpoint", "kept")
+rarely = pytest.mark.slow
+MOMENTS = [0, *(pytest.param(seed, marks=rarely) for seed in range(1, 20))]
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that is counted slowly, and the answer of a count."""
+
+    arguments: tuple[str, ...]
+    exact: str
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
+    """A folder whose server takes its time."""
+    folder = tmp_path_factory.mktemp("served")
+    bodies = {f"d{number:02}": csv_body(ROWS, b"P%d,t,x,1\n" % number) for number in range(DOWNLOADS)}
+    write_export(folder, TRIAL, **bodies)
+    done = run_command(folder, "count", TRIAL, "-s", folder)
+    assert done.code == 0
+    with serve_command("-s", folder, "--faults", f"data:slow={BYTES_A_SECOND}") as server:
+        yield Export((*COUNT, "-s", server.url), done.stdout)
 
 
 @pytest.fixture
@@ -54,9 +75,9 @@ def ended(process: subprocess.Popen[str]) -> Ended:
     return Ended(process.returncode, stdout, stderr)
 
 
-def count_while(cluster: Cluster, folder: Path, finished: int, happens: Callable[[], object]) -> Ended:
-    """Count large, and let something happen once so many downloads are finished."""
-    with started(folder, *COUNT, "--scheduler", cluster.address) as process:
+def count_while(cluster: Cluster, export: Export, folder: Path, finished: int, happens: Callable[[], object]) -> Ended:
+    """Count, and let something happen once so many downloads are finished."""
+    with started(folder, *export.arguments, "--scheduler", cluster.address) as process:
         wait_while_running(process, lambda: len(kept_downloads(folder / "kept")) >= finished)
         assert process.poll() is None, "it ended before anything could happen"
         happens()
@@ -68,32 +89,33 @@ def count_while(cluster: Cluster, folder: Path, finished: int, happens: Callable
 
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_worker_that_is_killed_at_any_moment_leaves_the_count_exact(
-    cluster: Cluster, tmp_path: Path, seed: int
+    cluster: Cluster, export: Export, tmp_path: Path, seed: int
 ) -> None:
-    chance = random.Random(seed)
+    chance = seeds.rng(seed)
 
     def kill() -> None:
-        time.sleep(chance.uniform(0, 0.2))
+        time.sleep(chance.uniform(0, 0.4))  # the moment is what is tried here
         cluster.end_worker(chance.choice(list(cluster.workers)))
 
-    done = count_while(cluster, tmp_path, chance.randrange(DOWNLOADS // 2), kill)
-    assert (done.code, done.stdout, done.stderr) == (0, EXACT, "")
+    done = count_while(cluster, export, tmp_path, chance.randrange(DOWNLOADS // 2), kill)
+    assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
     assert len(cluster.workers) == WORKERS - 1
     ids = kept_downloads(tmp_path / "kept")
     assert len(ids) == len(set(ids)) == DOWNLOADS
 
 
-def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, tmp_path: Path) -> None:
+@rarely
+def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     def kill() -> None:
         for name in list(cluster.workers)[:2]:
             cluster.end_worker(name)
 
-    done = count_while(cluster, tmp_path, 3, kill)
-    assert (done.code, done.stdout, done.stderr) == (0, EXACT, "")
+    done = count_while(cluster, export, tmp_path, 3, kill)
+    assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 
 @rarely
-def test_workers_that_come_later_take_part(cluster: Cluster, tmp_path: Path) -> None:
+def test_workers_that_come_later_take_part(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     """All are killed, and others started."""
 
     def replace() -> None:
@@ -101,12 +123,12 @@ def test_workers_that_come_later_take_part(cluster: Cluster, tmp_path: Path) -> 
             cluster.end_worker(name)
         cluster.with_workers(2)
 
-    done = count_while(cluster, tmp_path, 3, replace)
-    assert (done.code, done.stdout, done.stderr) == (0, EXACT, "")
+    done = count_while(cluster, export, tmp_path, 3, replace)
+    assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 
-def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, tmp_path: Path) -> None:
-    arguments = (*COUNT, "--scheduler", cluster.address)
+def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, export: Export, tmp_path: Path) -> None:
+    arguments = (*export.arguments, "--scheduler", cluster.address)
     with started(tmp_path, *arguments, "--timeout", "1") as process:
         wait_while_running(process, lambda: kept_downloads(tmp_path / "kept"))
         for name in list(cluster.workers):
@@ -117,7 +139,7 @@ def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, tmp_p
 
     kept = kept_downloads(tmp_path / "kept")
     cluster.with_workers(WORKERS)
-    assert run_command(tmp_path, *arguments).stdout == EXACT
+    assert run_command(tmp_path, *arguments).stdout == export.exact
     assert kept_downloads(tmp_path / "kept")[: len(kept)] == kept
 
 
@@ -126,9 +148,9 @@ def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, tmp_p
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=rarely)])
 def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_gone_on_with(
-    mortal: Cluster, cluster: Cluster, tmp_path: Path, sent: signal.Signals
+    mortal: Cluster, cluster: Cluster, export: Export, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    with started(tmp_path, *COUNT, "--scheduler", mortal.address, "--timeout", "2") as process:
+    with started(tmp_path, *export.arguments, "--scheduler", mortal.address, "--timeout", "2") as process:
         wait_while_running(process, lambda: len(kept_downloads(tmp_path / "kept")) > 1)
         mortal.scheduler.send_signal(sent)
         broken = ended(process)
@@ -139,9 +161,9 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
     assert error.startswith(f"mockexport: error: the scheduler {mortal.address} has stopped, or let go of us: ")
     assert 1 < len(kept) < DOWNLOADS
 
-    done = run_command(tmp_path, *COUNT, "--scheduler", cluster.address)
+    done = run_command(tmp_path, *export.arguments, "--scheduler", cluster.address)
 
-    assert (done.code, done.stdout, done.stderr) == (0, EXACT, "")
+    assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
     ids = kept_downloads(tmp_path / "kept")
     assert ids[: len(kept)] == kept
     assert len(ids) == len(set(ids)) == DOWNLOADS
@@ -159,9 +181,14 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
     ],
 )
 def test_when_the_user_goes_the_cluster_lets_go_of_the_work_and_is_ready_for_more(
-    cluster: Cluster, tmp_path: Path, sent: signal.Signals, code: int, eventually: Callable[..., None]
+    cluster: Cluster,
+    export: Export,
+    tmp_path: Path,
+    sent: signal.Signals,
+    code: int,
+    eventually: Callable[..., None],
 ) -> None:
-    with started(tmp_path, *COUNT, "--scheduler", cluster.address) as process:
+    with started(tmp_path, *export.arguments, "--scheduler", cluster.address) as process:
         wait_while_running(process, lambda: kept_downloads(tmp_path / "kept"))
         process.send_signal(sent)
         gone = ended(process)
@@ -170,8 +197,8 @@ def test_when_the_user_goes_the_cluster_lets_go_of_the_work_and_is_ready_for_mor
     assert len(kept_downloads(tmp_path / "kept")) < DOWNLOADS
 
     eventually(lambda: is_idle(cluster))
-    done = run_command(tmp_path, *COUNT, "--scheduler", cluster.address)
-    assert (done.code, done.stdout, done.stderr) == (0, EXACT, "")
+    done = run_command(tmp_path, *export.arguments, "--scheduler", cluster.address)
+    assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 
 def is_idle(cluster: Cluster) -> bool:

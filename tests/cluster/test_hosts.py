@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import COMMAND
-from tests.cluster.machines import COMMITTED, PURE, Cluster
+from tests.cluster.machines import COMMITTED, Cluster
 from tests.commands import run_command, started, wait_while_running
 from tests.test_kill import kept_downloads
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.skipif(PURE, reason="minutes, in plain Python; the twins differ in no step of this"),
-]
+pytestmark = pytest.mark.slow
 
 EXACT = (COMMITTED / "large.json").read_text(encoding="utf-8")
 NAME = f"mx{os.getpid() % 100_000}"

@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, Row, batch, model_points
+from tests.seeds import examples
 
 from mockexport.heartrate.readings import date_of, time_of
 from mockexport.heartrate.service import HeartRate
@@ -112,7 +113,7 @@ class Both:
         self.days()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(examples(15, 300), suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, max_size=25))
 def test_any_order_of_posts_flushes_compactions_retention_and_restarts_answers_as_the_model(
     todo: list[tuple[str, Any]],

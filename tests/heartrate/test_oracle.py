@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import orjson
 from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, Row, batch
+from tests.seeds import rng
 
 from mockexport.heartrate.service import HeartRate
 
@@ -42,7 +42,7 @@ def active_files(table: Path) -> list[str]:
 
 
 def test_duckdb_computes_the_same_points_from_the_tables_files(tmp_path: Path) -> None:
-    made = random.Random(7)
+    made = rng(7)
     users, devices = [f"user_{number}" for number in range(12)], ["device_a", "device_b", "other", "another"]
 
     def row() -> Row:

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.heartrate.serving import kept
+from tests.seeds import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def test_no_request_brings_a_500_or_an_answer_that_is_not_described(schema: Any,
         operation = found.ok()
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=80, suppress_health_check=list(HealthCheck), database=None)
+        @settings(examples(20, 300), suppress_health_check=list(HealthCheck))
         def ask(case: Any) -> None:
             response = case.call()
             case.validate_response(response, checks=CHECKS)

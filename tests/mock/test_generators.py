@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.seeds import examples
 
 from mockexport.sources.mock import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
@@ -189,7 +190,7 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(100, 2000)
 @given(plan=PLANS, sizes=st.lists(st.integers(-1, 5000), min_size=1, max_size=5))
 @example(plan=PLAN, sizes=[256])
 @example(plan=replace(PLAN, rows=2000, start=LAST - 2000 * DAY, step=DAY), sizes=[1 << 18])

@@ -76,7 +76,7 @@ def test_the_native_tally_gives_the_golden_counts(native_generator: Any, golden:
         assert_counts_are_golden(native_generator, new_tally, export, number, golden)
 
 
-@pytest.mark.parametrize("export", ["demo", "small", "large"])
+@pytest.mark.parametrize("export", ["demo", "small", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_whole_export_gives_the_golden_totals(native_generator: Any, golden: Any, export: str) -> None:
     native = pytest.importorskip("mockexport.tally._native", reason="the native tally was not built")
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.seeds import examples
 
 from mockexport.errors import NotFoundError
 from mockexport.model import Download
@@ -62,7 +63,7 @@ def test_a_download_is_streamed_in_chunks_of_whole_rows(source: MockSource, gold
         assert hashlib.sha256(b"".join(chunks)).hexdigest() == expected["sha256"]
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20, 200)
 @given(offset=st.integers(0, DEMO_0_BYTES))
 @example(offset=0)
 @example(offset=1)

@@ -92,7 +92,7 @@ def _is_known(server: Serving) -> bool:
 
 EACH_WAY = [  # a part of them in each run of the tests
     pytest.param(
-        change, asked, marks=() if change == "rewritten in place" or asked == "all of it" else pytest.mark.faults
+        change, asked, marks=() if change == "rewritten in place" or asked == "all of it" else pytest.mark.slow
     )
     for change in CHANGES
     for asked in ASKED
@@ -141,7 +141,7 @@ def test_other_bytes_have_another_etag_and_ranges_of_the_old_ones_are_not_sent(s
     assert answer.content == NEW
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 def test_a_count_over_http_of_a_file_that_changes_meanwhile_is_exact_or_an_error(
     served: tuple[Path, Serving], tmp_path: Path
 ) -> None:

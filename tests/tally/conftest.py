@@ -11,7 +11,7 @@ import pytest
 from mockexport.tally import Malformed, ReferenceTally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 TALLIES: dict[str, Any] = {"pure": ReferenceTally}
 NATIVE: dict[str, Any] = {}
@@ -25,6 +25,15 @@ if os.environ.get("MOCKEXPORT_KERNEL") != "pure":
             f"native-{name}": partial(_native.NativeTally, instructions=name) for name in _native.INSTRUCTION_SETS
         }
         TALLIES |= NATIVE
+QUICK = ["pure", *list(NATIVE)[:1], "native-plain"]  # the reference, and the best and the plainest native one
+
+
+def each(tallies: Mapping[str, Any]) -> list[Any]:
+    """Parameters, one a tally: the default run takes the quick ones."""
+    return [
+        pytest.param(tally, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, tally in tallies.items()
+    ]
+
 
 HEADER = b"patient_id,event_time,event_type,value\n"
 SOUND = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
@@ -64,13 +73,13 @@ def run_with_all_cuts(new_tally: Callable[..., Any], body: bytes, **options: Any
     return whole
 
 
-@pytest.fixture(scope="session", params=TALLIES.values(), ids=list(TALLIES))
+@pytest.fixture(scope="session", params=each(TALLIES))
 def new_tally(request: pytest.FixtureRequest) -> Any:
     """Each tally in turn, to be called with the options."""
     return request.param
 
 
-@pytest.fixture(scope="session", params=NATIVE.values(), ids=list(NATIVE))
+@pytest.fixture(scope="session", params=each(NATIVE))
 def new_native_tally(request: pytest.FixtureRequest) -> Any:
     """Each native tally in turn; what it promises beyond the contract."""
     return request.param

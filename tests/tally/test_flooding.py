@@ -9,8 +9,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.seeds import examples
 
 from mockexport.tally import ReferenceTally
 
@@ -135,7 +136,7 @@ def test_the_bad_seed_is_one(new_native_tally: Any) -> None:
 FIELDS = st.binary(min_size=1, max_size=40).map(lambda raw: raw.hex().encode())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(50, 1000)
 @given(
     pairs=st.lists(st.tuples(FIELDS, st.sampled_from([b"x", b"y", b"a-type-of-18-bytes"])), max_size=200),
     times=st.integers(1, 40),

@@ -9,8 +9,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.seeds import examples
 
 from mockexport.tally import Malformed
 
@@ -114,7 +115,7 @@ def trace(new_tally: Any, chunks: list[bytes], **options: Any) -> list[Any]:
 # ---- The claims ----
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(200, 10_000)
 @given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS, pairs=PAIRS)
 @example(body=HEADER + b"a,t,x,1\n" * 40 + b"\xff,t,x\n", cuts=[7], skip=False, limit=1 << 20, pairs=1)
 def test_all_tallies_come_to_the_same(
@@ -129,7 +130,7 @@ def test_all_tallies_come_to_the_same(
     assert all(each == told["pure"] for each in told.values()), told
 
 
-@settings(max_examples=300, deadline=None)
+@examples(60, 2000)
 @given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS, pairs=PAIRS)
 def test_where_the_bytes_are_cut_changes_nothing(
     new_tally: Any, body: bytes, cuts: list[int], skip: bool, limit: int, pairs: int
@@ -145,7 +146,7 @@ FIELDS = st.text(st.one_of(st.sampled_from('ab,"\r\n\0é😀'), st.characters(ex
 KEYS = FIELDS.filter(bool)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(60, 2000)
 @given(
     columns=st.permutations(["patient_id", "event_time", "event_type", "value", "comment", 'a "quoted", name\n']),
     rows=st.lists(st.tuples(KEYS, FIELDS, KEYS, FIELDS, FIELDS), max_size=12),
