@@ -1,7 +1,7 @@
 """Generates parts of the docs: run `uv run --group dev python -m tests.documents`.
 
-The help of every command goes to docs/cli.md, a picture of a terminal to docs/terminal.svg. A test checks that the help is
-up to date.
+The help of every command goes to docs/cli.md, a picture of a terminal to docs/terminal.svg. A test checks that the help
+is up to date.
 """
 
 from __future__ import annotations
