@@ -1,7 +1,7 @@
-"""Makes the parts of the docs that a program can make: `uv run python -m tests.documents` writes them anew.
+"""Generates parts of the docs: run `uv run --group dev python -m tests.documents`.
 
-The help of every command goes to docs/cli.md, the picture of a terminal to docs/terminal.svg. A test compares the first
-with what stands there.
+The help of every command goes to docs/cli.md, a picture of a terminal to docs/terminal.svg. A test checks that the help
+is up to date.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def terminal_picture() -> str:
 
 
 def main() -> None:
-    """Write the documents anew."""
+    """Write the generated parts of the docs."""
     page = DOCS / "cli.md"
     text, mark, _ = page.read_text(encoding="utf-8").partition(HELP_MARK)
     page.write_text(text + (mark or HELP_MARK) + "\n" + help_section(), encoding="utf-8")

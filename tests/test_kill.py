@@ -206,7 +206,7 @@ def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(fo
         broken = Ended(process.returncode, stdout, stderr)
     kept = kept_downloads(folder / "kept")
     assert (broken.code, broken.stdout) == (5, ""), broken.stderr
-    assert f"{len(kept)} downloads are kept in kept; the same command goes on from there" in broken.stderr
+    assert f"{len(kept)} downloads are saved in kept; run the same command again to resume" in broken.stderr
 
     with serve_command("--port", server.port):
         done = run_command(folder, *arguments)
@@ -230,7 +230,9 @@ def test_ctrl_c_says_how_to_go_on_and_it_does(
     kept = kept_downloads(folder / "kept")
     assert (process.returncode, stdout) == (code, "")
     # A signal between a line's end and its being told of is one that the number lags behind.
-    told = [f"{n} downloads are kept in kept; the same command goes on from there" for n in (len(kept), len(kept) - 1)]
+    told = [
+        f"{n} downloads are saved in kept; run the same command again to resume" for n in (len(kept), len(kept) - 1)
+    ]
     assert any(text in stderr for text in told)
     assert 1 <= len(kept) < DOWNLOADS
 

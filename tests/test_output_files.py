@@ -215,7 +215,7 @@ except UsageError as error:
 """
     done = run_python(code, stdout=subprocess.PIPE)
     assert done.stderr == ""
-    assert "can't be written" in done.stdout
+    assert "cannot be written" in done.stdout
 
 
 # ---- Stdout ----

@@ -104,7 +104,7 @@ def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_pat
 def test_a_server_without_a_token_refuses_to_let_others_in(tmp_path: Path, host: str) -> None:
     done = run_command(tmp_path, "serve", "--host", host, "--port", "0")
     assert done.code == 2
-    assert "lets others in: name a --token-file, or say --insecure" in done.stderr
+    assert "is reachable from other machines: specify --token-file or --insecure" in done.stderr
 
 
 def test_unless_it_is_told_to_or_has_a_token(token_file: Path) -> None:

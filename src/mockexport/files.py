@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import tempfile
 from functools import partial
@@ -131,7 +130,7 @@ def _temporary_file(target: Path, mode: int | None) -> Generator[tuple[IO[bytes]
     """Create a temporary file for a target, with these permissions; remove it if the block fails."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
     while True:
-        path = target.with_name(f".{target.name}.{secrets.token_hex(RANDOM_BYTES)}.tmp")
+        path = target.with_name(f".{target.name}.{os.urandom(RANDOM_BYTES).hex()}.tmp")
         with os.fdopen(os.open(path, flags, 0o666 if mode is None else 0o600), "wb") as file:
             if not _is_ours(file.fileno(), path):
                 continue

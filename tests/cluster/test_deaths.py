@@ -157,7 +157,7 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
     kept = kept_downloads(tmp_path / "kept")
     assert (broken.code, broken.stdout) == (5, ""), broken.stderr
     hint, error = broken.stderr.splitlines()
-    assert hint == f"mockexport: {len(kept)} downloads are kept in kept; the same command goes on from there"
+    assert hint == f"mockexport: {len(kept)} downloads are saved in kept; run the same command again to resume"
     assert error.startswith(f"mockexport: error: the scheduler {mortal.address} has stopped, or let go of us: ")
     assert 1 < len(kept) < DOWNLOADS
 

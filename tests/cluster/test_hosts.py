@@ -128,6 +128,6 @@ def test_a_user_who_is_cut_off_ends_with_exit_5(hosts: Cluster, tmp_path: Path) 
         ip("-n", HUB, "link", "set", cable("w1"), "down")
         stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (5, ""), stderr
-    assert "the same command goes on from there" in stderr
+    assert "run the same command again to resume" in stderr
     ip("-n", HUB, "link", "set", cable("w1"), "up")
     assert run_command(tmp_path, *arguments, program=here(COMMAND)).stdout == EXACT

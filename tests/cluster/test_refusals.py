@@ -74,7 +74,7 @@ def test_a_scheduler_that_is_not_there_is_waited_for_as_long_as_told(tmp_path: P
 def test_jobs_and_a_scheduler_exclude_each_other(tmp_path: Path) -> None:
     done = run_command(tmp_path, "count", "-j", "2", "--scheduler", "tcp://127.0.0.1:9")
     assert done.code == 2
-    assert "give one of them" in one_line(done.stderr)
+    assert "cannot be used together" in one_line(done.stderr)
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_command_takes_how_far_ahead_a_reading_may_be(tmp_path: Path) -> Non
             assert client.post(ONE, json=reading(timestamp=ahead)).status_code == status
             server.kill()
     ended = run_command(tmp_path, "serve", "--data", "readings", "--accept-ahead", "soon")
-    assert (ended.code, "--accept-ahead soon is not an age" in ended.stderr) == (2, True)
+    assert (ended.code, "--accept-ahead soon is not a number of days or hours" in ended.stderr) == (2, True)
 
 
 def test_a_clock_that_went_back_refuses_no_reading_that_it_took_before(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 import sys
@@ -45,6 +44,8 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Yield the rows of `csv_text`; holds one row at a time."""
+    import csv
+
     lines: list[str] = []
     writer = csv.writer(_Lines(lines.append), lineterminator=CRLF)  # so that a field with a lone CR is quoted, too
     for row in chain([columns], rows):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mockexport.cli.terminal import print_line, printable
 
@@ -67,8 +66,7 @@ def sending_progress(
         yield show
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """One bar: `done` of `total` in any unit (None: unknown), and the rows or readings processed so far."""
 
     name: str
