@@ -52,7 +52,7 @@ def test_the_examples_in_the_document_are_read() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("cut=5", "'cut=5' names no route"),
+        ("cut=5", "'cut=5' has no route"),
         ("nowhere:cut=5", "no route 'nowhere'"),
         ("data:bite=5", "no fault 'bite'"),
         ("data:cut", "amount ''"),
@@ -78,7 +78,7 @@ def test_the_examples_in_the_document_are_read() -> None:
         ("data:cut=5,", "unknown option ''"),
         ("data:cut=5,p=0.1,p=0.2", "p twice"),
         ("data:cut=5,route=any", "route twice"),
-        ("data:cut=5;seed=x", "'seed=x' names no route"),
+        ("data:cut=5;seed=x", "'seed=x' has no route"),
         ("missing.toml", "missing.toml can't be read"),
     ],
 )
@@ -93,8 +93,8 @@ def test_a_wrong_spec_is_named(spec: str, named: str) -> None:
     ("text", "named"),
     [
         ("seed = ", "can't be read"),
-        ('seed = "7"', "a number seed"),
-        ("seed = true", "a number seed"),
+        ('seed = "7"', "a number `seed`"),
+        ("seed = true", "a number `seed`"),
         ("fault = 5", "tables [[fault]]"),
         ("fault = [5]", "tables [[fault]]"),
         ("faults = 5", "nothing else"),

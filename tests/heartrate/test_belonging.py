@@ -33,7 +33,7 @@ def keep(data: str | Path, journal: Path | None, first: int = 0, **options: Any)
             service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
             if number == first + FLUSHED - 1:
                 service.flush()
-        service._flusher = service._upkeep = None  # nothing more is written
+        service._flusher = service._maintenance = None  # nothing more is written
 
 
 def rows(data: str | Path, **options: Any) -> int:
@@ -90,7 +90,7 @@ def test_a_journal_that_was_removed_is_missed(data: Path, journal: Path, apart: 
     keep(data, journal if apart else None)
     for path in (journal if apart else data).glob("journal.sqlite*"):
         path.unlink()
-    with pytest.raises(UsageError, match=r"holds no journal, and that of .* was last in"):
+    with pytest.raises(UsageError, match=r"there is no journal in .*, and that of .* was last in"):
         HeartRate(data, journal=journal if apart else None)
     with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
         HeartRate(data, read_only=True)
@@ -105,7 +105,8 @@ def test_the_journal_of_other_data_is_refused_and_neither_is_changed(tmp_path: P
     before = list(everything(tmp_path))
     for wrong in (tmp_path / "others journal", tmp_path / "others"):
         with pytest.raises(
-            UsageError, match=r"(is of other data|holds no journal), and that of .*data was last in .*/journal: name"
+            UsageError,
+            match=r"(belongs to other data|is no journal in .*), and that of .*data was last in .*/journal: name",
         ):
             HeartRate(data, journal=wrong)
     with pytest.raises(UsageError, match=r"belongs to the table .*data/table; choose another folder"):
@@ -121,7 +122,7 @@ def test_a_journal_put_in_the_place_of_another_is_refused(tmp_path: Path, data: 
     keep(data, journal)
     keep(tmp_path / "others", tmp_path / "others journal")
     shutil.copy(tmp_path / "others journal" / "journal.sqlite", journal / "journal.sqlite")
-    with pytest.raises(UsageError, match="is of other data"):
+    with pytest.raises(UsageError, match="belongs to other data"):
         HeartRate(data, journal=journal)
     with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
         HeartRate(data, read_only=True)
@@ -211,7 +212,7 @@ def test_what_an_older_version_left_without_its_journal_is_refused(tmp_path: Pat
     shutil.copytree(FIRST_FORMAT, data)
     (data / "journal.sqlite").rename(tmp_path / "journal.sqlite")
     with pytest.raises(
-        UsageError, match=r"holds no journal, and that of .* is elsewhere: name its folder with --journal"
+        UsageError, match=r"there is no journal in .*, and that of .* is elsewhere: name its folder with --journal"
     ):
         HeartRate(data)
     with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
@@ -219,7 +220,7 @@ def test_what_an_older_version_left_without_its_journal_is_refused(tmp_path: Pat
     HeartRate(tmp_path / "others").close()
     shutil.copy(tmp_path / "others" / "journal.sqlite", data / "journal.sqlite")
     for read_only in (True, False):
-        with pytest.raises(MockExportError, match=r"is of other data, and that of .* is elsewhere: name its folder"):
+        with pytest.raises(MockExportError, match=r"to other data, and that of .* is elsewhere: name its folder"):
             rows(data, read_only=read_only)
 
 

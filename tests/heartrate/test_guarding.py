@@ -100,7 +100,7 @@ def test_upkeep_that_fails_is_told_and_goes_on_and_costs_no_reading(
     name: str,
     fault: Callable[..., Any],
 ) -> None:
-    monkeypatch.setattr("mockexport.heartrate.service.UPKEEP_SECONDS", 0.01)
+    monkeypatch.setattr("mockexport.heartrate.service.MAINTENANCE_SECONDS", 0.01)
     with kept(tmp_path, flush_seconds=0.01) as (client, _):
         with monkeypatch.context() as patched:
             patched.setattr(upkeep, name, fault)

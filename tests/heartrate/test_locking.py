@@ -71,7 +71,7 @@ def test_a_reader_sees_all_that_another_process_has_acknowledged_and_writes_noth
             assert [day.rows for day in reader.days()] == [number + 1]
         ask("compact")
         assert [day.rows for day in reader.days()] == [3]
-        with pytest.raises(UsageError, match="read only"):
+        with pytest.raises(UsageError, match="read-only"):
             reader.accept(batch(("u", "device_a", TEN, 70.0)))
         reader.close()
 

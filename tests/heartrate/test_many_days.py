@@ -46,7 +46,7 @@ def in_table(folder: Path) -> int:
 
 def leave(service: HeartRate) -> None:
     """End a service as a crash would: nothing more is written."""
-    service._flusher = service._upkeep = None
+    service._flusher = service._maintenance = None
     service.close()
 
 

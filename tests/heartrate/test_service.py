@@ -72,7 +72,7 @@ def test_a_full_journal_refuses_before_accepting_and_takes_again_once_flushed(tm
                 service.accept(batch(*[("u", "d", TEN + number * 100 + row, 60.0) for row in range(10)])).result(60)
                 kept += 10
 
-        with pytest.raises(JournalFullError, match="holds 20,000 bytes, all that it may") as caught:
+        with pytest.raises(JournalFullError, match="has reached its limit of 20,000 bytes") as caught:
             fill()
         assert caught.value.retry_after >= 1
         assert [day.rows for day in service.days()] == [kept]
@@ -111,7 +111,7 @@ def test_the_rows_of_a_day_that_changed_since_it_was_counted_are_refused(tmp_pat
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
         (day,) = service.days()
         service.accept(batch(("u", "d", TEN, 70.0))).result(60)
-        with pytest.raises(UntrustedDataError, match="2024-01-15 have changed since they were counted; begin anew"):
+        with pytest.raises(UntrustedDataError, match="2024-01-15 have changed since they were counted; start again"):
             list(service.rows(day))
 
 
@@ -246,7 +246,7 @@ def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_cl
         with pytest.raises(ChangedError, match="the readings of 2024-01-15 were dropped or moved while they were read"):
             list(rows)
         if how == "dropped":
-            with pytest.raises(ChangedError, match="have changed since they were counted; begin anew"):
+            with pytest.raises(ChangedError, match="have changed since they were counted; start again"):
                 list(reader.rows(day))
         else:
             (day,) = reader.days()

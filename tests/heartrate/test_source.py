@@ -103,7 +103,7 @@ def test_a_day_that_changed_since_it_was_listed_is_not_passed_off_as_the_same(
     put(service, reading())
     (download,) = source.downloads(EXPORT)
     put(service, reading(user_id="later"))
-    with pytest.raises(UntrustedDataError, match="came in since it was listed; ask again"):
+    with pytest.raises(UntrustedDataError, match="arrived after it was listed; try again"):
         b"".join(source.open(download))
     service.flush()
     (download,) = source.downloads(EXPORT)

@@ -55,7 +55,7 @@ def test_a_flush_that_power_loss_cut_short_is_dropped_and_made_again_from_the_jo
             patched.setattr(SqliteJournal, "release", _power_loss)
             with pytest.raises(JournalError):
                 service.flush()
-            service._flusher = service._upkeep = None  # nothing more is written
+            service._flusher = service._maintenance = None  # nothing more is written
         table = folder / "table"
         torn = newest_entry(table) if what == "log entry" else parquet(table)[-1]
         torn.write_bytes(torn.read_bytes()[:left])
@@ -110,7 +110,7 @@ def test_a_crash_between_the_steps_of_a_flush_neither_loses_nor_doubles(
             patched.setattr(SqliteJournal, "release", _power_loss)
             with pytest.raises(JournalError):
                 service.flush()
-        service._flusher = service._upkeep = None
+        service._flusher = service._maintenance = None
     with HeartRate(folder) as service:
         assert service.statistics().pending_readings == 0
     actions = pl.DataFrame(DeltaTable(folder / "table").get_add_actions(flatten=True))

@@ -17,8 +17,8 @@ from mockexport.heartrate.ingest.validation import (
     Batch,
     InvalidError,
     Query,
-    judge_batch,
     read_batch,
+    read_one_by_one,
     read_query,
     read_reading,
 )
@@ -107,7 +107,7 @@ def test_all_that_is_wrong_with_a_reading_is_told_at_once() -> None:
         read_reading(dumps({"device_id": "", "timestamp": "now", "heart_rate": 300}))
     assert str(error.value) == (
         "device_id: is empty; user_id: is missing; heart_rate: is above 220 beats a minute; "
-        "timestamp: is no ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+        "timestamp: is not an ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
     )
 
 
@@ -167,7 +167,7 @@ def judged(body: bytes, judge: Any) -> Any:
 def test_the_one_call_and_reading_by_reading_agree(readings: list[Any]) -> None:
     body = encoded({"readings": readings})
     if body is not None:
-        assert judged(body, read_batch) == judged(body, judge_batch)
+        assert judged(body, read_batch) == judged(body, read_one_by_one)
 
 
 @given(st.lists(VALID, min_size=1, max_size=6))
@@ -175,8 +175,8 @@ def test_valid_readings_take_the_one_call(readings: list[Any]) -> None:
     body = encoded({"readings": readings})
     if body is not None:
         WHOLE_BATCH.validate_json(body)
-        assert judge_batch(body) == read_batch(body)
-        assert judge_batch(body).rejected == []
+        assert read_one_by_one(body) == read_batch(body)
+        assert read_one_by_one(body).rejected == []
 
 
 @given(READING | ANYTHING)
@@ -184,7 +184,7 @@ def test_a_reading_alone_is_judged_as_it_is_in_a_batch(one: Any) -> None:
     body = encoded(one)
     if body is None:
         return
-    alone, batch = judged(body, read_reading), judged(b'{"readings":[' + body + b"]}", judge_batch)
+    alone, batch = judged(body, read_reading), judged(b'{"readings":[' + body + b"]}", read_one_by_one)
     if isinstance(batch, Batch):
         assert isinstance(alone, Readings)
         assert alone == batch.readings

@@ -79,7 +79,7 @@ def test_a_table_that_has_lost_its_newest_versions_is_refused(tmp_path: Path) ->
             service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
             service.flush()
     (tmp_path / "data" / "table" / "_delta_log" / f"{3:020}.json").unlink()
-    with pytest.raises(UntrustedDataError, match="ends at version 2, but had 3: put back its log"):
+    with pytest.raises(UntrustedDataError, match="ends at version 2, but had 3: restore its log"):
         HeartRate(tmp_path / "data")
 
 

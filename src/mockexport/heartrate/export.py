@@ -1,6 +1,6 @@
-"""HeartRateSource: what the service keeps, as the export `heart_rate`: a download a UTC day.
+"""The source of the export `heart_rate`: the readings of a service, with one download for each UTC day.
 
-Its rows come by patient and then by time. What a patient's devices say of the same instant are rows of their own.
+Its rows are ordered by patient, then by time. Readings of two devices at the same instant are two rows.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SECOND = 1_000_000  # microseconds
 
 
 class HeartRateSource:
-    """The export heart_rate of a folder, which a server may be using meanwhile; or of a service that runs here.
+    """The export `heart_rate` of a folder, which a server may be using at the same time, or of a service.
 
-    A folder is looked at when it is first asked for something, and again after `close`. A service stays its owner's.
+    A folder is opened at the first use, and again after `close`. A given service is not closed.
     """
 
     def __init__(self, data: str | Path, service: HeartRate | None = None) -> None:
@@ -45,11 +45,11 @@ class HeartRateSource:
 
     @property
     def name(self) -> str:
-        """The folder, as the user wrote it."""
+        """The folder, as the user named it."""
         return str(self._data)
 
     def exports(self) -> list[str]:
-        """Return the one export that there is."""
+        """Return the only export."""
         return [EXPORT]
 
     def downloads(self, export: str) -> Sequence[Download]:
@@ -59,7 +59,7 @@ class HeartRateSource:
         return [_download(day) for day in self._readings().days()]
 
     def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Stream a day as CSV. Raises UntrustedDataError when it has changed since it was listed."""
+        """Stream a day as CSV, from byte `offset` on. Raises UntrustedDataError if it changed since it was listed."""
         if download.export != EXPORT:
             raise no_such("export", download.export, self.name, self.exports())
         service = self._readings()
@@ -68,11 +68,11 @@ class HeartRateSource:
             raise no_such("download", download.id, self.name, list(days))
         day = days[download.id]
         if download.etag not in (None, day.etag):
-            raise UntrustedDataError(f"readings of {download.id} came in since it was listed; ask again")
+            raise UntrustedDataError(f"readings of {download.id} arrived after it was listed; try again")
         return _from(offset, _chunks(service, day))
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         with self._opening:
             opened, self._opened = self._opened, None
         if opened:
@@ -87,7 +87,7 @@ class HeartRateSource:
             return self._opened
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as the folder's name."""
+        """Pickle as the folder's name."""
         return HeartRateSource, (self._data,)
 
 
@@ -121,7 +121,7 @@ def _from(offset: int, chunks: Chunks) -> Chunks:
 
 
 def csv_rows(rows: pl.DataFrame) -> bytes:
-    """Write rows as CSV, without the header: a text is quoted where it must be, a whole number has no fraction."""
+    """Format rows as CSV without the header; text is quoted if necessary, whole numbers have no fraction."""
     microseconds, rate = pl.col("time").cast(pl.Int64), pl.col("rate")
     time, fraction = microseconds.cast(pl.Datetime("us")), microseconds % SECOND != 0
     written = rows.select(

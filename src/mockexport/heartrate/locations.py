@@ -1,9 +1,9 @@
-"""Where a table and its journal lie, and whether the two belong together.
+"""Where a table and its journal are stored, and whether the two belong together.
 
-What has been acknowledged may be in the journal alone, so a table without its journal has lost readings. The two know
-each other by the journal's id, a random one: a data folder's marker names it. A journal of another id, or none where
-one is named, is refused. A table under a URL may be written by several servers: its properties name their journals, and
-one more is only added when the user says so.
+Acknowledged readings may be only in the journal, so a table without its journal has lost readings. The journal has a
+random id, which the marker of the data folder names. A journal with another id is refused, and so is a missing one. A
+table under a URL may be written by several servers: its properties name their journals, and another one is added only
+if the user requests it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ TABLE = "table"
 
 
 def is_url(data: str | Path) -> bool:
-    """Tell a URL from a folder."""
+    """Return whether `data` is a URL and not a folder."""
     return "://" in str(data)
 
 
 class Locations:
     """The table and the journal of `data`, a folder or the URL of a table.
 
-    `journal` is the folder of the journal where that is not `data`. Raises UsageError for a URL without one.
+    `journal` is the folder of the journal if it is not in `data`. Raises UsageError for a URL without one.
     """
 
     def __init__(self, data: str | Path, journal: Path | None) -> None:
         self.data = None if is_url(data) else Path(data)
         self.table = str(data) if self.data is None else str((self.data / TABLE).absolute())
         if self.data is None and journal is None:
-            raise UsageError(f"{data} needs a local folder for its journal; name one")
+            raise UsageError(f"the table {data} needs a local folder for its journal")
         apart = journal if self.data is None or (journal and journal.resolve() != self.data.resolve()) else None
         self._apart = apart
         self.journal_folder = apart or Path(data)
@@ -47,16 +47,16 @@ class Locations:
 
     @property
     def journal(self) -> Path:
-        """The journal's file."""
+        """The file of the journal."""
         return self.journal_folder / JOURNAL
 
-    # To write
+    # For the writer
 
     def claim(self, locks: list[IO[bytes]], *, replace_journal: bool) -> None:
-        """Lock the folders, made and marked where they are new, and add the locks to `locks`.
+        """Lock the folders, make and mark them if they are new, and add the locks to `locks`.
 
-        Raises UsageError where one is in use, or where the journal isn't the one that belongs to the data; that is seen
-        before the journal's folder is made. With `replace_journal` any journal will do.
+        Raises UsageError if one is in use, or the journal belongs to other data; that is checked before the journal's
+        folder is made. With `replace_journal` any journal is accepted.
         """
         self._writes = True
         if self.data:
@@ -74,29 +74,29 @@ class Locations:
         found = read_id(self.journal)
         if marker.journal is None:
             if found is None and _has_files(self.table):
-                raise UsageError(self._refusal(f"{self.journal_folder} holds no journal", marker))
+                raise UsageError(self._refusal(f"there is no journal in {self.journal_folder}", marker))
             if self._apart and (own := read_journal(data / JOURNAL)) and own.entries:
                 raise UsageError(
-                    f"{data} holds a journal with readings, beside the one in {self._apart}: "
-                    "serve it without --journal, or move that file away if what it alone holds may be lost"
+                    f"{data} has a journal with readings as well as {self._apart}: "
+                    "serve it without --journal, or remove that file if its readings may be lost"
                 )
         elif found is None:
-            raise UsageError(self._refusal(f"{self.journal_folder} holds no journal", marker))
+            raise UsageError(self._refusal(f"there is no journal in {self.journal_folder}", marker))
         elif found != marker.journal:
-            raise UsageError(self._refusal(f"the journal in {self.journal_folder} is of other data", marker))
+            raise UsageError(self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker))
 
     def _refusal(self, found: str, marker: Marker) -> str:
         where = marker.journal_folder or (self._name if marker.journal else None)
-        told = (
+        hint = (
             f"was last in {where}: name it with --journal" if where else "is elsewhere: name its folder with --journal"
         )
         return (
-            f"{found}, and that of {self._name} {told}; "
-            "if it is lost, and what it alone held, --replace-journal goes on without it"
+            f"{found}, and that of {self._name} {hint}; "
+            "if it is lost, --replace-journal continues without it and the readings that only it had"
         )
 
     def _check_owner(self, folder: Path) -> None:
-        """Raise UsageError where a journal's folder is another table's; data that was moved is still its own."""
+        """Raise UsageError if the journal's folder belongs to another table, unless the data was moved."""
         other = read_marker(folder).table
         if other == self.table:
             return
@@ -107,7 +107,7 @@ class Locations:
             )
 
     def name(self, store: Store, journal: str) -> None:
-        """Note which journal belongs to the data, and where the two are now. Do so before it keeps anything."""
+        """Record which journal belongs to the data, and where it is now. Call it before the journal is used."""
         apart = str(self._apart.absolute()) if self._apart else None
         if self.data:
             _mark(self.data, Marker(TABLE, journal, apart))
@@ -116,12 +116,12 @@ class Locations:
         if self._apart:
             _mark(self._apart, Marker(self.table))
 
-    # To read
+    # For readers
 
     def find_journal(self) -> None:
         """Find the journal that belongs to the data, for a reader.
 
-        Raises UntrustedDataError where it is not there: without it readings would be missing.
+        Raises UntrustedDataError if it is missing: without it, readings would be missing.
         """
         if self.data:
             marker = read_marker(self.data)
@@ -132,30 +132,31 @@ class Locations:
         self.read_journal()
 
     def read_journal(self) -> JournalContents:
-        """Return what the journal that belongs to the data holds. Raises UntrustedDataError where it is not there."""
+        """Return the contents of the journal that belongs to the data. Raises UntrustedDataError if it is missing."""
         named = read_marker(self.data).journal if self.data else None
         kept = read_journal(self.journal)
         if kept is None and named is None and not _has_files(self.table):
-            return JournalContents("", 0, [])  # it is just being made
+            return JournalContents("", 0, [])  # a server is just creating it
         if kept is None or named not in (None, kept.id):
             raise UntrustedDataError(
-                f"{self.journal_folder} does not hold the journal of {self._name}, whose readings would be missing: "
-                "put it back, or start the server once with --journal and the folder where it is now"
+                f"the journal of {self._name} is not in {self.journal_folder}, so its readings would be missing: "
+                "restore it, or start the server once with --journal and the folder where it is now"
             )
         return kept
 
-    # Both
+    # For both
 
     def check_table(self, store: Store, journal: str, released: int, *, replace_journal: bool = False) -> None:
-        """See that a table is the one that a journal's readings went to, up to the batch `released`.
+        """Check that the table has the readings of the journal, up to the batch `released`.
 
-        Raises UntrustedDataError, or UsageError to who writes, where it isn't; `replace_journal` allows for a new one.
+        Raises UntrustedDataError if they are missing. If the table names other journals, that is a UsageError for the
+        writer, unless `replace_journal`, and an UntrustedDataError for readers.
         """
         has = store.position(journal)
         if (has or 0) < released:
             raise UntrustedDataError(
-                f"the table {self.table} lacks readings that the journal in {self.journal_folder} gave it: "
-                "one of the two is a copy, or was put back; use the two that belong together"
+                f"the table {self.table} lacks readings that the journal in {self.journal_folder} moved to it: "
+                "one of the two is an old copy; use the two that belong together"
             )
         if replace_journal:
             return
@@ -163,7 +164,7 @@ class Locations:
         named = {marker.journal: ""} if marker and marker.journal else store.journals
         if journal not in named if named else has is None and store.snapshot().days:
             marker = marker or Marker(self.table, *next(iter(named.items()), ()))
-            refusal = self._refusal(f"the journal in {self.journal_folder} is of other data", marker)
+            refusal = self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker)
             raise UsageError(refusal) if self._writes else UntrustedDataError(refusal)
 
 
@@ -177,7 +178,7 @@ def _has_files(table: str) -> bool:
 
 
 def _names(table: str, journal: str) -> bool:
-    """Tell whether there is a table whose data names a journal."""
+    """Return whether the folder of a table names a journal; a URL is assumed to."""
     if is_url(table):
         return True
     try:

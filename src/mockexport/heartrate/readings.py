@@ -1,4 +1,4 @@
-"""The nouns of heart-rate data: readings that came in, the points and days that go out."""
+"""The types of heart-rate data: readings in, points and days out."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = [
 ]
 
 LOWEST_RATE, HIGHEST_RATE = 30, 220
-"""Beats a minute that a reading may have, both included."""
+"""The range of a heart rate, in beats a minute, both ends included."""
 ID_CHARACTERS = 128
-"""How long a user's or a device's id may be."""
+"""The maximum length of a user's or a device's id."""
 READINGS_A_BATCH = 1000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
-DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")  # datetime.fromisoformat takes any separator, and none
+DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")  # datetime.fromisoformat also accepts other separators, and none
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """One batch that is valid: 1 to 1,000 readings as columns of equal length, in the order they came.
+    """A valid batch: 1 to 1,000 readings as columns of equal length, in their original order.
 
-    `times` are microseconds since 1970-01-01T00:00Z, `rates` beats a minute.
+    `times` are in microseconds since 1970-01-01T00:00Z, `rates` in beats a minute.
     """
 
     users: list[str]
@@ -59,10 +59,10 @@ class Point(NamedTuple):
 
 
 class DaySummary(NamedTuple):
-    """What is kept of one UTC day; `rows` are distinct readings, `users` is None when there are too many to name.
+    """A UTC day of readings: `rows` is the number of distinct ones, `users` is None if there are too many.
 
-    `first` and `last` are the earliest and latest time (microseconds since 1970). `etag` names the content: it stays
-    when files are only rewritten, and changes when readings come in.
+    `first` and `last` are the earliest and latest time (microseconds since 1970). `etag` identifies the content: it
+    changes when readings arrive, but not when files are only rewritten.
     """
 
     date: date
@@ -74,9 +74,9 @@ class DaySummary(NamedTuple):
 
 
 def parse_timestamp(text: str) -> int:
-    """Return the microseconds since 1970 of an ISO 8601 date and time; without an offset it means UTC.
+    """Return an ISO 8601 date and time as microseconds since 1970; without an offset it is in UTC.
 
-    A fraction is cut to microseconds. Raises ValueError for anything else, and for what isn't in the years 1 to 9999.
+    A fraction is truncated to microseconds. Raises ValueError for anything else, and outside the years 1 to 9999.
     """
     if not DATE_AND_TIME.match(text):
         raise ValueError("a timestamp must have a date and a time, as in 2024-01-15T10:00:00Z")
@@ -88,16 +88,16 @@ def parse_timestamp(text: str) -> int:
 
 
 def microseconds_of(time: datetime) -> int:
-    """Return the microseconds since 1970 of a time with an offset."""
+    """Return an aware time as microseconds since 1970."""
     since = time - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def time_of(microseconds: int) -> datetime:
-    """Return the UTC time that `microseconds` since 1970 are."""
+    """Return the UTC time of `microseconds` since 1970."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
 def date_of(microseconds: int) -> date:
-    """Return the UTC day that `microseconds` since 1970 fall on."""
+    """Return the UTC day of `microseconds` since 1970."""
     return time_of(microseconds).date()

@@ -1,4 +1,4 @@
-"""The whole behind one object: journal, pending readings, store, and the threads that move readings on."""
+"""The service: a facade of the journal, the pending readings, the table, and the threads that move readings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
 PRIORITIES: Mapping[str, int] = MappingProxyType({"device_a": 1, "device_b": 2})
-LOOK_SECONDS = 0.2  # how often the flusher makes frames of what came in, so that a query finds little left to make
-FLUSH_PAUSE = 1.0  # under load flushes get larger rather than more frequent
-UPKEEP_SECONDS = 2.0
+POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so that queries have little to convert
+FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
+MAINTENANCE_SECONDS = 2.0
 CLOSE_SECONDS = 60.0
 
 T = TypeVar("T")
@@ -44,18 +44,18 @@ log = logging.getLogger(__name__)
 
 
 class HeartRate:
-    """Takes readings in, keeps them and answers for them. Use it in a `with`; safe to use from any thread.
+    """Accepts, stores and queries readings. Use it in a `with`; it is thread-safe.
 
-    `data` is a folder, or the URL of a table; then `journal` names a local folder for the journal. `retain` is how
-    long a day is kept after its end, by a clock that didn't jump or with `trust_clock`; `accept_ahead` is how far ahead
-    of the clock a reading's time may be. `flush_seconds` and `flush_readings` tell when pending readings go to the
-    table, and `journal_limit` how many bytes may be pending. With `replace_journal` another journal may take the place
-    of the one that the data names. `read_only` opens a folder that a server may be using; it takes no lock and changes
-    nothing.
+    `data` is a folder or the URL of a table; `journal` is a local folder for the journal, which a URL requires.
+    `priorities` are the devices' priorities; lower ones are preferred. A day is dropped `retain` after its end, unless
+    the clock seems to have jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the
+    future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
+    `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
+    `read_only` opens data that a server may be using, without a lock and without changes.
 
-    Raises UsageError for a folder that is in use, of another format or can't be written, for a journal that isn't the
-    one of the data, for a URL without `journal`, and when the extra `[heartrate]` is not installed; UntrustedDataError
-    for a damaged one, and for one whose journal is missing; UnreachableError for a table that can't be opened.
+    Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
+    for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
+    journal is missing; UnreachableError if the table can't be opened.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class HeartRate:
         self._flush_seconds, self._flush_readings, self._journal_limit = flush_seconds, flush_readings, journal_limit
         self._statistics, self._counting = Statistics(), threading.Lock()
         self._days: dict[tuple[date, frozenset[str], int], DaySummary] = {}
-        self._flushing, self._keeping_up = threading.Lock(), threading.Lock()
+        self._flushing, self._maintaining = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._flusher: BackgroundThread | None = None
-        self._upkeep: BackgroundThread | None = None
+        self._maintenance: BackgroundThread | None = None
         self._pending = Pending()
         self._journal: SqliteJournal | None = None
         self._locks: list[IO[bytes]] = []
@@ -108,11 +108,11 @@ class HeartRate:
             self.close()
             raise
         self._flushed = time.monotonic()
-        self._flusher = BackgroundThread("flusher", min(LOOK_SECONDS, flush_seconds), self._flush_when_due, self._stop)
-        self._upkeep = BackgroundThread("upkeep", UPKEEP_SECONDS, self._keep_up, self._stop)
+        self._flusher = BackgroundThread("flusher", min(POLL_SECONDS, flush_seconds), self._flush_when_due, self._stop)
+        self._maintenance = BackgroundThread("maintenance", MAINTENANCE_SECONDS, self._maintain, self._stop)
 
     def _recover(self, journal: SqliteJournal, *, replace_journal: bool) -> None:
-        """See that journal and table belong together, and take up what the one holds and the other does not."""
+        """Check that journal and table belong together, and load the batches that only the journal has."""
         from mockexport.heartrate.table import SEQUENCES_A_BATCH
 
         self._locations.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
@@ -122,7 +122,7 @@ class HeartRate:
         else:
             journal.note(self._store.sync_log())
         self._locations.name(self._store, journal.id)
-        journal.go_on_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
+        journal.continue_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
         self._pending.add([entry for entry in journal.entries() if entry.id > has])
 
     def __enter__(self) -> Self:
@@ -134,30 +134,30 @@ class HeartRate:
         self.close()
 
     def close(self) -> None:
-        """Move what is pending to the table if that can be done, and let go of everything."""
+        """Move pending readings to the table if possible, and close everything."""
         self._stop.set()
-        workers = [worker for worker in (self._flusher, self._upkeep) if worker]
-        for worker in workers:
-            worker.join(CLOSE_SECONDS)
-        if workers:
-            self._flusher = self._upkeep = None
+        threads = [thread for thread in (self._flusher, self._maintenance) if thread]
+        for thread in threads:
+            thread.join(CLOSE_SECONDS)
+        if threads:
+            self._flusher = self._maintenance = None
             try:
                 self.flush()
             except BaseException as error:  # noqa: BLE001 -- a panic too: the rest is to be closed all the same
-                log.warning("what is pending stays in the journal: %s", str(error) or type(error).__name__)
+                log.warning("pending readings stay in the journal: %s", str(error) or type(error).__name__)
         if self._journal:
             self._journal.close()
         for lock in self._locks:
             lock.close()
         self._locks = []
 
-    # In
+    # Writing
 
     def accept(self, readings: Readings) -> Future[None]:
-        """Keep a batch of 1 to 1,000 readings; the future is done when they are on disk and any query sees them.
+        """Store a batch of 1 to 1,000 readings; the future is done when they are on disk and visible to queries.
 
-        Raises JournalFullError at once, or JournalError where that can't be promised; the future may fail with
-        JournalError, and then none of them is kept.
+        Raises JournalFullError, or JournalError if that can't be guaranteed. The future may fail with JournalError;
+        then none of them is stored.
         """
         from mockexport.heartrate.table import encode
 
@@ -167,43 +167,43 @@ class HeartRate:
         if self._flusher and (problem := self._flusher.problem()):
             raise JournalError(problem)
         payload = encode(readings)
-        if self._held(journal) + len(payload) > self._journal_limit:
+        if self._pending_bytes(journal) + len(payload) > self._journal_limit:
             raise JournalFullError(self._full(), retry_after=max(1, round(self._flush_seconds)))
         return journal.append(payload)
 
     def problem(self) -> str | None:
-        """Tell why a batch would not be kept now; None when it would."""
+        """Return why a batch would be refused now; None if it would be accepted."""
         journal = self._writable()
-        problems = [worker.problem() for worker in (self._flusher, self._upkeep) if worker]
-        full = self._full() if self._held(journal) >= self._journal_limit else None
+        problems = [thread.problem() for thread in (self._flusher, self._maintenance) if thread]
+        full = self._full() if self._pending_bytes(journal) >= self._journal_limit else None
         return next(filter(None, [journal.problem(), *problems, full]), None)
 
     def latest(self) -> int:
         """Return the latest time that a reading may have, in microseconds since 1970.
 
-        A clock that went back since the last batch came is not gone by, or good readings would be refused.
+        If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
         return min(LATEST, max(microseconds_of(self._now()), journal.position) + self._accept_ahead)
 
-    def _held(self, journal: SqliteJournal) -> int:
+    def _pending_bytes(self, journal: SqliteJournal) -> int:
         return self._pending.bytes + journal.waiting_bytes
 
     def _full(self) -> str:
-        because = self._flusher.last_error if self._flusher else None
-        return f"the journal holds {self._journal_limit:,} bytes, all that it may" + (f": {because}" if because else "")
+        error = self._flusher.last_error if self._flusher else None
+        return f"the journal has reached its limit of {self._journal_limit:,} bytes" + (f": {error}" if error else "")
 
     def _writable(self) -> SqliteJournal:
         if self._journal is None:
-            raise UsageError("the heart-rate data was opened to be read only")
+            raise UsageError("the heart-rate data is open read-only")
         return self._journal
 
-    # Out
+    # Reading
 
     def query(self, user: str, start: int, end: int, device: str | None = None) -> list[Point]:
-        """Return a user's points, ascending, from the readings with `start <= time <= end` (microseconds since 1970).
+        """Return a user's points in order, from the readings with `start <= time <= end` (microseconds since 1970).
 
-        Raises UnreachableError when the table can't be read.
+        Raises UnreachableError if the table can't be read.
         """
         from mockexport.heartrate.table import points
 
@@ -211,19 +211,19 @@ class HeartRate:
             return []
 
         def answer() -> list[Point]:
-            pending, snapshot = self._look()
+            pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._reading(answer)
+        return self._read(answer)
 
     def days(self) -> list[DaySummary]:
-        """Return what is kept of each day, by date. Days that haven't changed since are not counted again.
+        """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
-        Raises UnreachableError when the table can't be read.
+        Raises UnreachableError if the table can't be read.
         """
-        return self._reading(lambda: self._counted(*self._look()))
+        return self._read(lambda: self._summaries(*self._view()))
 
-    def _counted(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
+    def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
 
         known: dict[tuple[date, frozenset[str], int], DaySummary] = {}
@@ -234,24 +234,24 @@ class HeartRate:
         return list(known.values())
 
     def rows(self, day: DaySummary) -> Generator[pl.DataFrame]:
-        """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device.
+        """Yield a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device.
 
-        Raises ChangedError when the day is no longer what `day` says, or its files have gone; UnreachableError when the
+        Raises ChangedError if the day has changed since its summary, or its files were removed; UnreachableError if the
         table can't be read.
         """
         from mockexport.heartrate.table import days_in, rows_of
 
-        pending, snapshot = self._reading(self._look)  # held here until the end: its files are not deleted meanwhile
-        if day not in self._reading(lambda: self._counted(pending, snapshot)):
-            raise ChangedError(f"the readings of {day.date} have changed since they were counted; begin anew")
+        pending, snapshot = self._read(self._view)  # the snapshot is held until the end, so its files are not deleted
+        if day not in self._read(lambda: self._summaries(pending, snapshot)):
+            raise ChangedError(f"the readings of {day.date} have changed since they were counted; start again")
         files, _ = days_in(snapshot, pending)[day.date]
         rows = 0
         frames = rows_of(self._store, day.date, files, pending)
-        while (frame := self._reading(lambda: self._next_of(day, frames))) is not None:
+        while (frame := self._read(lambda: self._next_of(day, frames))) is not None:
             rows += frame.height
             yield frame
         if rows != day.rows:
-            raise ChangedError(f"the readings of {day.date} have changed since they were counted; begin anew")
+            raise ChangedError(f"the readings of {day.date} have changed since they were counted; start again")
 
     def _next_of(self, day: DaySummary, frames: Generator[pl.DataFrame]) -> pl.DataFrame | None:
         try:
@@ -259,8 +259,8 @@ class HeartRate:
         except FileNotFoundError as error:  # of a table that another process tidies
             raise ChangedError(f"the readings of {day.date} were dropped or moved while they were read") from error
 
-    def _look(self) -> tuple[list[pl.DataFrame], Snapshot]:
-        """Return what is pending, and then the table: what leaves the one is in the other before."""
+    def _view(self) -> tuple[list[pl.DataFrame], Snapshot]:
+        """Return the pending readings, then the table: readings are in the table before they leave the pending ones."""
         if self._journal:
             return self._pending.frames(), self._store.snapshot()
         from mockexport.heartrate.table import Pending
@@ -272,20 +272,20 @@ class HeartRate:
         self._locations.check_table(self._store, kept.id, kept.released)
         return pending.frames(), self._store.snapshot()
 
-    def _reading(self, work: Callable[[], T]) -> T:
+    def _read(self, work: Callable[[], T]) -> T:
         import polars as pl
 
         failures = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError)
         try:
             return work()
         except failures as error:
-            told = (str(error) or type(error).__name__).splitlines()[0]
-            raise UnreachableError(f"cannot read the table: {told}; try again") from error
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UnreachableError(f"cannot read the table: {reason}; try again") from error
 
-    # Upkeep
+    # Maintenance
 
     def flush(self) -> None:
-        """Move what is pending now to the table. Raises UnreachableError or JournalError."""
+        """Move the readings that are pending now to the table. Raises UnreachableError or JournalError."""
         from mockexport.heartrate.table import flush
 
         journal = self._writable()
@@ -296,23 +296,20 @@ class HeartRate:
                 self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds)
 
     def compact(self, *, fully: bool = True) -> None:
-        """Make one sorted run of each day's files, now; or only where there are many, unless `fully`."""
+        """Merge each day's files into one sorted run; without `fully`, only where there are many files."""
         from mockexport.heartrate.table import compact
 
-        with self._keeping_up:
+        with self._maintaining:
             done = compact(self._writable(), self._store, self._stop, fully=fully)
             self._count(compactions=self._statistics.compactions + done)
 
     def drop_old_days(self) -> None:
-        """Drop the days from the table that ended longer ago than `retain`, now.
-
-        Raises UntrustedDataError where the clock may have jumped.
-        """
+        """Drop the days that ended longer ago than `retain`. Raises UntrustedDataError if the clock may have jumped."""
         from mockexport.heartrate.table import drop_old_days
 
         if self._retain is None:
             return
-        with self._keeping_up:
+        with self._maintaining:
             dropped = drop_old_days(
                 self._writable(), self._store, self._retain, self._now(), trust_clock=self._trust_clock
             )
@@ -321,16 +318,16 @@ class HeartRate:
             self._count(dropped_days=self._statistics.dropped_days + len(dropped))
 
     def tidy(self) -> None:
-        """Shorten the table's log and delete files that nothing needs any more, now."""
+        """Shorten the table's log, and delete files that are no longer used."""
         from mockexport.heartrate.table import tidy
 
-        with self._keeping_up:
+        with self._maintaining:
             tidy(self._writable(), self._store)
 
     def statistics(self) -> Statistics:
-        """Return how it does."""
+        """Return a snapshot of the statistics."""
         snapshot = self._store.snapshot()
-        errors = [worker.last_error for worker in (self._flusher, self._upkeep) if worker]
+        errors = [thread.last_error for thread in (self._flusher, self._maintenance) if thread]
         found = replace(
             self._statistics,
             last_error=next(filter(None, errors), None),
@@ -342,7 +339,7 @@ class HeartRate:
             return found
         return replace(
             found,
-            journal_bytes=self._held(self._journal),
+            journal_bytes=self._pending_bytes(self._journal),
             pending_readings=self._pending.readings,
             journaled_position=self._journal.position,
             flushed_position=self._journal.released,
@@ -355,19 +352,19 @@ class HeartRate:
         with self._counting:
             self._statistics = replace(self._statistics, **values)  # type: ignore[arg-type]
 
-    def _flush_when_due(self, worker: BackgroundThread) -> None:
-        worker.attempt("look at what came in", self._pending.frames)
+    def _flush_when_due(self, thread: BackgroundThread) -> None:
+        thread.attempt("convert new batches", self._pending.frames)
         waiting, since = self._pending.readings, time.monotonic() - self._flushed
         late = since >= self._flush_seconds and waiting
         if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
             self._flushed = time.monotonic()
-            worker.attempt("flush", self.flush)
+            thread.attempt("flush", self.flush)
 
-    def _keep_up(self, worker: BackgroundThread) -> None:
+    def _maintain(self, thread: BackgroundThread) -> None:
         for what, work in (
             ("compact", partial(self.compact, fully=False)),
             ("drop old days", self.drop_old_days),
             ("tidy", self.tidy),
         ):
             if not self._stop.is_set():
-                worker.attempt(what, work)
+                thread.attempt(what, work)

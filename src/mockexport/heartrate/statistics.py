@@ -1,4 +1,4 @@
-"""How a service does, in figures."""
+"""The statistics of a heart-rate service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Statistics"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """How the service does: bytes, readings, positions (batch ids), versions, counts since its start, seconds."""
+    """A snapshot of the statistics of a service. Positions are batch ids; counts are since its start."""
 
     journal_bytes: int = 0
     pending_readings: int = 0

@@ -1,4 +1,4 @@
-"""What the service tells of itself to Prometheus, in a registry of its own: numbers, and never who sent what."""
+"""Metrics for Prometheus, in a registry of their own: only numbers, never ids of users or devices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONLY_GROWS = frozenset(("commits", "compactions", "dropped_days", "flushes"))
 
 
 class Metrics:
-    """Counts of what came in and went out, and the figures of `statistics` whenever they are asked for."""
+    """Counters of readings and responses, and the `statistics` at the time of each scrape."""
 
     def __init__(self, statistics: Callable[[], Any]) -> None:
         self._registry = CollectorRegistry()
@@ -39,26 +39,26 @@ class Metrics:
         self._registry.register(_Statistics(statistics))
 
     def answered(self, route: str, status: int) -> None:
-        """Count an answer."""
+        """Count a response."""
         self._answers.labels(route, str(status)).inc()
 
     def text(self) -> bytes:
-        """Return all of it, in the format that Prometheus reads."""
+        """Return all metrics, in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class _Statistics(Collector):
-    """The figures of the journal and the store, as they are when they are asked for."""
+    """The statistics of the journal and the table, at the time of the scrape."""
 
     def __init__(self, statistics: Callable[[], Any]) -> None:
         self._statistics = statistics
 
     def describe(self) -> list[Metric]:
-        """Return nothing: the names are known once there are figures."""
+        """Return nothing: the names are known only with the values."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Give each figure that is a number; of a missing one nothing is said."""
+        """Yield each statistic that is a number."""
         found = self._statistics()
         for name, value in (asdict(found) if is_dataclass(found) and not isinstance(found, type) else found).items():
             if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,8 +1,8 @@
 """The HTTP routes of the heart-rate service: readings in, a user's minutes out.
 
-Bodies and query strings are read here and not by the framework: so they can be refused early, judged in one call, and
-all that is wrong with them is a 400 of one shape. Nothing here waits on the event loop: the journal's answer is
-awaited, queries run in a few threads.
+Bodies and query strings are parsed here and not by the framework. So large ones are refused early, a batch is validated
+in one call, and every invalid input is a 400 of the same form. Nothing here blocks the event loop: the journal's future
+is awaited, and queries run in a few threads.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["HeartRateRoutes"]
 
 BODY_BYTES = 1 << 20
-POSTS_AT_ONCE = 1024  # so what bodies take is bounded
+POSTS_AT_ONCE = 1024  # bounds the memory of bodies
 QUERIES_AT_ONCE = 4
 QUERIES_WAITING = 256
 BODY_SECONDS = 30.0  # for a client to send its body
@@ -62,9 +62,9 @@ T = TypeVar("T")
 
 
 class HeartRateRoutes:
-    """The routes of a service, which stays its caller's to close.
+    """The routes of a service. The caller still has to close the service.
 
-    `health` answers to whoever asks; a token may be put before `router`.
+    `router` may be protected by a token; `health` is meant to be open.
     """
 
     def __init__(self, service: HeartRate) -> None:
@@ -95,34 +95,34 @@ class HeartRateRoutes:
         add(one, dispatch, methods=["GET", "HEAD", "POST"], include_in_schema=False)
         add(
             one, post_reading, methods=["POST"], status_code=202,
-            summary="Take in a reading", description="Answered once the reading is on disk.",
+            summary="Store a reading", description="The response is sent once the reading is on disk.",
             openapi_extra=READING_BODY, responses=READING_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
             batch, self._counted("batch", self._post_batch), methods=["POST"], status_code=202,
-            summary="Take in up to 1,000 readings",
-            description="Each is judged on its own. Answered once all the valid ones are on disk.",
+            summary="Store up to 1,000 readings",
+            description="Each is validated on its own. The response is sent once all valid ones are on disk.",
             openapi_extra=BATCH_BODY, responses=BATCH_RESPONSES, response_class=Response,
         )  # fmt: skip
         add(
             one, get_minutes, methods=["GET"],
-            summary="A user's heart rate, minute by minute",
-            description="A minute is the mean of the readings of the best device among those that reported in it.",
+            summary="A user's heart rate by minute",
+            description="The mean of a minute's readings, of the best device among those that reported in it.",
             openapi_extra=QUERY_PARAMETERS, responses=QUERY_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.router, "/metrics", self._get_metrics,
-            summary="Figures for Prometheus", responses=METRICS_RESPONSES, response_class=Response,
+            summary="Metrics for Prometheus", responses=METRICS_RESPONSES, response_class=Response,
         )  # fmt: skip
         _get(
             self.health, "/health", self._get_health,
-            summary="Would a reading be taken in?", responses=HEALTH_RESPONSES, response_class=Response,
+            summary="Would a reading be accepted?", responses=HEALTH_RESPONSES, response_class=Response,
         )  # fmt: skip
 
     def _counted(
         self, route: str, answer: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Count the answers of a route by their status."""
+        """Count the responses of a route by their status."""
 
         async def counted(request: Request) -> Response:
             try:
@@ -154,7 +154,7 @@ class HeartRateRoutes:
     async def _accept(
         self, request: Request, read: Callable[[bytes | bytearray, int], T], valid: Callable[[T], Readings]
     ) -> T:
-        """Read a body, and return what it holds once its valid readings are on disk."""
+        """Parse a body, and return its contents once its valid readings are on disk."""
         with self._post_slot():
             body = await _body(request)
             started = time.perf_counter()
@@ -174,9 +174,9 @@ class HeartRateRoutes:
             raise _busy(str(error), error.retry_after) from None
         except JournalError as error:
             logger.warning("readings were refused: %s", error)
-            raise _busy(f"the readings were not kept: {error}") from None
+            raise _busy(f"the readings were not stored: {error}") from None
         except TimeoutError:
-            raise _busy("the journal takes too long; it is not known whether the readings were kept") from None
+            raise _busy("the journal takes too long; the readings may or may not be stored") from None
 
     @contextmanager
     def _post_slot(self) -> Generator[None, None, None]:
@@ -205,7 +205,7 @@ class HeartRateRoutes:
         return minutes_json(query.user, points) if points else None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do a query's work in one of a few threads."""
+        """Run a query in one of a few threads."""
         if self._queries >= QUERIES_AT_ONCE + QUERIES_WAITING:
             raise _busy("too many queries at once")
         self._queries += 1
@@ -214,7 +214,7 @@ class HeartRateRoutes:
         except NoFreeThreadError:
             raise _busy("too many queries at once") from None
         except TimeoutError:
-            raise _busy("the query takes too long; ask for a shorter range") from None
+            raise _busy("the query takes too long; use a shorter range") from None
         except MockExportError as error:  # the table can't be read
             logger.warning("a query failed: %s", error)
             raise _busy(str(error)) from None
@@ -225,7 +225,7 @@ class HeartRateRoutes:
         try:
             problem = await self._health_thread.run(self._service.problem, JOURNAL_SECONDS)
         except TimeoutError:
-            problem = "the journal doesn't answer"
+            problem = "the journal does not respond"
         if problem:
             raise _busy(problem)
         return _json({"status": "healthy", "service": "heart-rate-metrics"})
@@ -234,12 +234,12 @@ class HeartRateRoutes:
         try:
             text = await self._metrics_thread.run(self._metrics.text, QUERY_SECONDS)
         except TimeoutError:
-            raise _busy("the figures take too long") from None
+            raise _busy("the statistics take too long") from None
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _body(request: Request) -> bytearray:
-    """Read a body of at most BODY_BYTES; a larger one is refused as soon as it is known to be."""
+    """Read a body of at most BODY_BYTES; refuse a larger one as soon as possible."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > BODY_BYTES:
         raise _too_large()
@@ -249,14 +249,14 @@ async def _body(request: Request) -> bytearray:
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise HTTPException(400, "body: was cut short")  # to whoever may still listen
+                    raise HTTPException(400, "body: is incomplete")  # if the client still reads
                 body += message.get("body", b"")
                 if len(body) > BODY_BYTES:
                     raise _too_large()
                 if not message.get("more_body", False):
                     return body
     except TimeoutError:
-        raise HTTPException(408, "body: did not come in time", {"Connection": "close"}) from None
+        raise HTTPException(408, "body: did not arrive in time", {"Connection": "close"}) from None
 
 
 def _too_large() -> HTTPException:
@@ -268,7 +268,7 @@ def _busy(detail: str, seconds: float = RETRY_SECONDS) -> HTTPException:
 
 
 def minutes_json(user: str, points: Sequence[Point]) -> bytes:
-    """Return the answer to a query."""
+    """Return the response to a query, as JSON."""
     data = [
         {"timestamp": time_text(time_of(point.minute)), "heart_rate": point.heart_rate, "device_id": point.device}
         for point in points
@@ -281,6 +281,6 @@ def _json(document: dict[str, Any], status: int = 200) -> Response:
 
 
 def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
-    """Route GET and HEAD, and describe GET alone: HEAD is the same without a body."""
+    """Add a route for GET and HEAD; describe only GET, since HEAD is the same without a body."""
     router.add_api_route(path, endpoint, methods=["GET", "HEAD"], **described | {"include_in_schema": False})
     router.add_api_route(path, endpoint, methods=["GET"], **described)

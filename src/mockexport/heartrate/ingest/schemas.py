@@ -1,4 +1,4 @@
-"""What goes in and what comes out, for the description at /docs; what is taken in is judged in validation.py."""
+"""Request and response schemas for the description at /docs; validation.py does the validation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ID = {"type": "string", "minLength": 1, "maxLength": ID_CHARACTERS, "example": "
 TIMESTAMP = {
     "type": "string",
     "format": "date-time",
-    "description": "ISO 8601 with any offset, or none for UTC; kept to the microsecond.",
+    "description": "ISO 8601 with any offset, or none for UTC; stored to the microsecond.",
     "example": "2024-01-15T10:00:00Z",
 }
 READING = {
@@ -52,7 +52,7 @@ BATCH = {
 
 
 class Problem(BaseModel):
-    """What is wrong, in one line that begins with the name of the field."""
+    """The error, in one line that begins with the name of the field."""
 
     detail: str
 
@@ -64,14 +64,14 @@ class ReadingAccepted(BaseModel):
 
 
 class RejectedReading(BaseModel):
-    """A reading of the batch that is not kept, and why."""
+    """A rejected reading of the batch, and the reason."""
 
     index: int
     reason: str
 
 
 class BatchAccepted(BaseModel):
-    """The valid readings are on disk, and queries see them; `errors` is there when some were not valid."""
+    """The valid readings are on disk, and queries see them; `errors` is there if some were invalid."""
 
     status: str
     accepted: int
@@ -81,7 +81,7 @@ class BatchAccepted(BaseModel):
 
 
 class Minute(BaseModel):
-    """The mean heart rate of a UTC minute, and the device whose readings it is made of."""
+    """The mean heart rate of a UTC minute, and the device whose readings were averaged."""
 
     timestamp: str
     heart_rate: float
@@ -89,7 +89,7 @@ class Minute(BaseModel):
 
 
 class Minutes(BaseModel):
-    """A user's heart rate by minutes, in order."""
+    """A user's heart rate by minute, in order."""
 
     user_id: str
     data: list[Minute]
@@ -97,7 +97,7 @@ class Minutes(BaseModel):
 
 
 class Health(BaseModel):
-    """A reading would be taken in."""
+    """A reading would be accepted."""
 
     status: str
     service: str
@@ -116,31 +116,31 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 _BUSY = {
-    **_problem("Not now, and nothing was kept; `Retry-After` says when to try again."),
+    **_problem("Unavailable, and nothing was stored; `Retry-After` says when to retry."),
     "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
 _POST: Responses = {
     400: _problem("The body is invalid; `detail` begins with the field's name."),
-    408: _problem("The body did not come in time."),
+    408: _problem("The body did not arrive in time."),
     413: _problem("The body is larger than 1 MiB."),
     503: _BUSY,
 }
 READING_BODY = _body(READING)
 BATCH_BODY = _body(BATCH)
-READING_RESPONSES: Responses = {202: {"model": ReadingAccepted, "description": "It is on disk."}, **_POST}
-BATCH_RESPONSES: Responses = {202: {"model": BatchAccepted, "description": "The valid ones are on disk."}, **_POST}
+READING_RESPONSES: Responses = {202: {"model": ReadingAccepted, "description": "The reading is on disk."}, **_POST}
+BATCH_RESPONSES: Responses = {202: {"model": BatchAccepted, "description": "The valid readings are on disk."}, **_POST}
 QUERY_PARAMETERS = {
     "parameters": [
-        _parameter("user_id", ID, "Whose heart rate."),
+        _parameter("user_id", ID, "The user."),
         _parameter("start", TIMESTAMP, "The first instant."),
-        _parameter("end", TIMESTAMP, "The last instant, included."),
-        _parameter("device_id", ID, "Readings of this device alone.", required=False),
+        _parameter("end", TIMESTAMP, "The last instant, inclusive."),
+        _parameter("device_id", ID, "Only readings of this device.", required=False),
     ]
 }
 QUERY_RESPONSES: Responses = {
     200: {"model": Minutes, "description": "The minutes that have readings."},
     400: _problem("A parameter is invalid; `detail` begins with its name."),
-    404: _problem("The range holds nothing."),
+    404: _problem("There are no readings in the range."),
     503: _BUSY,
 }
 HEALTH_RESPONSES: Responses = {
@@ -148,5 +148,5 @@ HEALTH_RESPONSES: Responses = {
     503: _problem("No, and why."),
 }
 METRICS_RESPONSES: Responses = {
-    200: {"description": "Figures by name.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    200: {"description": "Metrics by name.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }

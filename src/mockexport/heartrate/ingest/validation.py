@@ -1,6 +1,6 @@
-"""HTTP bodies and query strings to readings; whatever is wrong is told in one line that begins with the field's name.
+"""Parses and validates HTTP bodies and query strings. An error is one line that begins with the field's name.
 
-A whole batch is one call of pydantic-core. Only when that fails is it judged reading by reading, by the same rules.
+A batch is validated in one call of pydantic-core; only if that fails, reading by reading, by the same rules.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["Batch", "InvalidError", "Query", "Rejected", "read_batch", "read_que
 
 PARAMETERS = ("user_id", "start", "end", "device_id")
 PARAMETERS_AT_MOST = 32
-NO_TIMESTAMP = "is no ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
-TOO_FAR_AHEAD = "lies too far in the future, by the server's clock"
-NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat passes one over at the end
+NO_TIMESTAMP = "is not an ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+TOO_FAR_AHEAD = "is too far in the future by the server's clock"
+NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat ignores one at the end
 BARE_OFFSET = re.compile(r"(.*\d{2}:?\d{2}\S*) (\d{2}(:?\d{2}){0,2})", re.DOTALL)
 
 _ID = schema.str_schema(strict=True, min_length=1, max_length=ID_CHARACTERS)
@@ -57,26 +57,26 @@ _BATCH = schema.typed_dict_schema(
 )
 ONE_READING, WHOLE_BATCH = SchemaValidator(_READING), SchemaValidator(_BATCH)
 
-WHAT_IS_WRONG = {
+MESSAGES = {
     "missing": "is missing",
-    "string_type": "is no text",
+    "string_type": "is not a string",
     "string_too_short": "is empty",
     "string_too_long": f"has more than {ID_CHARACTERS} characters",
     "string_pattern_mismatch": NO_TIMESTAMP,
-    "float_type": "is no number",
-    "finite_number": "is no number",
+    "float_type": "is not a number",
+    "finite_number": "is not a number",
     "greater_than_equal": f"is below {LOWEST_RATE} beats a minute",
     "less_than_equal": f"is above {HIGHEST_RATE} beats a minute",
-    "dict_type": "is no JSON object",
+    "dict_type": "is not a JSON object",
 }
 
 
 class InvalidError(Exception):
-    """What was sent makes no sense; `str(error)` is one line that names the field."""
+    """An invalid body or query; `str(error)` is one line that begins with the field's name."""
 
 
 class ValidReading(TypedDict):
-    """A reading in which only the timestamp is still to be read."""
+    """A reading that is valid except perhaps for its timestamp, which is still a string."""
 
     device_id: str
     user_id: str
@@ -85,7 +85,7 @@ class ValidReading(TypedDict):
 
 
 class Rejected(TypedDict):
-    """A reading of a batch that is not kept: its place in the batch, from 0 on, and why."""
+    """A rejected reading: its index in the batch, from 0, and the reason."""
 
     index: int
     reason: str
@@ -93,7 +93,7 @@ class Rejected(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The valid readings of a batch, and what became of the others."""
+    """The valid and the rejected readings of a batch."""
 
     readings: Readings
     rejected: list[Rejected]
@@ -101,7 +101,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a query asks for; `start` and `end`, both included, are microseconds since 1970 in UTC."""
+    """A query; `start` and `end`, both inclusive, are microseconds since 1970 in UTC."""
 
     user: str
     start: int
@@ -110,7 +110,7 @@ class Query:
 
 
 def read_reading(body: bytes | bytearray, latest: int = LATEST) -> Readings:
-    """Read the body of a single reading, of the time `latest` at the latest. Raises InvalidError."""
+    """Parse the body of a single reading, not later than `latest` (microseconds since 1970). Raises InvalidError."""
     try:
         return _columns([ONE_READING.validate_json(body)], latest)
     except (ValidationError, ValueError):
@@ -118,15 +118,15 @@ def read_reading(body: bytes | bytearray, latest: int = LATEST) -> Readings:
 
 
 def read_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
-    """Read the body of a batch, each reading judged on its own. Raises InvalidError when nothing of it can be kept."""
+    """Parse the body of a batch; each reading is validated on its own. Raises InvalidError if none is valid."""
     try:
         return Batch(_columns(WHOLE_BATCH.validate_json(body)["readings"], latest), [])
     except (ValidationError, ValueError):
-        return judge_batch(body, latest)
+        return read_one_by_one(body, latest)
 
 
-def judge_batch(body: bytes | bytearray, latest: int = LATEST) -> Batch:
-    """Read the body of a batch reading by reading: slower, and able to say what is wrong with each."""
+def read_one_by_one(body: bytes | bytearray, latest: int = LATEST) -> Batch:
+    """Parse the body of a batch reading by reading: slower, but with an error for each."""
     valid: list[ValidReading] = []
     rejected: list[Rejected] = []
     for index, reading in enumerate(_envelope(_json(body))):
@@ -143,45 +143,45 @@ def _json(body: bytes | bytearray) -> object:
     try:
         return from_json(bytes(body))
     except ValueError as error:
-        raise InvalidError(f"body: is no JSON: {error}") from None
+        raise InvalidError(f"body: is not valid JSON: {error}") from None
 
 
 def _envelope(document: object) -> list[object]:
     if not isinstance(document, dict):
-        raise InvalidError("body: is no JSON object")
+        raise InvalidError("body: is not a JSON object")
     if "readings" not in document:
         raise InvalidError("readings: is missing")
     readings = document["readings"]
     if not isinstance(readings, list):
-        raise InvalidError("readings: is no list")
+        raise InvalidError("readings: is not a list")
     if not readings:
         raise InvalidError("readings: is empty")
     if len(readings) > READINGS_A_BATCH:
-        raise InvalidError(f"readings: has {len(readings):,} readings, and {READINGS_A_BATCH:,} are the most")
+        raise InvalidError(f"readings: has {len(readings):,} readings; the limit is {READINGS_A_BATCH:,}")
     return readings
 
 
 def _validate(reading: object, latest: int) -> ValidReading:
-    """Return a reading whose timestamp will do. Raises InvalidError, which tells of all of its fields."""
+    """Return a valid reading. Raises InvalidError with the errors of all fields."""
     try:
-        judged: ValidReading = ONE_READING.validate_python(reading)
+        valid: ValidReading = ONE_READING.validate_python(reading)
     except ValidationError as error:
-        told = {problem["loc"]: _told(problem) for problem in error.errors(include_url=False, include_input=False)}
+        errors = {problem["loc"]: _message(problem) for problem in error.errors(include_url=False, include_input=False)}
         timestamp = reading.get("timestamp") if isinstance(reading, dict) else None
-        if isinstance(timestamp, str) and (wrong := _wrong_timestamp(timestamp, latest)):
-            told["timestamp",] = f"timestamp: {wrong}"
-        raise InvalidError("; ".join(told.values())) from None
-    if wrong := _wrong_timestamp(judged["timestamp"], latest):
+        if isinstance(timestamp, str) and (wrong := _timestamp_error(timestamp, latest)):
+            errors["timestamp",] = f"timestamp: {wrong}"
+        raise InvalidError("; ".join(errors.values())) from None
+    if wrong := _timestamp_error(valid["timestamp"], latest):
         raise InvalidError(f"timestamp: {wrong}")
-    return judged
+    return valid
 
 
-def _told(problem: Mapping[str, Any]) -> str:
+def _message(problem: Mapping[str, Any]) -> str:
     field = problem["loc"][0] if problem["loc"] else "reading"
-    return f"{field}: {WHAT_IS_WRONG.get(problem['type'], problem['msg'])}"
+    return f"{field}: {MESSAGES.get(problem['type'], problem['msg'])}"
 
 
-def _wrong_timestamp(text: str, latest: int) -> str | None:
+def _timestamp_error(text: str, latest: int) -> str | None:
     try:
         time = parse_timestamp(text)
     except ValueError:
@@ -190,7 +190,7 @@ def _wrong_timestamp(text: str, latest: int) -> str | None:
 
 
 def _columns(readings: list[ValidReading], latest: int) -> Readings:
-    """Turn readings into columns. Raises ValueError for a timestamp that can't be read or is after `latest`."""
+    """Convert readings to columns. Raises ValueError for a timestamp that is invalid or after `latest`."""
     times = [parse_timestamp(reading["timestamp"]) for reading in readings]
     if max(times) > latest:
         raise ValueError(TOO_FAR_AHEAD)
@@ -203,13 +203,13 @@ def _columns(readings: list[ValidReading], latest: int) -> Readings:
 
 
 def read_query(query_string: bytes) -> Query:
-    """Read the query string of a query; parameters that it doesn't know are passed over. Raises InvalidError."""
+    """Parse the query string of a query; unknown parameters are ignored. Raises InvalidError."""
     given = _parameters(query_string)
     user = _id(given, "user_id")
     start, end = (_instant(given, name) for name in ("start", "end"))
     device = _id(given, "device_id") if "device_id" in given else None
     if start > end:
-        raise InvalidError("start: lies after end")
+        raise InvalidError("start: is after end")
     return Query(user, start, end, device)
 
 
@@ -219,7 +219,7 @@ def _parameters(query_string: bytes) -> dict[str, str]:
             query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_AT_MOST
         )
     except UnicodeDecodeError:
-        raise InvalidError("query: is not UTF-8, percent-encoded") from None
+        raise InvalidError("query: is not percent-encoded UTF-8") from None
     except ValueError:
         raise InvalidError(f"query: has more than {PARAMETERS_AT_MOST} parameters") from None
     given: dict[str, str] = {}
@@ -233,7 +233,7 @@ def _parameters(query_string: bytes) -> dict[str, str]:
 def _id(given: dict[str, str], name: str) -> str:
     value = _present(given, name)
     if len(value) > ID_CHARACTERS:
-        raise InvalidError(f"{name}: {WHAT_IS_WRONG['string_too_long']}")
+        raise InvalidError(f"{name}: {MESSAGES['string_too_long']}")
     return value
 
 
@@ -246,7 +246,7 @@ def _present(given: dict[str, str], name: str) -> str:
 
 
 def _instant(given: dict[str, str], name: str) -> int:
-    """Read a timestamp; a bare `+02:00` in a URL has become ` 02:00` on the way, and is taken for what was meant."""
+    """Parse a timestamp. A bare `+02:00` in a URL has been decoded as ` 02:00`, and is accepted as well."""
     text = _present(given, name)
     if "\0" in text:
         raise InvalidError(f"{name}: {NO_TIMESTAMP}")

@@ -1,8 +1,8 @@
-"""The journal: where readings are before anything else knows of them. What it has kept is on disk.
+"""The journal: a write-ahead log of batches, which are on disk before they are acknowledged.
 
-One thread writes. All batches that wait at a moment go into one transaction and share its fsync; their futures are
-done when it is. After a failed write nothing more is kept until the file has been repaired, and that is tried again
-with every batch and every second.
+One thread writes. All batches that wait at a time are written in one transaction and share its fsync (group commit);
+then their futures are done. After a failed write, no batch is accepted until the file has been repaired, which is tried
+for every batch and every second.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "JournalError", "JournalFullError", "SqliteJournal"]
 
-GROUP_BYTES = 8 << 20  # a commit's size is bounded, and so is the time that its batches wait
-DELETED_AT_ONCE = 64  # rows; letting go of many is done in steps, so that batches needn't wait for it
-LAST_ID = (1 << 53) - 1  # 1,024 sequences a batch are 64-bit numbers up to here
-LAST_CLOCK_ID = 1 << 52  # the year 2112; a clock that says more is wrong, and the ids that it would take are not given
+GROUP_BYTES = 8 << 20  # bounds the size of a commit, and so the time that its batches wait
+DELETED_AT_ONCE = 64  # rows; many are deleted in steps, so that batches don't wait for it
+LAST_ID = (1 << 53) - 1  # with 1,024 sequences a batch, sequences are 64-bit numbers up to here
+LAST_CLOCK_ID = 1 << 52  # the year 2112; a later clock is wrong, and is not used for ids
 PROBE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
 
@@ -49,13 +49,13 @@ log = logging.getLogger(__name__)
 
 
 class JournalError(MockExportError):
-    """A batch could not be kept; nothing of it was acknowledged. It may be sent again."""
+    """A batch could not be stored; none of it was acknowledged, and it can be sent again."""
 
     exit_code: ClassVar[int] = 5
 
 
 class JournalFullError(JournalError):
-    """The journal holds as much as it may; `retry_after` tells in how many seconds to try again."""
+    """The journal has reached its limit; `retry_after` says when to retry, in seconds."""
 
     def __init__(self, message: str, retry_after: int = 5) -> None:
         super().__init__(message, retry_after)
@@ -66,15 +66,15 @@ class JournalFullError(JournalError):
 
 
 class Journal(Protocol):
-    """Keeps batches in order until they are released. Safe to use from any thread."""
+    """Stores batches in order until they are released. Thread-safe."""
 
     @property
     def id(self) -> str:
-        """Names this very journal, for ever."""
+        """The permanent random id of this journal."""
 
     @property
     def version(self) -> int | None:
-        """The newest version of the table known to be on disk, None when none was noted."""
+        """The newest version of the table known to be on disk; None if none was recorded."""
 
     @property
     def checkpoint(self) -> int | None:
@@ -82,33 +82,33 @@ class Journal(Protocol):
 
     @property
     def seen(self) -> int | None:
-        """What was noted last of the clock, in microseconds since 1970."""
+        """The time that the clock was last seen to have, in microseconds since 1970."""
 
     def entries(self) -> Sequence[Entry]:
-        """Return what was kept and not released when the journal was opened, by id; once, before any `append`."""
+        """Return the unreleased batches found when the journal was opened, by id. Call it once, before `append`."""
 
     def append(self, payload: bytes) -> Future[None]:
-        """Keep a batch; the future is done when it is on disk, or fails with JournalError."""
+        """Store a batch; the future is done when it is on disk, or fails with JournalError."""
 
     def release(self, position: int, version: int) -> None:
-        """Let go of all up to `position`: they are on disk in `version` of the table. Raises JournalError."""
+        """Release all batches up to `position`: `version` of the table has them on disk. Raises JournalError."""
 
     def note(self, version: int, checkpoint: int | None = None) -> None:
-        """Note that a version of the table, and a checkpoint of it, are on disk. Raises JournalError."""
+        """Record that a version of the table, and a checkpoint of it, are on disk. Raises JournalError."""
 
     def see(self, time: int) -> None:
-        """Note what the clock says, in microseconds since 1970. Raises JournalError."""
+        """Record the time of the clock, in microseconds since 1970. Raises JournalError."""
 
     def problem(self) -> str | None:
-        """Tell why a batch would not be kept now."""
+        """Return why a batch would be refused now; None if it would be accepted."""
 
     def close(self) -> None:
-        """Keep what waits and let go of the file."""
+        """Write the waiting batches and close the file."""
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """Something to be done in the next commit: a batch to keep, or else a change of what is noted."""
+    """Work for the next commit: a batch to store, or a change of the metadata."""
 
     future: Future[None]
     payload: bytes | None = None
@@ -116,15 +116,15 @@ class _Waiting:
 
 
 class SqliteJournal:
-    """A journal in a SQLite file, one row a batch; write-ahead log, `synchronous=FULL`.
+    """A journal in a SQLite file with a row for each batch; write-ahead log, `synchronous=FULL`.
 
-    `kept` is called with every group that is on disk, before its futures are done. Raises UsageError for a file of
-    another format, or that can't be written, and UntrustedDataError for one that is no journal.
+    `on_commit` is called with every group that is on disk, before its futures are done. Raises UsageError for a file of
+    another format or that can't be written, and UntrustedDataError for one that is not a journal.
     """
 
-    def __init__(self, path: Path, kept: Callable[[list[Entry]], None]) -> None:
+    def __init__(self, path: Path, on_commit: Callable[[list[Entry]], None]) -> None:
         self._path = path
-        self._kept = kept
+        self._on_commit = on_commit
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -134,7 +134,7 @@ class SqliteJournal:
         self._checkpoint: int | None = None
         self._seen: int | None = None
         self._at_start: list[Entry] = []
-        self._doomed = False  # released rows are still there
+        self._deleting = False  # released rows are still in the file
         self.commits = self.group_size = self.largest_group = self.waiting_bytes = 0
         try:
             self._connection = self._open()
@@ -146,7 +146,7 @@ class SqliteJournal:
 
     @property
     def id(self) -> str:
-        """Names this very journal, for ever."""
+        """The permanent random id of this journal."""
         return self._id
 
     @property
@@ -161,7 +161,7 @@ class SqliteJournal:
 
     @property
     def seen(self) -> int | None:
-        """What was noted last of the clock."""
+        """The time that the clock was last seen to have."""
         return self._seen
 
     @property
@@ -175,25 +175,25 @@ class SqliteJournal:
         return self._released
 
     def entries(self) -> list[Entry]:
-        """Return what was there when it was opened, once."""
+        """Return the batches found when the journal was opened, once."""
         found, self._at_start = self._at_start, []
         return found
 
     def append(self, payload: bytes) -> Future[None]:
-        """Keep a batch; the future is done when it is on disk, or fails with JournalError."""
+        """Store a batch; the future is done when it is on disk, or fails with JournalError."""
         return self._submit(_Waiting(Future(), payload=payload))
 
     def release(self, position: int, version: int) -> None:
-        """Let go of all up to `position`."""
+        """Release all batches up to `position`."""
 
         def change(connection: sqlite3.Connection) -> None:
             set_meta(connection, released=position, version=version)
-            self._released, self._version, self._doomed = position, version, True
+            self._released, self._version, self._deleting = position, version, True
 
         self._change(change)
 
     def note(self, version: int, checkpoint: int | None = None) -> None:
-        """Note a version of the table, and a checkpoint of it."""
+        """Record a version of the table, and a checkpoint of it."""
 
         def change(connection: sqlite3.Connection) -> None:
             set_meta(connection, version=version, checkpoint=checkpoint or self._checkpoint)
@@ -202,22 +202,22 @@ class SqliteJournal:
         self._change(change)
 
     def see(self, time: int) -> None:
-        """Note what the clock says."""
+        """Record the time of the clock."""
         self._change(lambda connection: set_meta(connection, seen=time))
         self._seen = time
 
-    def go_on_after(self, position: int) -> None:
-        """Give ids above `position` alone, from the next batch on; call it before the first `append`."""
+    def continue_after(self, position: int) -> None:
+        """Use only ids above `position` from now on. Call it before the first `append`."""
         self._last = max(self._last, position)
 
     def problem(self) -> str | None:
-        """Tell why a batch would not be kept now."""
+        """Return why a batch would be refused now; None if it would be accepted."""
         if self._problem is None and not self._thread.is_alive():
             return f"the journal {self._path} lost its writer thread; restart the server"
         return self._problem
 
     def close(self) -> None:
-        """Keep what waits and let go of the file."""
+        """Write the waiting batches and close the file."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -241,7 +241,7 @@ class SqliteJournal:
             self._wake.notify()
         return waiting.future
 
-    # The writer's thread, from here on.
+    # From here on, in the writer thread.
 
     def _run(self) -> None:
         going = True
@@ -249,18 +249,18 @@ class SqliteJournal:
             group: list[_Waiting] = []
             try:
                 going = self._step(group)
-            except BaseException as error:  # noqa: BLE001 -- whatever it is: they must be told, and the thread must go on
+            except BaseException as error:  # noqa: BLE001 -- any error must fail the futures, and must not end the thread
                 self._problem = f"the journal {self._path} can't be written: {error or type(error).__name__}"
-                log.error("%s", self._problem)  # noqa: TRY400 -- one line says it
+                log.error("%s", self._problem)  # noqa: TRY400 -- one line is enough
             self._answer(group)
         self._checkpointer.close()
-        with contextlib.suppress(sqlite3.Error):  # closing copies the write-ahead log; what is not copied stays there
+        with contextlib.suppress(sqlite3.Error):  # closing copies the write-ahead log; what is not copied stays in it
             self._connection.close()
 
     def _step(self, group: list[_Waiting]) -> bool:
-        """Wait for something to do, put it into `group` and on disk; tell whether there will be more."""
+        """Wait for work, put it into `group` and write it; return False once the journal is closed."""
         with self._wake:
-            if not self._waiting and not self._closing and (self._problem or not self._doomed):
+            if not self._waiting and not self._closing and (self._problem or not self._deleting):
                 self._wake.wait(PROBE_SECONDS if self._problem else None)
             size = 0
             while self._waiting and size < GROUP_BYTES:
@@ -270,19 +270,19 @@ class SqliteJournal:
                 return False
         if self._problem:
             self._repair()
-        if self._problem is None and (group or self._doomed):
+        if self._problem is None and (group or self._deleting):
             self._commit(group)
         return True
 
     def _commit(self, group: list[_Waiting]) -> None:
-        before = (self._released, self._doomed, self._version, self._checkpoint)
+        before = (self._released, self._deleting, self._version, self._checkpoint)
         try:
             entries = self._entries(group)
             self._write(group, entries)
             if entries:
-                self._kept(entries)  # before they count: where this fails, they are removed again
+                self._on_commit(entries)  # before they count: if this fails, they are removed again
         except BaseException:
-            self._released, self._doomed, self._version, self._checkpoint = before
+            self._released, self._deleting, self._version, self._checkpoint = before
             raise
         if entries:
             self._last = entries[-1].id
@@ -292,17 +292,17 @@ class SqliteJournal:
             self.largest_group = max(self.largest_group, len(entries))
 
     def _answer(self, group: list[_Waiting]) -> None:
-        """Tell all of a group that it is on disk, or that it isn't."""
+        """Complete the futures of a group."""
         for waiting in group:
             try:
                 if self._problem is None:
                     waiting.future.set_result(None)
                 else:
                     waiting.future.set_exception(JournalError(self._problem))
-            except InvalidStateError:  # whoever waited has gone
+            except InvalidStateError:  # nobody waits for it any more
                 pass
-            except BaseException as error:  # noqa: BLE001 -- of one who was told; the others must be told as well
-                log.error("telling of a batch failed: %r", error)  # noqa: TRY400 -- one line says it
+            except BaseException as error:  # noqa: BLE001 -- a callback failed; the other futures must still be completed
+                log.error("a callback of a batch failed: %r", error)  # noqa: TRY400 -- one line is enough
         with self._wake:
             self.waiting_bytes -= sum(len(waiting.payload or b"") for waiting in group)
 
@@ -314,7 +314,7 @@ class SqliteJournal:
                 last = max(last + 1, clock if clock <= LAST_CLOCK_ID else 0)
                 entries.append(Entry(last, waiting.payload))
         if last > LAST_ID:
-            raise JournalError(f"the batch ids of {self._path} are used up; go on with another journal")
+            raise JournalError(f"the batch ids of {self._path} are used up; use a new journal")
         return entries
 
     def _write(self, group: list[_Waiting], entries: list[Entry]) -> None:
@@ -323,7 +323,7 @@ class SqliteJournal:
         for waiting in group:
             if waiting.change:
                 waiting.change(self._connection)
-        if self._doomed:
+        if self._deleting:
             self._delete_some()
         self._connection.execute("COMMIT")
 
@@ -332,13 +332,13 @@ class SqliteJournal:
             "DELETE FROM batch WHERE id IN (SELECT id FROM batch WHERE id <= ? ORDER BY id LIMIT ?)",
             (self._released, DELETED_AT_ONCE),
         ).rowcount
-        self._doomed = deleted == DELETED_AT_ONCE
+        self._deleting = deleted == DELETED_AT_ONCE
 
     def _repair(self) -> None:
-        """Open the file anew, remove what nobody was told is kept, and see that it can be written.
+        """Reopen the file, remove batches that were not acknowledged, and check that it can be written.
 
-        The write-ahead log is copied and emptied first: after a failed fsync the system may hold for written what
-        isn't, and what came behind it in the log would be lost with it.
+        The write-ahead log is copied and emptied first: after a failed fsync the kernel may have marked pages clean
+        that it did not write, and whatever follows these in the log would be lost, too.
         """
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()

@@ -1,4 +1,4 @@
-"""The journal's SQLite file: how it is opened, what is noted in it, and how its write-ahead log is kept short."""
+"""The SQLite file of the journal: how it is opened, its metadata, and how its write-ahead log is kept short."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 FORMAT = 1
 PAGE_SIZE = 16384
 CHECKPOINT_BYTES = 8 << 20
-LARGEST_LOG_PAGES = 4096  # 64 MiB; then the writer copies it itself
+LARGEST_LOG_PAGES = 4096  # 64 MiB; then the writer checkpoints it itself
 WAIT_SECONDS = 60.0
 
 T = TypeVar("T")
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A batch in the journal. Ids rise, from one journal to the next too: they are microseconds of the clock."""
+    """A batch in the journal. Ids increase, also from one journal to the next: they are microseconds of the clock."""
 
     id: int
     payload: bytes
 
 
 class JournalContents(NamedTuple):
-    """What a journal holds: the id that names it, up to which batch it has let go, and the batches since, by id."""
+    """The contents of a journal: its id, the last released batch, and the batches since, by id."""
 
     id: str
     released: int
@@ -56,9 +56,9 @@ class JournalContents(NamedTuple):
 
 
 def read_journal(path: Path) -> JournalContents | None:
-    """Return what a journal holds, without changing it; None where there is none.
+    """Return the contents of a journal without changing it; None if there is none.
 
-    Another process may be writing to it. Raises UsageError where it can't be read, UntrustedDataError for damage.
+    Another process may be writing to it. Raises UsageError if it can't be read, UntrustedDataError if it is damaged.
     """
 
     def read(connection: sqlite3.Connection, meta: dict[str, Any]) -> JournalContents:
@@ -69,14 +69,14 @@ def read_journal(path: Path) -> JournalContents | None:
 
 
 def read_id(path: Path) -> str | None:
-    """Return the id that names a journal, None where there is none. Raises as `read_journal` does."""
+    """Return the id of a journal, None if there is none. Raises what `read_journal` raises."""
     return _read(path, lambda _, meta: str(meta["journal"]))
 
 
 def _read(path: Path, read: Callable[[sqlite3.Connection, dict[str, Any]], T]) -> T | None:
     try:
         path.stat()
-        if not _has_log(path):  # it was closed well; SQLite would make a log to read it, but for this
+        if not _has_log(path):  # closed cleanly; without "immutable" SQLite would create a log to read it
             found = _read_how(path, "immutable=1", read)
             if not _has_log(path):
                 return found
@@ -84,7 +84,7 @@ def _read(path: Path, read: Callable[[sqlite3.Connection, dict[str, Any]], T]) -
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UsageError(f"cannot open the journal {path}: {error.strerror}; see that it can be read") from error
+        raise UsageError(f"cannot open the journal {path}: {error.strerror}; check its permissions") from error
     except sqlite3.DatabaseError as error:
         raise cannot_open(path, error) from error
 
@@ -96,7 +96,7 @@ def _has_log(path: Path) -> bool:
 def _read_how(path: Path, how: str, read: Callable[[sqlite3.Connection, dict[str, Any]], T]) -> T | None:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-            return None  # whoever began to make it was stopped
+            return None  # its creation was interrupted
         meta = meta_of(connection)
         check_format(path, meta)
         return read(connection, meta)
@@ -109,7 +109,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = OFF")  # or what is released is written again as zeros
+        connection.execute("PRAGMA secure_delete = OFF")  # or released rows are overwritten with zeros
         connection.execute(f"PRAGMA wal_autocheckpoint = {LARGEST_LOG_PAGES}")
     except BaseException:
         connection.close()
@@ -118,39 +118,39 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def empty_log(connection: sqlite3.Connection) -> None:
-    """Copy the write-ahead log into the file and cut it to nothing; raise sqlite3.Error where that fails."""
+    """Copy the write-ahead log into the file and truncate it. Raises sqlite3.Error."""
     busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     if busy:
-        raise sqlite3.OperationalError("another program reads it")
+        raise sqlite3.OperationalError("another program is reading it")
 
 
 def meta_of(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return what is noted in a journal."""
+    """Return the metadata of a journal."""
     return dict(connection.execute("SELECT name, value FROM meta"))
 
 
 def set_meta(connection: sqlite3.Connection, **values: str | int | None) -> None:
-    """Note something, in the transaction that is open."""
+    """Set metadata, in the open transaction."""
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
 def check_format(path: Path, meta: dict[str, Any]) -> None:
     """Raise UsageError for a journal of another format."""
     if meta.get("format") != FORMAT:
-        raise UsageError(f"the journal {path} is of format {meta.get('format')}; this version reads {FORMAT}")
+        raise UsageError(f"the journal {path} has the format {meta.get('format')}, and this version reads {FORMAT}")
 
 
 def cannot_open(path: Path, error: sqlite3.Error) -> MockExportError:
-    """Return what to tell of a journal that can't be opened."""
+    """Build the error for a journal that can't be opened."""
     if isinstance(error, sqlite3.OperationalError):
-        return UsageError(f"cannot open the journal {path}: {error}; see that it can be read and written")
-    return UntrustedDataError(f"{path} is no journal, or a damaged one: {error}")
+        return UsageError(f"cannot open the journal {path}: {error}; check that it can be read and written")
+    return UntrustedDataError(f"{path} is not a journal, or is damaged: {error}")
 
 
 class Checkpointer:
-    """Copies the write-ahead log into the file beside the writer, who would keep all batches waiting for it.
+    """Copies the write-ahead log into the file in a thread of its own, so that batches don't wait for it.
 
-    The log is then written from its start again, in place, which also makes its fsyncs cheap.
+    The log is then overwritten from its start, which also makes its fsyncs cheap.
     """
 
     def __init__(self, path: Path) -> None:
@@ -162,14 +162,14 @@ class Checkpointer:
         self._thread.start()
 
     def wrote(self, size: int) -> None:
-        """Count bytes that were committed."""
+        """Count committed bytes; start a copy when there are enough."""
         self._written += size
         if self._written >= CHECKPOINT_BYTES:
             self._written = 0
             self._wake.set()
 
     def close(self) -> None:
-        """End it."""
+        """End the thread."""
         self._closing = True
         self._wake.set()
         self._thread.join(WAIT_SECONDS)
@@ -179,7 +179,7 @@ class Checkpointer:
             self._wake.clear()
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except Exception as error:  # noqa: BLE001 -- nothing is lost: the writer will meet it, or copy the log itself
+            except Exception as error:  # noqa: BLE001 -- nothing is lost: the writer gets the error too, or copies the log itself
                 log.warning("the journal's write-ahead log can't be copied: %s", error)
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()

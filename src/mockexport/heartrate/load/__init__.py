@@ -1,4 +1,4 @@
-"""A client of the service, made-up readings, and a sender that puts load on it. Needs no extra."""
+"""A client of the service, synthetic readings, and a load generator. Needs no extra."""
 
 from mockexport.heartrate.load.client import HeartRateClient
 from mockexport.heartrate.load.sender import OnSending, Sent, send

@@ -1,4 +1,4 @@
-"""A heart-rate server, as a client sees it: each request is tried again while that may help."""
+"""A client of the heart-rate service, with retries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import orjson
 
 from mockexport._version import __version__
 from mockexport.errors import (
-    MockExportError,
     NotAuthorisedError,
     NotFoundError,
     UnreachableError,
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "HeartRateClient"]
 
 OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 202, 400, 401, 403, 404
-SHOWN = 200  # characters of an answer
+SHOWN = 200  # characters of a response
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said in the end, and how often it was asked again before."""
+    """The final response of a server, and how many retries it took."""
 
     status: int
     document: Any
@@ -49,11 +48,11 @@ class Answer:
 
 
 class HeartRateClient:
-    """The heart-rate service of a server; `url` is its root. To be shared between threads.
+    """The heart-rate service of a server; `url` is its root. Thread-safe.
 
-    `timeout`, in seconds, bounds each wait for the server, `retries` how much trouble it may be. `token` is sent as a
-    bearer token. `ca_bundle` is a file of certificates to trust in place of the usual ones. Raises UsageError for a
-    URL that is none, and for a bundle that can't be read.
+    `timeout`, in seconds, bounds each wait for the server, `retries` the retries of each request. `token` is sent as a
+    bearer token. `ca_bundle` is a file of trusted certificates, in place of the usual ones. Raises UsageError for an
+    invalid URL, and for a bundle that can't be read.
     """
 
     def __init__(
@@ -77,10 +76,10 @@ class HeartRateClient:
         self._client = httpx.Client(transport=self._transport, trust_env=False, timeout=timeout, headers=headers)
 
     def post(self, path: str, body: bytes) -> Answer:
-        """Post readings until they are acknowledged, or refused for what they are: 202 or 400.
+        """Post readings until they are acknowledged (202) or refused as invalid (400).
 
-        Sent again, a reading counts once, so what was cut is sent again too. Raises UnreachableError after all tries,
-        NotAuthorisedError, and UntrustedDataError for an answer that makes no sense.
+        A reading that is sent again counts once, so a post is idempotent: it is retried after any lost connection.
+        Raises UnreachableError after all retries, NotAuthorisedError, and UntrustedDataError for any other response.
         """
         answer = self._ask("POST", path, content=body)
         if answer.status not in (ACCEPTED, BAD_REQUEST):
@@ -88,26 +87,26 @@ class HeartRateClient:
         return answer
 
     def query(self, user: str, start: str, end: str, device: str | None = None) -> dict[str, Any]:
-        """Ask for a user's heart rate by minutes. Raises NotFoundError when the range holds nothing, and as `post`."""
+        """Query a user's heart rate by minutes. Raises NotFoundError if there is none, and what `post` raises."""
         parameters = {"user_id": user, "start": start, "end": end} | ({} if device is None else {"device_id": device})
         answer = self._ask("GET", "/metrics/heart-rate", params=parameters)
         if answer.status == BAD_REQUEST:
-            raise UsageError(f"the server takes no such query: {_detail(answer.document)}")
+            raise UsageError(f"the server refused the query: {_detail(answer.document)}")
         if answer.status == NOT_FOUND:
             what = f"of user {user!r}" + (f" and device {device!r}" if device is not None else "")
             raise NotFoundError(f"no heart rate {what} from {start} to {end} at {self.url}: {_detail(answer.document)}")
         if answer.status != OK or not _is_minutes(answer.document):
-            raise UntrustedDataError(f"{self.url} gave an answer that makes no sense; is it a heart-rate server?")
+            raise UntrustedDataError(f"{self.url} sent an invalid response; is it a heart-rate server?")
         document: dict[str, Any] = answer.document
         return document
 
     def break_off(self) -> None:
-        """End all requests and waits of other threads; the client is of no use afterwards."""
+        """Abort all requests and waits of other threads; the client can't be used afterwards."""
         self._closed.set()
         self._transport.break_off()
 
     def close(self) -> None:
-        """Let go of all connections, once no other thread uses them."""
+        """Close all connections, once no other thread uses them."""
         self.break_off()
         self._client.close()
 
@@ -121,7 +120,7 @@ class HeartRateClient:
         try:
             return Answer(response.status_code, orjson.loads(response.content), tried_again)
         except orjson.JSONDecodeError as error:
-            raise UntrustedDataError(f"{self.url}{path} sent no JSON; is it a heart-rate server?") from error
+            raise UntrustedDataError(f"{self.url}{path} did not send valid JSON; is it a heart-rate server?") from error
 
     def _ask_once(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
@@ -130,10 +129,8 @@ class HeartRateClient:
             raise lost_connection(error, url, self._timeout) from error
         status = response.status_code
         if status in TRANSIENT:
-            told: MockExportError = UnreachableError(
-                f"{url} answered {status} {response.reason_phrase}; try again later"
-            )
-            raise RetryableError(told, parse_retry_after(response.headers.get("Retry-After")))
+            unavailable = UnreachableError(f"{url} answered {status} {response.reason_phrase}; try again later")
+            raise RetryableError(unavailable, parse_retry_after(response.headers.get("Retry-After")))
         if status in (UNAUTHORIZED, FORBIDDEN):
             raise NotAuthorisedError(f"{url} answered {status}; --token-file names a file with a token")
         return response

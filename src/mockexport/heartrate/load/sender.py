@@ -1,4 +1,4 @@
-"""The load generator: made-up readings sent, and what became of them."""
+"""The load generator: sends synthetic readings and sums up the responses."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["OnSending", "Sent", "Summary", "send"]
 
 ACCEPTED = 202
-LOOK_SECONDS = 0.1
+PROGRESS_SECONDS = 0.1
 
 
 @dataclass(slots=True)
 class Sent:
-    """How far it is."""
+    """The progress so far, in readings and retries."""
 
     sent: int = 0
     accepted: int = 0
@@ -36,12 +36,12 @@ class Sent:
 
 
 OnSending: TypeAlias = "Callable[[Sent], None]"
-"""Told ten times a second how far it is."""
+"""Called ten times a second with the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of it all; `distinct` counts each reading once, `ack` is from a post's first try to its answer."""
+    """The result; `distinct` counts each reading once, `ack` is the time from a post's first try to its response."""
 
     sent: int
     accepted: int
@@ -55,17 +55,17 @@ class Summary:
 
 
 def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = None) -> Summary:
-    """Send it all, with `plan.clients` requests at a time.
+    """Send all readings of a plan, with `plan.clients` requests at a time.
 
-    Whatever can't be sent ends it with that error, and the client with it. `on_progress` is called ten times a second,
-    in this thread.
+    `on_progress` is called ten times a second, in this thread. The first error ends the run and aborts the client.
+    Raises what `HeartRateClient.post` raises.
     """
     sending = _Sending(client, plan)
     with ThreadPoolExecutor(plan.clients, "mockexport-send") as workers:
         running = {workers.submit(sending.work) for _ in range(plan.clients)}
         try:
             while running:
-                done, running = wait(running, LOOK_SECONDS, FIRST_EXCEPTION)
+                done, running = wait(running, PROGRESS_SECONDS, FIRST_EXCEPTION)
                 for ended in done:
                     ended.result()
                 if on_progress:
@@ -78,7 +78,7 @@ def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = No
 
 
 class _Sending:
-    """What the threads that send have in common."""
+    """The shared state of the sending threads."""
 
     def __init__(self, client: HeartRateClient, plan: Plan) -> None:
         self.sent = Sent()
@@ -89,20 +89,20 @@ class _Sending:
         self._posts = posts(plan)
         self._taken = 0
         self._taking = threading.Lock()
-        self._telling = threading.Lock()
+        self._recording = threading.Lock()
         self._kept = bytearray()
         self._acks = array("d")
         self._started = time.monotonic()
 
     def work(self) -> None:
-        """Make posts until there are no more, or the time is over."""
+        """Send posts until there are no more, or the time is over."""
         while (taken := self._take()) is not None:
             post, due = taken
             if self.stop.wait(max(0.0, due - time.monotonic())):
                 return
             began = time.monotonic()
             answer = self._client.post(self._path, post.body)
-            self._tell(post, answer, time.monotonic() - began)
+            self._record(post, answer, time.monotonic() - began)
 
     def _take(self) -> tuple[Post, float] | None:
         """Return the next post and when it is due."""
@@ -116,14 +116,14 @@ class _Sending:
             self._taken += post.readings if post else 0
         return None if post is None else (post, due)
 
-    def _tell(self, post: Post, answer: Answer, seconds: float) -> None:
+    def _record(self, post: Post, answer: Answer, seconds: float) -> None:
         accepted, rejected = self._outcome(post, answer)
         if accepted != len(post.numbers):
             raise UntrustedDataError(
-                f"{self._client.url} accepted {accepted} of {len(post.numbers)} valid readings; it says: "
+                f"{self._client.url} accepted {accepted} of {len(post.numbers)} valid readings; its response: "
                 f"{str(answer.document)[:200]}"
             )
-        with self._telling:
+        with self._recording:
             self._acks.append(seconds)
             self.sent.sent += post.readings
             self.sent.accepted += accepted
@@ -144,11 +144,13 @@ class _Sending:
         except (KeyError, TypeError):
             accepted, rejected = -1, -1
         if not isinstance(accepted, int) or not isinstance(rejected, int) or accepted + rejected != post.readings:
-            raise UntrustedDataError(f"{self._client.url} doesn't say how many it accepted; is it a heart-rate server?")
+            raise UntrustedDataError(
+                f"{self._client.url} does not say how many readings it accepted; is it a heart-rate server?"
+            )
         return accepted, rejected
 
     def summary(self) -> Summary:
-        """Sum up, once all threads have ended."""
+        """Return the result, once all threads have ended."""
         seconds = time.monotonic() - self._started
         return Summary(
             sent=self.sent.sent,
@@ -164,7 +166,7 @@ class _Sending:
 
 
 def _percentile_ms(seconds: array[float], share: float) -> float | None:
-    """Return a percentile, the nearest rank, in milliseconds."""
+    """Return a percentile by the nearest-rank method, in milliseconds."""
     if not seconds:
         return None
     return round(sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)] * 1000, 3)

@@ -1,7 +1,7 @@
-"""Made-up readings of many users and devices, as real devices send them.
+"""Synthetic readings of many users and devices, as real devices send them.
 
-Several devices of a user report side by side; readings come late and out of order, some come twice, some make no sense.
-The same seed makes the same readings in the same posts, so what was sent can be reconciled with what was kept.
+Several devices of a user report at a time; readings are late and out of order, some are duplicates, some are invalid.
+The same seed gives the same readings in the same posts, so the stored readings can be reconciled with those sent.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["READINGS", "Plan", "Post", "posts"]
 READINGS = 10_000
 START = datetime(2025, 8, 26, tzinfo=UTC)
 READINGS_A_BATCH = 1_000
-SHUFFLED = 500  # readings among which the order is lost
-LATE = 0.02  # the share of readings that come much later than those beside them
+SHUFFLED = 500  # readings are shuffled in groups of this size
+LATE = 0.02  # the share of readings that are much later than their neighbours
 LATE_READINGS = 5_000
 SECONDS_APART = 20
-SILENT = 0.5  # the chance of a device to have nothing to say
+SILENT = 0.5  # the probability that a device does not report in a round
 ZONES = ("", "Z", "+00:00", "+02:00", "-05:00", "+05:30")
 WRONG = (
     {"heart_rate": 0},
@@ -39,10 +39,10 @@ WRONG = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send. `readings` None goes on until `seconds` are over; `rate` None is as fast as it goes.
+    """What to send. `readings` None means until `seconds` are over; `rate` (readings a second) None means no limit.
 
-    `duplicates` and `invalid` are shares of what is sent. With a rate, `burst` readings go out at once, and then none
-    until the rate is kept to.
+    `duplicates` and `invalid` are shares of the readings sent. With a rate, `burst` readings are sent at once, then
+    none until the rate is met again.
     """
 
     readings: int | None = READINGS
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A request to be made; `numbers` are those of its valid readings, the same for the same reading sent again."""
+    """A request; `numbers` identify its valid readings, with the same number for a duplicate."""
 
     body: bytes
     readings: int
@@ -70,7 +70,7 @@ class Post:
 
 
 def posts(plan: Plan) -> Iterator[Post]:
-    """Make up the posts, in order; without end when the plan names no number of readings."""
+    """Generate the posts, in order; without end if the plan has no number of readings."""
     stream = _with_others(plan, random.Random(f"{plan.seed} others"))
     size = 1 if plan.singles else plan.batch
     while some := list(itertools.islice(stream, size)):
@@ -80,7 +80,7 @@ def posts(plan: Plan) -> Iterator[Post]:
 
 
 def _with_others(plan: Plan, chance: random.Random) -> Iterator[tuple[int | None, dict[str, Any]]]:
-    """Put duplicates and invalid readings among the readings; of these `readings` in all."""
+    """Insert duplicates and invalid readings; yield `plan.readings` in all."""
     recent: list[tuple[int, dict[str, Any]]] = []
     distinct = _late(plan, random.Random(f"{plan.seed} order"))
     for _ in itertools.count() if plan.readings is None else range(plan.readings):
@@ -98,7 +98,7 @@ def _with_others(plan: Plan, chance: random.Random) -> Iterator[tuple[int | None
 
 
 def _late(plan: Plan, chance: random.Random) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Take the readings out of their order: a little all of them, much some of them."""
+    """Change the order: all readings a little, some of them a lot."""
     late: list[tuple[int, dict[str, Any]]] = []
     stream = enumerate(_readings(plan))
     while True:
@@ -114,7 +114,7 @@ def _late(plan: Plan, chance: random.Random) -> Iterator[tuple[int, dict[str, An
 
 
 def _readings(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Make up readings without end, no two of the same user, device and instant: in rounds of all users and devices."""
+    """Generate readings without end, no two with the same user, device and time, in rounds of all users and devices."""
     chance = random.Random(f"{plan.seed} readings")
     devices = [f"device_{_letters(number)}" for number in range(plan.devices)]
     users = [f"user_{number:03}" for number in range(1, plan.users + 1)]
@@ -131,13 +131,13 @@ def _readings(plan: Plan) -> Iterator[dict[str, Any]]:
                 yield {
                     "device_id": device,
                     "user_id": user,
-                    "timestamp": _written(plan.start + moment, chance.choice(ZONES)),
+                    "timestamp": _format(plan.start + moment, chance.choice(ZONES)),
                     "heart_rate": round(rate) if chance.getrandbits(1) else round(rate, 1),
                 }
 
 
 def _letters(number: int) -> str:
-    """Number as columns of a sheet are: a to z, aa, ab and so on."""
+    """Return a number as letters, like the columns of a spreadsheet: a to z, aa, ab and so on."""
     text = ""
     number += 1
     while number:
@@ -146,8 +146,8 @@ def _letters(number: int) -> str:
     return text
 
 
-def _written(moment: datetime, zone: str) -> str:
-    """Write an instant as devices do: without an offset in UTC, with `Z`, or as the clock stands in another zone."""
+def _format(moment: datetime, zone: str) -> str:
+    """Format a time as devices do: in UTC without an offset or with `Z`, or in local time with an offset."""
     if zone[:1] not in ("+", "-"):
         return moment.replace(tzinfo=None).isoformat() + zone
     offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6])) * (1 if zone[0] == "+" else -1)

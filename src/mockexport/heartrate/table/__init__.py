@@ -1,4 +1,4 @@
-"""The Delta Lake table of readings: what is in it, what is on its way there, queries and maintenance."""
+"""The Delta Lake table of readings: storage, pending readings, queries and maintenance."""
 
 from mockexport.heartrate.table.maintenance import compact, drop_old_days, flush, tidy
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending, encode

@@ -1,7 +1,7 @@
-"""The log of a Delta table on a local disk: put on disk, and taken back to what is whole after a power loss.
+"""The log of a Delta table on a local disk: made durable, and repaired after a power loss.
 
-deltalake leaves what it writes to the system; an entry is durable once it and its folder are fsynced here. What was
-durable at last is noted elsewhere, in the journal, so only newer entries and checkpoints are ever in doubt.
+deltalake does not fsync: an entry is durable once it and its folder are fsynced here. The journal records the newest
+durable version, so only newer entries and checkpoints are ever in doubt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def sync_file(path: Path) -> None:
-    """Put a file's content on disk, and make it its owner's alone."""
+    """Put a file's content on disk, and let only its owner read it."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         path.chmod(0o600)
@@ -63,10 +63,10 @@ def sync_checkpoint(folder: Path, version: int) -> None:
 
 
 def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
-    """Remove what a power loss left unfinished: entries behind version `durable`, checkpoints behind `checkpoint`.
+    """Remove incomplete entries after version `durable`, and all checkpoints after `checkpoint`.
 
-    An entry is whole when all of it can be read, and every file that it adds, but for those that a later one removed:
-    they may have been tidied away. What is behind a torn one goes with it.
+    A power loss may leave these. An entry is complete if it can be read, and so can every file that it adds, except
+    those that a later entry removed, which may have been deleted. Entries after an incomplete one are removed, too.
     """
     folder = table / "_delta_log"
     _drop_checkpoints(folder, checkpoint)
@@ -82,19 +82,19 @@ def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
     if torn is None:
         return
     for version in reversed([version for version in doubtful if version >= torn]):
-        log.warning("dropping version %d of the table %s: it was not written whole", version, table)
+        log.warning("dropping version %d of the table %s: it was not written completely", version, table)
         (folder / f"{version:020}.json").unlink()
         sync_folder(folder)
 
 
 def _drop_checkpoints(folder: Path, checkpoint: int | None) -> None:
     if checkpoint is None and _versions(folder, ENTRY)[:1] != [0]:
-        return  # the journal that noted it is lost, and without it the table is
+        return  # the journal that recorded it is lost; without the checkpoint the table would be, too
     doubtful = [version for version in _versions(folder, CHECKPOINT) if checkpoint is None or version > checkpoint]
     for version in doubtful:
         (folder / f"{version:020}.checkpoint.parquet").unlink()
     if doubtful or not _is_json(folder / LAST_CHECKPOINT):
-        (folder / LAST_CHECKPOINT).unlink(missing_ok=True)  # then the newest one in the folder is taken
+        (folder / LAST_CHECKPOINT).unlink(missing_ok=True)  # then the newest one in the folder is used
         sync_folder(folder)
 
 
@@ -111,7 +111,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _actions(entry: Path) -> list[dict[str, Any]] | None:
-    """Return what an entry says, None where it is torn."""
+    """Return the actions of an entry, None if it is incomplete."""
     try:
         actions = [orjson.loads(line) for line in entry.read_bytes().splitlines() if line]
     except orjson.JSONDecodeError:

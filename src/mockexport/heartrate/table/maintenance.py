@@ -1,4 +1,4 @@
-"""What moves readings on: from pending to the table, from many small files to few sorted ones, and out when old."""
+"""Maintenance of the table: flushing pending readings, compacting small files, dropping old days."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["compact", "drop_old_days", "flush", "runs_to_compact", "tidy"]
 
 ROWS_A_FLUSH = 1 << 20
-DAYS_A_COMMIT = 500  # each is a file to write: half a second or so
+DAYS_A_COMMIT = 500  # each is a file to write: about half a second in all
 CLOCK_STEP = 86_400_000_000  # microseconds
-CLOCK_NOTED = 3_600_000_000  # microseconds; noting it is a write to disk
+CLOCK_INTERVAL = 3_600_000_000  # microseconds; recording the clock is a write to disk
 SMALLEST_RUN = (
     1 << 16
 )  # rows; runs up to twice as large are of one tier, from there on each tier is four times the last
@@ -37,13 +37,13 @@ RUNS_A_TIER = 6
 
 
 def flush(pending: Pending, journal: Journal, store: Store) -> bool:
-    """Move the oldest pending readings into the table, then let the journal go of them; tell whether there were any.
+    """Move the oldest pending readings into the table, then release them in the journal; return False if none.
 
-    A commit adds DAYS_A_COMMIT days at most, the earliest ones first; so readings of many days take several calls, and
-    the journal lets go of them with the last one. A crash in between is made good by the marks that the table keeps of
-    the journal's position: what it has already is not added again.
+    A commit adds at most DAYS_A_COMMIT days, the earliest first. Readings of more days take several calls, and the
+    journal releases them with the last one. The table records the journal's position with each commit (as Delta Lake
+    application transactions), so after a crash nothing is added twice.
     """
-    store.refresh()  # a commit whose answer was lost is found here
+    store.refresh()  # finds a commit whose response was lost
     has = store.position(journal.id) or 0
     part = store.flush_progress(journal.id)
     if part and part.position <= has:
@@ -75,9 +75,9 @@ def _by_day(new: pl.DataFrame, through: date | None) -> Iterator[tuple[date, pl.
 
 
 def compact(journal: Journal, store: Store, stop: Event, *, fully: bool = False) -> int:
-    """Make one run of many, where there are enough of a size or wherever there are two; return how often.
+    """Merge many runs of a day into one, or with `fully` all of them; return the number of days.
 
-    Ends early, with nothing half done, when `stop` is set.
+    Setting `stop` ends it early, with every commit complete.
     """
     done = 0
     snapshot = store.snapshot()
@@ -97,9 +97,9 @@ def _until(stop: Event, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame
 
 
 def runs_to_compact(files: Sequence[File]) -> list[File]:
-    """Choose the files of runs that have become too many of one size, with those of all smaller runs.
+    """Return the files of runs to merge: those of a tier with too many runs, and those of all smaller tiers.
 
-    So a reading is written again once for every tier that it passes, and a day has few runs in each.
+    This is size-tiered compaction: a reading is rewritten once for each tier, and each tier of a day has few runs.
     """
     runs: defaultdict[str, list[File]] = defaultdict(list)
     for file in files:
@@ -118,28 +118,28 @@ def _all_runs(files: Sequence[File]) -> Sequence[File]:
 def drop_old_days(
     journal: Journal, store: Store, retain: timedelta, now: datetime, *, trust_clock: bool = False
 ) -> list[date]:
-    """Take the days out of the table that ended longer ago than `retain`; return them.
+    """Remove the days from the table that ended longer ago than `retain`; return them.
 
-    A clock that jumped forward would drop what it shouldn't. So it is trusted when it went on by CLOCK_STEP at most
-    since it was noted last, or when readings of these days came, or with `trust_clock`. Raises UntrustedDataError where
-    there is something to drop and it isn't trusted.
+    A clock that jumped forward would drop days too early. So it is trusted only if it has advanced by at most
+    CLOCK_STEP since it was last recorded, if there are readings of about its date, or with `trust_clock`. Raises
+    UntrustedDataError if there are days to drop and it is not trusted.
     """
     time, days = microseconds_of(now), store.snapshot().days
     seen = journal.seen
     nearby = any(abs(day - now.date()) <= timedelta(days=1) for day in days)
     trusted = trust_clock or nearby or (seen is not None and time - seen <= CLOCK_STEP)
-    if trusted and (seen is None or abs(time - seen) >= CLOCK_NOTED):
+    if trusted and (seen is None or abs(time - seen) >= CLOCK_INTERVAL):
         journal.see(time)
     try:
         last = (now - retain).date() - timedelta(days=1)
-    except OverflowError:  # nothing is so old
+    except OverflowError:  # before year 1
         return []
     old = [day for day in days if day <= last]
     if old and not trusted:
-        noted = "never noted before" if seen is None else f"was at {time_of(seen):%Y-%m-%d} when noted last"
+        noted = "was never recorded before" if seen is None else f"was at {time_of(seen):%Y-%m-%d} when last recorded"
         raise UntrustedDataError(
-            f"{len(old)} days are old by the clock, which says {now:%Y-%m-%d} and {noted}, but no reading is of that "
-            "time: set the clock right, or start with --trust-clock"
+            f"{len(old)} days are old by the clock, which is at {now:%Y-%m-%d} and {noted}, but no readings are of "
+            "that time: correct the clock, or start with --trust-clock"
         )
     for number in range(0, len(old), DAYS_A_COMMIT):
         files = [file for day in old[number : number + DAYS_A_COMMIT] for file in days[day]]
@@ -148,7 +148,7 @@ def drop_old_days(
 
 
 def tidy(journal: Journal, store: Store) -> None:
-    """Shorten the table's log and delete the files that nothing needs any more."""
+    """Shorten the table's log, and delete files that are no longer used."""
     made = store.checkpoint(journal.checkpoint)
     journal.note(store.sync_log(), made)
     store.tidy()

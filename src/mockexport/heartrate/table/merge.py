@@ -1,6 +1,6 @@
-"""What a query says of the readings it found: pure functions on Polars frames, no disk, no row-by-row Python.
+"""The merge rules of queries: pure functions on Polars frames.
 
-A frame of readings has the columns of `SCHEMA`, in any order of rows. `sequence` is the order in which they came.
+A frame of readings has the columns of `SCHEMA`, and its rows in any order. `sequence` is the order of arrival.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNKNOWN_PRIORITY = 999
 
 
 def keep_latest(readings: pl.DataFrame) -> pl.DataFrame:
-    """Keep one reading of each user, device and time: the last that came. Sorted by user, time, device."""
+    """Keep the reading that arrived last for each user, device and time; sort by user, time, device."""
     ordered = readings.sort("user", "time", "device", "sequence")
     followed = pl.lit(True)
     for column in ("user", "time", "device"):
@@ -35,10 +35,10 @@ def keep_latest(readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def best_by_minute(readings: pl.DataFrame, priorities: Mapping[str, int]) -> pl.DataFrame:
-    """Return `minute`, `rate`, `device`: per UTC minute the mean of its best device, ascending.
+    """Return `minute`, `rate`, `device`: for each UTC minute the mean rate of its best device, in order.
 
-    `readings` are one user's, each once. The best device is the one of lowest priority among those that reported in
-    that minute; a device not named has 999; of equal ones the first by id.
+    `readings` are of one user, without duplicates. The best device is the one with the lowest priority among those that
+    reported in that minute; a device without a priority has 999; ties are resolved by id.
     """
     ranked = readings.select(
         pl.col("time").dt.truncate("1m").alias("minute"), "time", "device", "rate", _priority(priorities)

@@ -1,7 +1,7 @@
-"""Readings that are journaled and not in the table yet, held in memory as few frames for queries and the flusher.
+"""Pending readings: in the journal and not in the table yet, in memory as few frames for queries and the flusher.
 
-A batch is held as it was journaled until somebody looks; then many become one frame at once, which is what costs
-little. Whoever reads both this and the table reads this first: what leaves here is in the table before.
+Batches stay encoded as in the journal until they are used; then many are converted to one frame at once, which is
+cheap. A reader of both must read this before the table: readings are in the table before they leave here.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["SEQUENCES_A_BATCH", "Pending", "encode", "frame_of"]
 
 SEQUENCES_A_BATCH = 1024
 """A reading's sequence is its batch's id times this, plus its index in the batch."""
-BYTES_AT_ONCE = 700_000  # the interpreter is held while their columns are made; some milliseconds would be felt
-ROWS_MERGED = 1 << 18  # a larger frame is not copied again for the sake of having fewer
+BYTES_AT_ONCE = 700_000  # the conversion holds the GIL: more would delay the event loop noticeably
+ROWS_MERGED = 1 << 18  # larger frames are not merged any more
 
 
 def encode(readings: Readings) -> bytes:
-    """Return the form in which a batch is journaled: its columns as JSON."""
+    """Encode a batch for the journal: its columns as JSON."""
     return orjson.dumps({"u": readings.users, "d": readings.devices, "t": readings.times, "h": readings.rates})
 
 
 def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
-    """Return journaled batches as one frame of `merge.SCHEMA`."""
+    """Decode batches of the journal into one frame of `merge.SCHEMA`."""
     batches: list[dict[str, list[Any]]] = []
     sequences: list[range] = []
     for entry in entries:
@@ -63,41 +63,41 @@ class _Segment(NamedTuple):
 
 
 class Pending:
-    """See above. `bytes` is what its batches take in the journal."""
+    """The pending readings. Thread-safe. `bytes` is the size of its batches in the journal."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # of the raw batches and the figures; held for moments only
-        self._looking = threading.Lock()  # of the segments; taken first
+        self._lock = threading.Lock()  # of the raw batches and `bytes`; held briefly
+        self._segments_lock = threading.Lock()  # of the segments; taken first
         self._raw: deque[Entry] = deque()
         self._segments: list[_Segment] = []
         self.bytes = 0
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Take in what has just been journaled: all of it, or nothing where that fails."""
+        """Add batches that have just been written to the journal: all of them or, on an error, none."""
         size = sum(len(entry.payload) for entry in entries)
         with self._lock:
             before = len(self._raw)
             try:
                 self._raw.extend(entries)
-            except BaseException:  # of memory
+            except BaseException:  # a MemoryError
                 while len(self._raw) > before:
                     self._raw.pop()
                 raise
             self.bytes += size
 
     def frames(self) -> list[pl.DataFrame]:
-        """Return all that is pending; a few frames, none of which ever changes."""
-        with self._looking:
-            self._settle()
+        """Return all pending readings, as a few immutable frames."""
+        with self._segments_lock:
+            self._convert()
             return [segment.frame for segment in self._segments]
 
     def take(self, rows: int, through: int = 0) -> tuple[int, list[pl.DataFrame]]:
-        """Return the oldest batches, `rows` or a few more, and the id of the last of them; they stay until dropped.
+        """Return the id of the last of the oldest batches, and these as frames; they stay until dropped.
 
-        All up to the batch `through` are among them.
+        They have at least `rows` readings, if there are as many, and include all batches up to `through`.
         """
-        with self._looking:
-            self._settle()
+        with self._segments_lock:
+            self._convert()
             last, taken, frames = 0, 0, []
             for segment in self._segments:
                 if taken >= rows and last >= through:
@@ -107,8 +107,8 @@ class Pending:
             return last, frames
 
     def drop(self, position: int) -> None:
-        """Forget the batches up to `position`: the table has them."""
-        with self._looking:
+        """Drop the batches up to `position`, which the table has."""
+        with self._segments_lock:
             kept = []
             for segment in self._segments:
                 if segment.last <= position:
@@ -121,16 +121,16 @@ class Pending:
 
     @property
     def readings(self) -> int:
-        """How many readings are pending, as far as anybody has looked."""
+        """The number of pending readings, of the batches that have been converted."""
         return sum(segment.frame.height for segment in self._segments)
 
-    def _settle(self) -> None:
-        """Make frames of the raw batches, and one of small neighbours. Within `_looking`."""
+    def _convert(self) -> None:
+        """Convert the raw batches to frames, and merge small neighbours. Call it with `_segments_lock` held."""
         while self._raw:
             entries, size = self._next_raw()
             try:
                 self._segments.append(_Segment(entries[-1].id, size, frame_of(entries)))
-            except BaseException:  # of memory, say: they are pending all the same
+            except BaseException:  # such as a MemoryError: they are still pending
                 with self._lock:
                     self._raw.extendleft(reversed(entries))
                 raise
@@ -150,6 +150,6 @@ class Pending:
                     break
                 entries.append(entry)
                 size += len(entry.payload)
-            for _ in entries:  # only once all are held here
+            for _ in entries:  # only once all are in the list
                 self._raw.popleft()
         return entries, size

@@ -1,7 +1,7 @@
-"""What is asked of the readings: a user's points, the days that are kept, the rows of a day.
+"""Queries: a user's points, summaries of the days, the rows of a day.
 
-All take the pending frames and a snapshot of the table, read in this order, so that nothing falls between; what is in
-both counts once.
+All take the pending frames and a snapshot of the table, taken in this order, so that no reading is missed. Readings
+that are in both count once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def points(
     device: str | None,
     priorities: Mapping[str, int],
 ) -> list[Point]:
-    """Return a user's points from the readings with `start <= time <= end`, ascending."""
+    """Return a user's points in order, from the readings with `start <= time <= end` (microseconds since 1970)."""
     first, last = time_of(start), time_of(end)
     found = (pl.col("user") == pl.lit(user)) & pl.col("time").is_between(first, last)
     if device is not None:
@@ -62,7 +62,7 @@ def points(
 
 
 def days_in(snapshot: Snapshot, pending: Sequence[pl.DataFrame]) -> dict[date, tuple[tuple[File, ...], int]]:
-    """Return the days of which something is kept, with their files and the highest pending sequence, or 0."""
+    """Return the days that have readings, with their files and their highest pending sequence, or 0."""
     highest: dict[date, int] = {}
     for frame in pending:
         by_day = frame.group_by(pl.col("time").dt.date()).agg(pl.col("sequence").max())
@@ -72,7 +72,7 @@ def days_in(snapshot: Snapshot, pending: Sequence[pl.DataFrame]) -> dict[date, t
 
 
 def summarise_day(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> DaySummary:
-    """Return what is kept of a day, counted."""
+    """Return the summary of a day."""
     rows, sequence, earliest, latest = 0, 0, LATEST, -LATEST
     users: set[str] = set()
     for readings in _readings_of_day(store, day, files, pending):
@@ -87,7 +87,7 @@ def summarise_day(store: Store, day: date, files: Sequence[File], pending: Seque
 
 
 def rows_of(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> Generator[pl.DataFrame]:
-    """Give a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device."""
+    """Yield a day's distinct readings: user, device, time (microseconds since 1970), rate; by user, time, device."""
     for readings in _readings_of_day(store, day, files, pending):
         yield readings.select("user", "device", pl.col("time").cast(pl.Int64), "rate")
 
@@ -102,7 +102,7 @@ def _readings_of_day(
 
 
 def distinct_readings(parts: Sequence[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
-    """Give all readings of `parts` once each, by user, time and device, a bounded number at a time."""
+    """Yield the distinct readings of `parts`, by user, time and device, a bounded number at a time."""
     if not parts:
         return
     readings = pl.concat(parts)
@@ -113,7 +113,7 @@ def distinct_readings(parts: Sequence[pl.LazyFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _partitions(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
-    """Give ranges of users, and of times within a user who has more than enough alone."""
+    """Yield ranges of users, and of times within a user with very many readings."""
     if readings.select(pl.len()).collect().item() <= ROWS_AT_ONCE:
         yield pl.lit(True)
         return
@@ -141,7 +141,7 @@ def _partitions(readings: pl.LazyFrame) -> Iterator[pl.Expr]:
 
 
 def _slices(first: datetime, last: datetime, count: int) -> Iterator[pl.Expr]:
-    """Give `count` slices of the time from `first` to `last`, equally long."""
+    """Yield `count` equal slices of the time from `first` to `last`."""
     borders = [first + (last - first) / count * number for number in range(1, count)]
     time = pl.col("time")
     for number in range(count):

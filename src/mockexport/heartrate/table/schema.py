@@ -1,4 +1,4 @@
-"""What the table is made of: its columns, its files with what is known of each, and a version of it as a whole."""
+"""The structure of the table: its columns, its files with their statistics, and its versions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 
 FORMAT = "1"
 FORMAT_KEY = "mockexport.heartrate.format"
-JOURNAL_KEY = "mockexport.heartrate.journal.journal."  # and its id; the value is the folder where it was last
+JOURNAL_KEY = "mockexport.heartrate.journal.journal."  # followed by its id; the value is the folder where it was last
 TABLE_SCHEMA = Schema(
     [
         Field("user", PrimitiveType("string")),
@@ -48,7 +48,7 @@ TABLE_SCHEMA = Schema(
 )
 CONFIGURATION = {
     FORMAT_KEY: FORMAT,
-    "delta.logRetentionDuration": "interval 1 hours",  # or the log grows by an entry every few seconds, for a month
+    "delta.logRetentionDuration": "interval 1 hours",  # the default is a month, at an entry every few seconds
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
 MILLISECOND = 1000
@@ -56,7 +56,7 @@ MILLISECOND = 1000
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A Parquet file of the table; None is what a program that wrote it did not tell.
+    """A Parquet file of the table; None is a statistic that the program that wrote it did not record.
 
     `first` and `last` bound its times (microseconds since 1970), `first_user` and `last_user` its users; `sequence` is
     the highest in it.
@@ -74,11 +74,11 @@ class File:
 
     @property
     def run(self) -> str:
-        """The run that it belongs to: files that were written together, sorted, without overlap."""
+        """The run of the file: files that were written together, sorted and without overlap."""
         return self.path.rpartition("-")[0]
 
     def may_hold(self, user: str, start: int, end: int) -> bool:
-        """Tell whether a reading of the user with `start <= time <= end` may be in it."""
+        """Return whether it may have a reading of the user with `start <= time <= end`."""
         return (
             (self.first_user is None or self.first_user <= user)
             and (self.last_user is None or user <= self.last_user)
@@ -89,30 +89,30 @@ class File:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Snapshot:
-    """The files of one version, by date. As long as somebody holds it, its store deletes none of them."""
+    """The files of one version, by date. The store deletes none of them while a reference to it exists."""
 
     version: int
     days: dict[date, tuple[File, ...]] = field(repr=False)
 
     @property
     def paths(self) -> set[str]:
-        """The names of all its files."""
+        """The paths of all its files."""
         return {file.path for files in self.days.values() for file in files}
 
     def holds(self, paths: Sequence[str]) -> bool:
-        """Tell whether all these files are in it."""
+        """Return whether it has all these files."""
         return not paths or self.paths.issuperset(paths)
 
     @property
     def sequence(self) -> int:
-        """The highest sequence that its files are known to have, or 0."""
+        """The highest known sequence in its files, or 0."""
         return max((file.sequence or 0 for files in self.days.values() for file in files), default=0)
 
 
 class FlushProgress(NamedTuple):
-    """How far a flush has come that takes several commits.
+    """The progress of a flush that takes several commits.
 
-    The table has what the batches up to `position` say of the days up to `through`, both included.
+    The table has the readings of the batches up to `position` for the days up to `through`, both inclusive.
     """
 
     position: int
@@ -120,7 +120,7 @@ class FlushProgress(NamedTuple):
 
 
 def snapshot_of(table: DeltaTable) -> Snapshot:
-    """Return the version that `table` has loaded."""
+    """Return a snapshot of the version that `table` has loaded."""
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
 
     def column(name: str, kind: pl.DataType | type[pl.DataType]) -> list[object]:
@@ -145,9 +145,9 @@ def snapshot_of(table: DeltaTable) -> Snapshot:
 
 
 def statistics_of(run: pl.DataFrame) -> str:
-    """Return what the log tells of a file that holds `run`, which is sorted by user; as JSON.
+    """Return the statistics of a file with `run`, which is sorted by user, as JSON for the log.
 
-    Times are told in milliseconds, which is all that some programs read, rounded so that they bound the true ones.
+    Times are in milliseconds, since some programs read no more, and rounded outwards.
     """
     times = run["time"].cast(pl.Int64)
     first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The store: a Delta Lake table of Parquet files, partitioned by UTC date, in a folder or under a URL.
 
-A commit adds whole files that are on disk already. In a folder it counts once its log entry is on disk too; that
-comes from here, because deltalake leaves it to the system.
+A commit adds complete files that are on disk already. In a folder it counts once its log entry is on disk, too; this
+module fsyncs it, because deltalake does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake._internal import DeltaFileSystemHandler  # the public one wants pyarrow
+from deltalake._internal import DeltaFileSystemHandler  # the public one needs pyarrow
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -48,73 +48,73 @@ __all__ = ["DeltaStore", "Store"]
 ROWS_A_GROUP = 1 << 15  # of a Parquet file: the least that a query reads
 COMPRESSION_LEVEL = 1
 COMMITS_A_CHECKPOINT = 50
-GRACE_SECONDS = 600.0  # a file that was replaced stays as long, for other programs that are reading the table
+GRACE_SECONDS = 600.0  # replaced files stay this long, for other programs that read the table
 VACUUM_SECONDS = 600.0
-VACUUM_HOURS = 1  # what GRACE_SECONDS is under a URL
+VACUUM_HOURS = 1  # GRACE_SECONDS for tables under a URL
 CLOUD_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
-NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they fsync nothing
-PART, THROUGH = ".part", ".through"  # of a journal, in the table's marks
+NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they don't fsync
+PART, THROUGH = ".part", ".through"  # suffixes of a journal's id, in the table's application transactions
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
 
 
 class Store(Protocol):
-    """A table of readings that other programs may read. Safe to use from any thread.
+    """A table of readings, which other programs may read. Thread-safe.
 
-    Raises UnreachableError when it can't be written or read. After a failed write `position` tells what the table has.
+    Raises UnreachableError if it can't be written or read. After a failed write, `position` says what the table has.
     """
 
     def snapshot(self) -> Snapshot:
         """Return the newest version."""
 
     def refresh(self) -> None:
-        """Look for what other processes have written."""
+        """Load the versions that other processes have written."""
 
     def scan(self, files: Sequence[File]) -> pl.LazyFrame:
-        """Return the readings in these files, of which there must be one, with the columns of `merge.SCHEMA`."""
+        """Return the readings in these files, at least one, with the columns of `merge.SCHEMA`."""
 
     def position(self, journal: str) -> int | None:
-        """Return up to which batch of this journal the table has everything."""
+        """Return the last batch of this journal up to which the table has everything; None if it has none."""
 
     def flush_progress(self, journal: str) -> FlushProgress | None:
-        """Return what `append` was told last of a part, which may be past; None when it never was."""
+        """Return the last partial `append` of this journal, even if it has been completed; None if there was none."""
 
     @property
     def journals(self) -> dict[str, str]:
-        """The journals that the table itself names: by id, the folder where each was last."""
+        """The journals that the table names: by id, the folder where each was last."""
 
     def name_journal(self, journal: str, folder: str) -> None:
-        """Name a journal whose readings go to the table, in the table."""
+        """Record a journal of the table, and its folder, in the table."""
 
     def sync_log(self) -> int:
-        """See that the newest version is on disk; return it."""
+        """Make sure that the newest version is on disk; return it."""
 
     def append(
         self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
     ) -> int:
-        """Add a run a date, each sorted by user, time and device; return the version, which is on disk.
+        """Add a run for each date, sorted by user, time and device; return the version, which is on disk.
 
-        With them `position` becomes the journal's; or, with `through`, they are the part of it up to that day.
+        The same commit records `position` as that of the journal; with `through`, only for the days up to that one.
         """
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
-        """Put one run in the place of files of one day; return the version, which is on disk."""
+        """Replace files of a day by one run; return the version, which is on disk."""
 
     def remove(self, old: Sequence[File]) -> int:
-        """Take files away; return the version, which is on disk."""
+        """Remove files; return the version, which is on disk."""
 
     def checkpoint(self, noted: int | None) -> int | None:
-        """Write a checkpoint if there were many versions since the one `noted`; return its version."""
+        """Write a checkpoint if there were many versions since the last one, `noted`; return its version."""
 
     def tidy(self) -> None:
-        """Delete what no version needs any more; call it once the newest version and checkpoint have been noted."""
+        """Delete unused files; call it once the newest version and checkpoint have been recorded."""
 
 
 class DeltaStore:
-    """A store by deltalake and Polars; made when there is none.
+    """A store that uses deltalake and Polars. The table is created if there is none.
 
-    `durable` and `checkpoint` are the versions that were noted last; a new table under a URL is made for the journal of
-    the id `journal`. Raises UsageError for a table of another format,
-    UnreachableError where none can be opened or made, UntrustedDataError for one that has lost versions.
+    `durable` and `checkpoint` are the versions that were last recorded; a new table under a URL names the journal with
+    the id `journal`. `grace` is how long replaced files stay, in seconds. Raises UsageError for a table of another
+    format, UnreachableError if it can't be opened or created, and UntrustedDataError if it has lost versions.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class DeltaStore:
             raise UnreachableError(f"cannot open the table {self._root}: {one_line(error)}") from error
         self._check(durable)
         self._durable = -1 if durable is None else durable
-        self._current = self._look()
+        self._current = self._load()
         if not read_only:
             self.sync_log()
 
@@ -171,12 +171,12 @@ class DeltaStore:
         found = self._table.metadata().configuration.get(FORMAT_KEY)
         if found != FORMAT:
             raise UsageError(
-                f"the table {self._root} is of format {found or 'unknown'}; this version reads {FORMAT}: "
+                f"the table {self._root} has the format {found or 'unknown'}, and this version reads {FORMAT}: "
                 "choose another place, or open it with the version that wrote it"
             )
         if durable is not None and self._table.version() < durable:
             raise UntrustedDataError(
-                f"the table {self._root} ends at version {self._table.version()}, but had {durable}: put back its log"
+                f"the table {self._root} ends at version {self._table.version()}, but had {durable}: restore its log"
             )
 
     # Reading
@@ -187,16 +187,16 @@ class DeltaStore:
             return self._current
 
     def refresh(self) -> None:
-        """Look for what other processes have written."""
+        """Load the versions that other processes have written."""
         with self._lock:
             try:
                 self._table.update_incremental()
                 if self._table.version() != self._current.version:
-                    self._current = self._look()
+                    self._current = self._load()
             except FAILURES as error:
                 raise UnreachableError(f"cannot read the table {self._root}: {one_line(error)}") from error
 
-    def _look(self) -> Snapshot:
+    def _load(self) -> Snapshot:
         snapshot = snapshot_of(self._table)
         self._snapshots.add(snapshot)
         return snapshot
@@ -209,12 +209,12 @@ class DeltaStore:
         ).select(list(SCHEMA))
 
     def position(self, journal: str) -> int | None:
-        """Return up to which batch of this journal the table has everything."""
+        """Return the last batch of this journal up to which the table has everything; None if it has none."""
         with self._lock:
             return self._table.transaction_version(journal)
 
     def flush_progress(self, journal: str) -> FlushProgress | None:
-        """Return what `append` was told last of a part."""
+        """Return the last partial `append` of this journal."""
         with self._lock:
             position = self._table.transaction_version(f"{journal}{PART}")
             through = self._table.transaction_version(f"{journal}{THROUGH}")
@@ -225,22 +225,22 @@ class DeltaStore:
     def append(
         self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
     ) -> int:
-        """Add a run a date, as Store.append says."""
+        """Add a run for each date, as `Store.append` describes."""
         name = uuid.uuid4().hex
-        marks = {journal: position}
+        positions = {journal: position}
         if through:
-            marks = {f"{journal}{PART}": position, f"{journal}{THROUGH}": through.toordinal()}
-        mark = CommitProperties(app_transactions=[Transaction(*told) for told in marks.items()])
+            positions = {f"{journal}{PART}": position, f"{journal}{THROUGH}": through.toordinal()}
+        mark = CommitProperties(app_transactions=[Transaction(*position) for position in positions.items()])
         return self._commit([], ((day, f"{name}-0", frame) for day, frame in runs), mark, data_change=True)
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
-        """Put one run in the place of files of one day."""
+        """Replace files of a day by one run."""
         name = uuid.uuid4().hex
         new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(frames))
         return self._commit(old, new, None, data_change=False)
 
     def remove(self, old: Sequence[File]) -> int:
-        """Take files away."""
+        """Remove files."""
         return self._commit(old, [], None, data_change=True)
 
     def _commit(
@@ -251,7 +251,7 @@ class DeltaStore:
         *,
         data_change: bool,
     ) -> int:
-        """Write the new files, then commit them and the end of the old ones; the lock is held for the latter only."""
+        """Write the new files, then commit them and the removal of the old ones; lock only for the commit."""
         now = time.time_ns() // 1_000_000
         actions: list[AddAction | RemoveAction] = [
             RemoveAction(file.path, data_change, now, file.size, {"date": str(file.date)}) for file in old
@@ -265,7 +265,7 @@ class DeltaStore:
                 size = self._write(path, frame)
                 actions.append(AddAction(path, size, {"date": str(day)}, now, data_change, statistics_of(frame)))
             if self._folder and written:
-                sync_folder(self._folder)  # where the folders of the days are, by whomever they were made
+                sync_folder(self._folder)  # for the folders of the days, whoever made them
             with self._lock:
                 self.refresh()
                 self.sync_log()
@@ -279,12 +279,12 @@ class DeltaStore:
                 )
                 self.refresh()
                 if not self._current.holds(written):
-                    raise OSError("what was committed is not in the newest version")
+                    raise OSError("the committed files are not in the newest version")
                 return self.sync_log()
         except FAILURES as error:
             raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
         finally:
-            self._writing.difference_update(written)  # what was not committed is tidied away later
+            self._writing.difference_update(written)  # uncommitted files are deleted later
 
     def _write(self, path: str, frame: pl.DataFrame) -> int:
         """Write one file, which is on disk when this returns; return its size."""
@@ -303,11 +303,11 @@ class DeltaStore:
             sync_file(target)
             sync_folder(target.parent)
             return target.stat().st_size
-        # It could write the file too, but holds the interpreter for as long as that takes.
+        # The handler could write the file, too, but holds the GIL while it does.
         return int(DeltaFileSystemHandler(self._root, self._options).open_input_file(path).size())
 
     def sync_log(self) -> int:
-        """See that the log is on disk up to the newest version; return it."""
+        """Make sure that the log is on disk up to the newest version; return it."""
         with self._lock:
             version = self._current.version
             if self._folder is None:
@@ -334,7 +334,7 @@ class DeltaStore:
         }
 
     def name_journal(self, journal: str, folder: str) -> None:
-        """Name a journal whose readings go to the table among its properties."""
+        """Record a journal of the table, and its folder, in the table's properties."""
         try:
             with self._lock:
                 self._table.alter.set_table_properties(
@@ -346,10 +346,10 @@ class DeltaStore:
         except FAILURES as error:
             raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
 
-    # Upkeep
+    # Maintenance
 
     def checkpoint(self, noted: int | None) -> int | None:
-        """Write a checkpoint if there were many versions since the one `noted`."""
+        """Write a checkpoint if there were many versions since the last one, `noted`."""
         with self._lock:
             version = self.sync_log()
             if version - (noted or 0) < COMMITS_A_CHECKPOINT:
@@ -363,7 +363,7 @@ class DeltaStore:
             return version
 
     def tidy(self) -> None:
-        """Delete what no version needs any more."""
+        """Delete unused files."""
         try:
             if self._folder is None:
                 if time.monotonic() - self._vacuumed > VACUUM_SECONDS:
@@ -378,9 +378,9 @@ class DeltaStore:
             raise UnreachableError(f"cannot tidy the table {self._root}: {one_line(error)}") from error
 
     def _delete_unused(self, folder: Path) -> None:
-        """Delete the files that no snapshot holds, and none has held for the time of grace."""
+        """Delete the files that no snapshot has had for the time of grace."""
         found = {path.relative_to(folder).as_posix(): path for path in folder.glob("date=*/*.parquet")}
-        with self._lock:  # a file that is found is being written, or else is in this version or in none
+        with self._lock:  # each file found is being written, in this version, or unused
             used = self._writing.union(*(snapshot.paths for snapshot in self._snapshots))
         now = time.monotonic()
         self._unused_since = {name: self._unused_since.get(name, now) for name in found if name not in used}
@@ -395,5 +395,5 @@ def _cloud_options() -> dict[str, str]:
 
 
 def one_line(error: Exception) -> str:
-    """Return the first line of what went wrong."""
+    """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,8 +1,5 @@
-"""Faults on request (docs/faults.md): what they are (`spec`), and how a response goes wrong (`inject`)."""
+"""Faults on request (docs/faults.md): the rules (`spec`), and how they change a response (`inject`)."""
 
 from mockexport.server.faults.spec import Faults, read_faults
 
-__all__ = [
-    "Faults",
-    "read_faults",
-]
+__all__ = ["Faults", "read_faults"]

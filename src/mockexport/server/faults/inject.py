@@ -1,7 +1,7 @@
-"""One request and its answer, with faults: how each of them is done (docs/faults.md).
+"""Applies faults to one request and its response (docs/faults.md).
 
-Most are done on the ASGI messages of the answer. To break a connection in the middle of what was promised takes its
-transport, which uvicorn keeps on the object whose method `send` is.
+Most faults change the ASGI messages of the response. To break a connection in the middle of a response takes its
+transport, which is an attribute of the object that uvicorn's `send` is a method of.
 """
 
 from __future__ import annotations
@@ -23,27 +23,30 @@ if TYPE_CHECKING:
 
     from mockexport.server.faults.spec import Rule
 
-    Spoil = Callable[[bytes, bool], bytes]  # a piece of a body, and whether more of it follows
+    Filter = Callable[[bytes, bool], bytes]  # a part of a body, and whether more follows
 
 __all__ = ["FaultyExchange"]
 
-SLOW_PIECES_A_SECOND = 10
-LOOK_SECONDS = 0.1
-COMMAS = 3  # in a row of an export
-STOPS = ("cut", "end", "reset", "stall")  # what ends a body after so many bytes
-NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
+SLOW_PARTS_A_SECOND = 10
+POLL_SECONDS = 0.1
+COMMAS = 3  # in a row
+STOPS = ("cut", "end", "reset", "stall")  # they end a body after a number of bytes
+NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a TCP reset
 
 
-class _Broken(Exception):  # noqa: N818 - no error: it was asked for
-    """Ends the application's work on an answer whose connection is gone."""
+class _Aborted(Exception):  # noqa: N818 - not an error: the user requested it
+    """Ends the application's work on a response whose connection is closed."""
 
 
 class FaultyExchange:
-    """A request that the given rules strike, each with dice of its own; of two rules of a kind the last one counts."""
+    """A request and its response with the given faults, each with its own random numbers.
 
-    def __init__(self, striking: list[tuple[Rule, random.Random]]) -> None:
-        self._rules = {rule.fault: rule for rule, _ in striking}
-        self._dice = {rule.fault: dice for rule, dice in striking}
+    Of two rules with the same fault the last one applies.
+    """
+
+    def __init__(self, matching: list[tuple[Rule, random.Random]]) -> None:
+        self._rules = {rule.fault: rule for rule, _ in matching}
+        self._rngs = {rule.fault: rng for rule, rng in matching}
         stops = [rule for fault, rule in self._rules.items() if fault in STOPS]
         self._stops = min(stops, key=lambda rule: int(rule.amount), default=None)
         self._sent = 0
@@ -51,11 +54,11 @@ class FaultyExchange:
         self._chunked = False
         self._start: Message | None = None
         self._json = b""
-        self._spoils: list[Spoil] = []
-        self._left: int | None = None  # bytes until a promised Content-Length is full
+        self._filters: list[Filter] = []
+        self._left: int | None = None  # bytes until a wrong Content-Length is reached
 
     async def run(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application answer, and spoil it."""
+        """Run the application, and send its response with the faults."""
         self._send = send
         self._cycle: Any = getattr(send, "__self__", None)
         if "latency" in self._rules:
@@ -68,15 +71,16 @@ class FaultyExchange:
         if "ignore-range" in self._rules:
             scope = _without(scope, b"range")
         if "replica" in self._rules:
-            scope = _without(_without(scope, b"range"), b"if-none-match")  # what the client has is not of this version
-            self._spoils.append(_changer(_exchange_columns))
+            scope = _without(_without(scope, b"range"), b"if-none-match")  # the client's bytes are of another version
+            self._filters.append(_line_filter(_exchange_columns))
         if "malformed" in self._rules:
-            self._spoils.append(_changer(_spoiler(float(self._rules["malformed"].amount), self._dice["malformed"])))
-        if self._spoils:
-            scope = _without(scope, b"accept-encoding")  # rows can't be changed in a body that is packed
+            damage = _damage(float(self._rules["malformed"].amount), self._rngs["malformed"])
+            self._filters.append(_line_filter(damage))
+        if self._filters:
+            scope = _without(scope, b"accept-encoding")  # rows of a compressed body can't be changed
         try:
-            await application(scope, receive, self._pass)
-        except _Broken:
+            await application(scope, receive, self._forward)
+        except _Aborted:
             return
 
     async def _refuse(self, rule: Rule) -> None:
@@ -86,11 +90,11 @@ class FaultyExchange:
             when = format_datetime(datetime.now(UTC) + timedelta(seconds=int(seconds)), usegmt=True)
             headers.append((b"retry-after", when.encode() if date else seconds.encode()))
         await self._send({"type": "http.response.start", "status": int(rule.amount), "headers": headers})
-        body = json.dumps({"detail": f"a fault, as requested: {rule.amount}"}).encode()
+        body = json.dumps({"detail": f"a fault on request: {rule.amount}"}).encode()
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _pass(self, message: Message) -> None:
-        """Hand a message of the answer on, changed as the rules say."""
+    async def _forward(self, message: Message) -> None:
+        """Send a message of the response, changed by the rules."""
         if message["type"] == "http.response.start":
             if {"rows", "no-rows"} & set(self._rules) and _is_json(message) and not self._head_only:
                 self._start = message  # its Content-Length depends on the body
@@ -104,42 +108,42 @@ class FaultyExchange:
             await self._send_rows(self._start, message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
-        for spoil in self._spoils:
-            body = spoil(body, more)
+        for apply in self._filters:
+            body = apply(body, more)
         await self._send_body(body, more=more)
 
     async def _send_head(self, message: Message) -> None:
         headers = {name.lower(): value for name, value in message["headers"]}
         if "etag" in self._rules and b"etag" in headers:
-            headers[b"etag"] = b'"%016x"' % self._dice["etag"].getrandbits(64)
+            headers[b"etag"] = b'"%016x"' % self._rngs["etag"].getrandbits(64)
         if "replica" in self._rules and b"etag" in headers:
             headers[b"etag"] = headers[b"etag"][:-1] + b'-replica"'
         if "weak-etag" in self._rules and b"etag" in headers:
             headers[b"etag"] = b"W/" + headers[b"etag"].removeprefix(b"W/")
         if "wrong-range" in self._rules and b"content-range" in headers:
             unit, _, rest = headers[b"content-range"].partition(b" ")
-            places, _, length = rest.partition(b"/")
-            if b"-" in places:
-                first, last = (int(place) + 1 for place in places.split(b"-"))
+            positions, _, length = rest.partition(b"/")
+            if b"-" in positions:
+                first, last = (int(position) + 1 for position in positions.split(b"-"))
                 headers[b"content-range"] = b"%s %d-%d/%s" % (unit, first, last, length)
         if self._stops and self._stops.fault == "end":
-            headers.pop(b"content-length", None)  # with one, no end before its time could be clean
+            headers.pop(b"content-length", None)  # with one, the early end would not look complete
         if "length" in self._rules:
-            self._promise(self._rules["length"].amount, headers)
+            self._change_length(self._rules["length"].amount, headers)
         self._chunked = self._chunked and b"content-length" not in headers
         await self._send({**message, "headers": list(headers.items())})
 
-    def _promise(self, amount: str, headers: dict[bytes, bytes]) -> None:
-        """Promise a length that is wrong by an amount with a sign, where there is one; or the amount itself."""
-        told = headers.get(b"content-length")
+    def _change_length(self, amount: str, headers: dict[bytes, bytes]) -> None:
+        """Change the Content-Length, if there is one, by an amount with a sign, or set it to an amount without."""
+        length = headers.get(b"content-length")
         relative = amount[0] in "+-"
-        if relative and told is None:
+        if relative and length is None:
             return
-        self._left = max(0, int(told or 0) + int(amount)) if relative else int(amount)
+        self._left = max(0, int(length or 0) + int(amount)) if relative else int(amount)
         headers[b"content-length"] = b"%d" % self._left
 
     async def _send_rows(self, start: Message, message: Message) -> None:
-        """Change the declared rows; the answer is small and goes out as one."""
+        """Change the declared rows; the response is small, and sent in one part."""
         self._json += message.get("body", b"")
         if message.get("more_body", False):
             return
@@ -151,35 +155,35 @@ class FaultyExchange:
                 document["data"]["rows"] = None
             self._json = json.dumps(document).encode()
         except (ValueError, KeyError, TypeError):
-            pass  # an error's answer, or nothing declared: it goes out as it is
+            pass  # an error response, or no declared rows: sent as it is
         headers = {**dict(start["headers"]), b"content-length": b"%d" % len(self._json)}
         await self._send_head({**start, "headers": list(headers.items())})
         await self._send_body(self._json, more=False)
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         if self._left is not None:
-            await self._send_promised(body, self._left, more=more)
+            await self._send_with_wrong_length(body, self._left, more=more)
             return
         if self._stops and self._sent + len(body) >= int(self._stops.amount):
             await self._stop(self._stops, body, int(self._stops.amount) - self._sent)
         await self._send_slowly(body, more=more)
 
-    async def _send_promised(self, body: bytes, left: int, *, more: bool) -> None:
-        """Keep to a Content-Length that is wrong: what is beyond it is not sent, and what is missing never comes."""
+    async def _send_with_wrong_length(self, body: bytes, left: int, *, more: bool) -> None:
+        """Send a body under a wrong Content-Length: bytes beyond it are left out, missing bytes are never sent."""
         kept = body[:left]
         self._left = left - len(kept)
         await self._send_slowly(kept, more=self._left > 0)
         if self._left == 0:
-            raise _Broken
+            raise _Aborted
         if not more:
             self._cycle.transport.close()
-            raise _Broken
+            raise _Aborted
 
     async def _send_slowly(self, body: bytes, *, more: bool) -> None:
         self._sent += len(body)
         if "slow" in self._rules and body:
             speed = max(1.0, float(self._rules["slow"].amount))
-            size = max(1, int(speed / SLOW_PIECES_A_SECOND))
+            size = max(1, int(speed / SLOW_PARTS_A_SECOND))
             for at in range(0, len(body), size):
                 await self._send({"type": "http.response.body", "body": body[at : at + size], "more_body": True})
                 await asyncio.sleep(len(body[at : at + size]) / speed)
@@ -188,31 +192,31 @@ class FaultyExchange:
             await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _stop(self, rule: Rule, body: bytes, size: int) -> None:
-        """Send the first bytes of a piece, and then no more, in the way that the rule says."""
+        """Send the first `size` bytes of a part, then stop as the rule says."""
         kept, transport = body[: max(0, size)], self._cycle.transport
         if rule.fault == "end":
             await self._send_slowly(kept, more=False)
-            raise _Broken
+            raise _Aborted
         if rule.fault == "cut" and rule.where == "inside" and self._chunked:
-            # A chunk that is announced whole and ends before its time: no HTTP library would write that.
+            # An incomplete chunk, which no HTTP library would write.
             transport.write(b"%x\r\n%s" % (len(body) + 1, kept))
         elif kept:
             await self._send_slowly(kept, more=True)
         if rule.fault == "stall":
             await _until(transport.is_closing)
         elif rule.fault == "reset":
-            # First what was written is to leave: a reset throws away what hasn't.
+            # A reset discards what the transport has not sent yet, so that goes first.
             await _until(lambda: transport.is_closing() or not transport.get_write_buffer_size())
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             transport.abort()
         transport.close()
-        raise _Broken
+        raise _Aborted
 
 
-async def _until(true: Callable[[], bool]) -> None:
-    """Wait until something of a transport is true; it has no events for that."""
-    while not true():  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_SECONDS)
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until a property of a transport is true; there are no events for it."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _without(scope: Scope, name: bytes) -> Scope:
@@ -224,43 +228,46 @@ def _is_json(start: Message) -> bool:
     return dict(start["headers"]).get(b"content-type") == b"application/json"
 
 
-def _changer(change: Callable[[list[bytes]], None]) -> Spoil:
-    """Return what has whole lines changed, however the body is cut."""
+def _line_filter(change: Callable[[list[bytes]], None]) -> Filter:
+    """Return a filter that changes complete lines, however the body is cut."""
     carry = b""
 
-    def spoil(piece: bytes, more: bool) -> bytes:
+    def apply(part: bytes, more: bool) -> bytes:
         nonlocal carry
-        data = carry + piece
+        data = carry + part
         whole = len(data) if not more else data.rfind(b"\n") + 1
         data, carry = data[:whole], data[whole:]
         lines = data.splitlines(keepends=True)
         change(lines)
         return b"".join(lines)
 
-    return spoil
+    return apply
 
 
 def _exchange_columns(lines: list[bytes]) -> None:
-    """Have the first and the third column change places; the length stays the same."""
+    """Exchange the first and the third column; the length stays the same."""
     for at, line in enumerate(lines):
         if line.count(b",") >= COMMAS:
             first, second, third, rest = line.split(b",", COMMAS)
             lines[at] = b",".join((third, second, first, rest))
 
 
-def _spoiler(rate: float, dice: random.Random) -> Callable[[list[bytes]], None]:
-    """Return what spoils rows, each with this probability: their first comma is taken away."""
+def _damage(rate: float, rng: random.Random) -> Callable[[list[bytes]], None]:
+    """Return a function that damages each row with this probability, by the loss of its first comma.
+
+    The gaps between damaged rows are drawn from the geometric distribution, by inversion.
+    """
 
     def gaps() -> Iterator[int]:
         while rate > 0:
-            yield 1 if rate >= 1 else 1 + int(math.log(1.0 - dice.random()) / math.log(1.0 - rate))
+            yield 1 if rate >= 1 else 1 + int(math.log(1.0 - rng.random()) / math.log(1.0 - rate))
         while True:
             yield 1 << 62
 
     gap = gaps()
-    left = 1 + next(gap)  # rows until the next one to spoil; the header is let through
+    left = 1 + next(gap)  # lines until the next one to damage; never the header
 
-    def spoil(lines: list[bytes]) -> None:
+    def damage(lines: list[bytes]) -> None:
         nonlocal left
         at = left - 1
         while at < len(lines):
@@ -269,4 +276,4 @@ def _spoiler(rate: float, dice: random.Random) -> Callable[[list[bytes]], None]:
             at = left - 1
         left -= len(lines)
 
-    return spoil
+    return damage

@@ -1,7 +1,6 @@
-"""Faults on request: what goes wrong between a server and its clients, done on purpose, seeded and so repeatable.
+"""Faults on request: a server that fails on purpose, seeded and so repeatable.
 
-Two steps: `read_faults` turns what the user wrote into rules, and `Faults`, around the application, carries them out as
-the rules say. docs/faults.md describes the language.
+`read_faults` parses the rules; `Faults` is an ASGI middleware that applies them. docs/faults.md describes the language.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ROUTES = {
     "data": re.compile(re.escape(API) + "/[^/]+/[^/]+/data"),
     "any": re.compile(re.escape(API) + "(/.*)?"),
 }
-"""The routes by the names that rules give them."""
+"""The routes, by their names in rules."""
 
 BYTES, SIGNED, NUMBER, RATE, CODE, NOTHING = "bytes", "signed", "number", "rate", "code", "nothing"
 AMOUNTS = {
@@ -51,7 +50,7 @@ AMOUNTS = {
     "weak-etag": NOTHING,
     "replica": NOTHING,
 }
-"""The faults, and what amount each takes."""
+"""The faults, and the kind of amount that each takes."""
 
 PATTERNS = {
     BYTES: re.compile(r"\d{1,18}(\.\.\d{1,18})?"),
@@ -67,7 +66,7 @@ TOML_KEYS = {"route", "fault", "amount", "p", "times", "retry-after", "where"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fault on one route; it strikes a request with probability `p`, at most `times` times a method and path."""
+    """One fault on one route. It applies with probability `p`, at most `times` times for each method and path."""
 
     route: str
     fault: str
@@ -77,22 +76,22 @@ class Rule:
     retry_after: str | None = None
     where: str = "inside"
 
-    def draw(self, dice: random.Random) -> Rule:
-        """Settle an amount that is a range, `LOW..HIGH`, on one number in it."""
+    def draw(self, rng: random.Random) -> Rule:
+        """Replace an amount that is a range, `LOW..HIGH`, by a number drawn from it."""
         low, dots, high = self.amount.partition("..")
-        return replace(self, amount=str(dice.randint(int(low), int(high)))) if dots else self
+        return replace(self, amount=str(rng.randint(int(low), int(high)))) if dots else self
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """The rules, and the seed that decides which requests they strike."""
+    """The rules, and the seed that decides which requests they apply to."""
 
     rules: tuple[Rule, ...] = ()
     seed: int = 0
 
 
 def read_faults(text: str) -> FaultPlan:
-    """Read rules as written on the command line, or the TOML file of that name. Raises UsageError."""
+    """Parse rules, or the TOML file of that name. Raises UsageError for an invalid rule, with its text."""
     if text.endswith(".toml"):
         try:
             document = tomllib.loads(Path(text).read_text(encoding="utf-8"))
@@ -108,12 +107,12 @@ def read_faults(text: str) -> FaultPlan:
         route, colon, fault = head.partition(":")
         name, _, amount = fault.partition("=")
         if not colon:
-            raise UsageError(f"--faults: {part!r} names no route; a rule looks like data:cut=100000,p=0.1")
+            raise UsageError(f"--faults: {part!r} has no route; a rule looks like data:cut=100000,p=0.1")
         fields = {"route": route, "fault": name, "amount": amount}
         for option in options:
             key, _, value = option.partition("=")
             if key in fields:
-                raise UsageError(f"--faults: {part!r} says {key} twice")
+                raise UsageError(f"--faults: {part!r} has {key} twice")
             fields[key] = value
         plan = replace(plan, rules=(*plan.rules, _rule(fields)))
     return plan
@@ -123,21 +122,21 @@ def _read_document(document: dict[str, Any]) -> FaultPlan:
     listed, seed = document.pop("fault", []), document.pop("seed", 0)
     tables = isinstance(listed, list) and all(isinstance(table, dict) for table in listed)
     if document or not tables or type(seed) is not int:
-        raise UsageError("--faults: the file holds a number seed and tables [[fault]], and nothing else")
+        raise UsageError("--faults: the file may have a number `seed` and tables [[fault]], and nothing else")
     return FaultPlan(tuple(_rule({key: str(value) for key, value in table.items()}) for table in listed), seed)
 
 
 def _rule(fields: dict[str, str]) -> Rule:
-    told = ",".join(f"{key}={value}" for key, value in fields.items())
+    text = ",".join(f"{key}={value}" for key, value in fields.items())
     if unknown := sorted(set(fields) - TOML_KEYS):
         raise UsageError(
-            f"--faults: {told!r} has an unknown option {unknown[0]!r}; there are p, times, retry-after, where"
+            f"--faults: {text!r} has the unknown option {unknown[0]!r}; there are p, times, retry-after and where"
         )
     route, fault, amount = fields.get("route", ""), fields.get("fault", ""), fields.get("amount", "")
     if route not in ROUTES:
-        raise UsageError(f"--faults: {told!r} has no route {route!r}; there are {', '.join(ROUTES)}")
+        raise UsageError(f"--faults: {text!r} has no route {route!r}; there are {', '.join(ROUTES)}")
     if fault not in AMOUNTS:
-        raise UsageError(f"--faults: {told!r} has no fault {fault!r}; there are {', '.join(AMOUNTS)}")
+        raise UsageError(f"--faults: {text!r} has no fault {fault!r}; there are {', '.join(AMOUNTS)}")
     checks = (
         ("amount", amount, PATTERNS[AMOUNTS[fault]]),
         ("p", fields.get("p", "1"), PATTERNS[RATE]),
@@ -147,10 +146,10 @@ def _rule(fields: dict[str, str]) -> Rule:
     )
     for name, value, pattern in checks:
         if not pattern.fullmatch(value):
-            raise UsageError(f"--faults: {told!r}: {name} {value!r} is not what {fault} takes (docs/faults.md)")
+            raise UsageError(f"--faults: {text!r}: {name} {value!r} is not valid for {fault} (docs/faults.md)")
     low, dots, high = amount.partition("..")
     if dots and int(low) > int(high):
-        raise UsageError(f"--faults: {told!r}: the range {amount} is empty")
+        raise UsageError(f"--faults: {text!r}: the range {amount} is empty")
     return Rule(
         route=route,
         fault=fault,
@@ -164,36 +163,36 @@ def _rule(fields: dict[str, str]) -> Rule:
 
 @dataclass
 class Faults:
-    """An application that does what another one does, but for the faults.
+    """An ASGI middleware that applies the faults of a plan to an application.
 
-    What strikes a request depends on the seed, the rule, the method and path, and how many requests of these came
-    before it; not on time, nor on other paths. So clients that ask for the same meet the same, however many work side
-    by side, and whether or not they ask with HEAD first.
+    Which rules apply to a request depends on the seed, the rule, the method and path, and the number of earlier
+    requests with these; not on time or other paths. So clients that send the same requests meet the same faults,
+    however many run at a time, and whether or not they send HEAD first.
     """
 
     application: ASGIApp
     plan: FaultPlan
     _requests: Counter[str] = field(default_factory=Counter)
-    _strikes: Counter[tuple[int, str]] = field(default_factory=Counter)
+    _applied: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, as an ASGI application."""
-        striking = self._striking(scope["method"], scope["path"]) if scope["type"] == "http" else []
-        if striking:
-            await FaultyExchange(striking).run(self.application, scope, receive, send)
+        """Run the application, with the faults that apply to this request."""
+        matching = self._matching(scope["method"], scope["path"]) if scope["type"] == "http" else []
+        if matching:
+            await FaultyExchange(matching).run(self.application, scope, receive, send)
         else:
             await self.application(scope, receive, send)
 
-    def _striking(self, method: str, path: str) -> list[tuple[Rule, random.Random]]:
-        asked = f"{method} {path}"
-        self._requests[asked] += 1
-        striking = []
+    def _matching(self, method: str, path: str) -> list[tuple[Rule, random.Random]]:
+        request = f"{method} {path}"
+        self._requests[request] += 1
+        matching = []
         for number, rule in enumerate(self.plan.rules):
             if not ROUTES[rule.route].fullmatch(path):
                 continue
-            dice = random.Random(f"{self.plan.seed}/{number}/{asked}/{self._requests[asked]}")
-            spent = rule.times is not None and self._strikes[number, asked] >= rule.times
-            if dice.random() < rule.p and not spent:
-                self._strikes[number, asked] += 1
-                striking.append((rule.draw(dice), dice))
-        return striking
+            rng = random.Random(f"{self.plan.seed}/{number}/{request}/{self._requests[request]}")
+            spent = rule.times is not None and self._applied[number, request] >= rule.times
+            if rng.random() < rule.p and not spent:
+                self._applied[number, request] += 1
+                matching.append((rule.draw(rng), rng))
+        return matching
