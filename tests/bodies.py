@@ -56,7 +56,7 @@ MALFORMED: dict[str, Malformed] = {
     "a patient that is not UTF-8": Malformed(among(b"P\xff,t,bp_sys,1\n"), 3, "patient_id is not UTF-8", 2),
     "a type that is not UTF-8": Malformed(among(b"P001,t,\xc3(,1\n"), 3, "event_type is not UTF-8", 2),
     "behind rows of several lines": Malformed(among(b'P001,"\n\n",bp_sys,1\nP001\n'), 6, "too few fields", 3),
-    "a row that never ends": Malformed(among(b"x" * (2 << 20)), 3, "row longer than 1048576 bytes"),
+    "a row that never ends": Malformed(among(b"x" * ((1 << 20) + 1)), 3, "row longer than 1048576 bytes"),
     "a missing column": Malformed(b"patient_id,event_time,event_type\nP001,t,x\n", 1, "no column value in the header"),
     "a doubled column": Malformed(b"value," + HEADER, 1, "column value stands twice in the header"),
     "no header": Malformed(ROW + ROW, 1, "no column patient_id in the header"),

@@ -40,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     seeds.use_fresh(config.option.hypothesis_seed)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one process more than there are processors: many tests wait for another process, or for a time-out."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def pytest_report_header() -> str | None:
     """Print the seed, with which a failure can be replayed."""
     return None if seeds.run_seed is None else f"seed: --hypothesis-seed={seeds.run_seed} replays this run"

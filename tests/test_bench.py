@@ -166,8 +166,18 @@ def test_a_peer_counts_files_as_we_do(peer: Callable[..., Contestant], made: Mad
     hold(contest(contestants.ours("count", "one", "-s", made.path.parents[1]), member, rows=made.rows), 1)
 
 
+BEST, *OTHERS = [*contestants.instruction_sets(), "pure"]
+
+
 @pytest.mark.parametrize(
-    "way", [*contestants.instruction_sets(), "pure", "csv_dictreader", "csv_counter", "polars_streaming"]
+    "way",
+    [
+        BEST,
+        *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS),
+        "csv_dictreader",
+        "csv_counter",
+        "polars_streaming",
+    ],
 )
 def test_each_way_counts_bytes_in_memory_as_our_command_does(way: str, made: Made) -> None:
     member = contestants.in_memory(way, way, made.path, absent=contestants.needs("polars") if "polars" in way else "")

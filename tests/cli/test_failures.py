@@ -83,6 +83,7 @@ def test_a_server_that_is_not_there_ends_with_5(command: RunCommand) -> None:
     assert "http://127.0.0.1:9" in ended.stderr
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("case", BAD)
 def test_bad_data_ends_with_6_naming_download_and_line(
     case: str, command: RunCommand, workplace: Path, snapshot: SnapshotAssertion

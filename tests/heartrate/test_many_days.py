@@ -142,7 +142,8 @@ def test_kill_9_in_the_midst_of_a_flush_of_many_days_neither_loses_nor_doubles(t
     script = (
         "import pathlib, sys\n"
         "from tests.heartrate.synthetic import batch\nfrom tests.heartrate.test_many_days import rows\n"
-        "from mockexport.heartrate import upkeep\nfrom mockexport.heartrate.service import HeartRate\n"
+        "from mockexport.heartrate.table import maintenance as upkeep\n"
+        "from mockexport.heartrate.service import HeartRate\n"
         "upkeep.DAYS_A_COMMIT = 4\n"
         "with HeartRate(pathlib.Path(sys.argv[1]), flush_seconds=3600) as service:\n"
         "    service.accept(batch(*rows(0, 100))).result(60)\n"

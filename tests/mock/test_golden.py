@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mockexport.sources.mock.specs import Plan
 
 CHUNK_BYTES = 1 << 18
+SMALL = pytest.param("small", "4", marks=pytest.mark.slow)  # seconds, in plain Python
+LARGER = [pytest.param("small", "0", marks=pytest.mark.slow), pytest.param("large", "3", marks=pytest.mark.slow)]
 
 
 def chunks_of(new_generator: Any, plan: Plan) -> Iterator[bytes]:
@@ -36,14 +38,12 @@ def assert_bytes_are_golden(new_generator: Any, export: str, number: str, golden
     assert (length, digest.hexdigest()) == (expected["bytes"], expected["sha256"])
 
 
-@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "4")])
+@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), SMALL])
 def test_the_pure_generator_gives_the_golden_bytes(golden: Any, export: str, number: str) -> None:
     assert_bytes_are_golden(ReferenceGenerator, export, number, golden)
 
 
-@pytest.mark.parametrize(
-    ("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "0"), ("small", "4"), ("large", "3")]
-)
+@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "4"), *LARGER])
 def test_the_native_generator_gives_the_golden_bytes(
     native_generator: Any, golden: Any, export: str, number: str
 ) -> None:
@@ -61,14 +61,12 @@ def assert_counts_are_golden(new_generator: Any, new_tally: Any, export: str, nu
     assert (tally.rows, left_out) == (expected["rows"], {})
 
 
-@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "4")])
+@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), SMALL])
 def test_the_pure_tally_gives_the_golden_counts(fast_generator: Any, golden: Any, export: str, number: str) -> None:
     assert_counts_are_golden(fast_generator, ReferenceTally, export, number, golden)
 
 
-@pytest.mark.parametrize(
-    ("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "0"), ("small", "4"), ("large", "3")]
-)
+@pytest.mark.parametrize(("export", "number"), [("demo", "0"), ("demo", "1"), ("small", "4"), *LARGER])
 def test_the_native_tally_gives_the_golden_counts(native_generator: Any, golden: Any, export: str, number: str) -> None:
     native = pytest.importorskip("mockexport.tally._native", reason="the native tally was not built")
     for instructions in native.INSTRUCTION_SETS:

@@ -19,7 +19,7 @@ SOUND = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
 
 
 @pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("limit", [41, 63, 64, 65, 100, 128, 129])
+@pytest.mark.parametrize("limit", [63, 64, 65, 129, *(pytest.param(n, marks=pytest.mark.slow) for n in (41, 100, 128))])
 def test_a_row_of_more_than_max_row_bytes_ends_the_tally(tally: Any, limit: int, skip: bool) -> None:
     before = HEADER + b"Q,,x,1\n" * 40
     fits = b"Q,%b,x,1" % (b"t" * (limit - 6))
