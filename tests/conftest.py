@@ -16,13 +16,11 @@ from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
 from mockexport.http.retry import Retries
-from mockexport.kernels import choose_kernels
 from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockexport.kernels import Kernels
 
 hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no reason to fail
 hypothesis.settings.load_profile("ours")
@@ -67,9 +65,10 @@ def golden_demo(golden: Any) -> dict[str, dict[str, int]]:
 
 
 @pytest.fixture(scope="session", params=KERNELS)
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    """The twins in turn, native and pure."""
-    return choose_kernels(request.param)
+def kernel(request: pytest.FixtureRequest) -> str:
+    """The kernels in turn, native and pure."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

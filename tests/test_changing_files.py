@@ -20,11 +20,11 @@ from tests.sources import HEADER, WAIT_SECONDS
 
 from mockexport import Download, UntrustedDataError, count
 from mockexport.errors import ChangedError
-from mockexport.kernels import choose_kernels
 from mockexport.local_file import LocalFile, file_versions, read_whole
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.splits import Piece, split
 from mockexport.sources.folder import FolderSource
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     import subprocess
@@ -234,11 +234,11 @@ def test_a_count_in_pieces_of_a_file_that_changes_is_an_error_and_the_file_is_no
 ) -> None:
     monkeypatch.setattr("mockexport.sources.folder.PIECE_BYTES", len(OLD) // 3)
     file, plain, download = written(export)
-    tally = choose_kernels().tally
+    tally = choose_tally()
     assert [type(part) for part in split(plain, download, tally)] == [Piece] * 3
     source = Changing(export.parent, partial(change, file, NEW), after)
     with pytest.raises((ChangedError, UntrustedDataError)) as failed:
-        count(source, "trial", tally=tally, start_workers=partial(thread_workers, jobs=1))
+        count(source, "trial", start_workers=partial(thread_workers, jobs=1))
     assert isinstance(failed.value, ChangedError)
     assert source.opened.count(0) == 1, "for the header alone"
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.scripted_http import ScriptedServer
 
-    from mockexport.kernels import Kernels
     from mockexport.pipeline.executors import Board, StartWorkers
     from mockexport.source import Chunks
     from mockexport.sources.http import HttpSource
@@ -66,11 +65,11 @@ def finished_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
 def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
-    tmp_path: Path, kernels: Kernels, golden: Any, start_workers: StartWorkers
+    tmp_path: Path, kernel: str, golden: Any, start_workers: StartWorkers
 ) -> None:
     expected = list(golden["demo"]["downloads"].values())
-    source = MockSource(kernels.generator)
-    fetched = fetch(source, "demo", tmp_path, tally=kernels.tally, start_workers=start_workers)
+    source = MockSource(kernel)
+    fetched = fetch(source, "demo", tmp_path, kernel=kernel, start_workers=start_workers)
     assert fetched == [Fetched(d["id"], f"{d['id']}.csv", d["rows"], d["bytes"], d["sha256"]) for d in expected]
     manifest = manifest_in(tmp_path / "demo")
     for download in expected:
@@ -82,15 +81,15 @@ def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
     assert names_in(tmp_path) == sorted(["demo", "demo/manifest.json", *(f"demo/{f.file}" for f in fetched)])
 
 
-def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path, kernels: Kernels) -> None:
-    source = MockSource(kernels.generator)
-    fetch(source, "demo", tmp_path, tally=kernels.tally)
+def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path, kernel: str) -> None:
+    source = MockSource(kernel)
+    fetch(source, "demo", tmp_path, kernel=kernel)
     kept = FolderSource(tmp_path)
     assert kept.exports() == ["demo"]
     for there, here in zip(source.downloads("demo"), kept.downloads("demo"), strict=True):
         names = ("id", "rows", "event_types", "patients", "start_time", "end_time")
         assert [getattr(there, name) for name in names] == [getattr(here, name) for name in names]
-    assert count(kept, "demo", tally=kernels.tally) == count(source, "demo", tally=kernels.tally)
+    assert count(kept, "demo", kernel=kernel) == count(source, "demo", kernel=kernel)
 
 
 def test_what_a_server_sends_is_kept_too(tmp_path: Path, http_server: ScriptedServer, http_source: HttpSource) -> None:

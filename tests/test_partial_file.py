@@ -13,9 +13,9 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Download, fetch
 from mockexport.errors import NotResumableError, UsageError
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline import partial_file
 from mockexport.pipeline.partial_file import PartialFile
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def counter() -> Tally:
-    return choose_kernels().tally(skip=True)
+    return choose_tally()(skip=True)
 
 
 @pytest.fixture

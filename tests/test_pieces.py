@@ -15,17 +15,16 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_bo
 
 from mockexport import MockExportError, UntrustedDataError, count
 from mockexport.errors import ChangedError
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.executors import process_workers, thread_workers
 from mockexport.pipeline.splits import Piece, split
 from mockexport.sources.folder import PIECE_BYTES, FolderSource
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport import Counts, Download
-    from mockexport.kernels import Kernels
     from mockexport.source import Chunks
 
 ROWS = st.sampled_from(
@@ -55,9 +54,9 @@ HEADS = st.sampled_from(
 )
 
 
-def outcome(source: MemorySource, *, skip: bool, kernels: Kernels) -> Counts | str:
+def outcome(source: MemorySource, *, skip: bool, kernel: str) -> Counts | str:
     try:
-        return count(source, EXPORT, skip_malformed=skip, tally=kernels.tally, start_workers=one_worker)
+        return count(source, EXPORT, skip_malformed=skip, kernel=kernel, start_workers=one_worker)
     except MockExportError as error:
         return str(error)
 
@@ -78,7 +77,7 @@ one_worker = partial(thread_workers, jobs=1)
 @example(head=HEADER, rows=[b'P004,t,spo2,"a\nP001,t,bp_sys,71\nb"\n'] * 9, cut=0, piece=7, chunk_bytes=9, skip=False,
          declared=None)  # fmt: skip
 def test_pieces_count_as_the_whole_does(
-    kernels: Kernels,
+    kernel: str,
     head: bytes,
     rows: list[bytes],
     cut: int,
@@ -92,66 +91,66 @@ def test_pieces_count_as_the_whole_does(
     given_rows = {"a": None if declared is None else len(rows) + declared - 5}
     whole = MemorySource({"a": body}, given_rows, chunk_bytes)
     in_pieces = MemorySource({"a": body}, given_rows, chunk_bytes, piece=piece)
-    assert outcome(in_pieces, skip=skip, kernels=kernels) == outcome(whole, skip=skip, kernels=kernels)
+    assert outcome(in_pieces, skip=skip, kernel=kernel) == outcome(whole, skip=skip, kernel=kernel)
 
 
 @pytest.mark.parametrize("body", SOUND.values(), ids=SOUND.keys())
 @pytest.mark.parametrize("piece", [1, 30, 64])
-def test_each_kind_of_sound_body_counts_in_pieces(kernels: Kernels, body: bytes, piece: int) -> None:
-    whole = count(MemorySource({"a": body}), EXPORT, tally=kernels.tally)
-    assert count(MemorySource({"a": body}, piece=piece), EXPORT, tally=kernels.tally) == whole
+def test_each_kind_of_sound_body_counts_in_pieces(kernel: str, body: bytes, piece: int) -> None:
+    whole = count(MemorySource({"a": body}), EXPORT, kernel=kernel)
+    assert count(MemorySource({"a": body}, piece=piece), EXPORT, kernel=kernel) == whole
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_a_malformed_row_is_named_with_its_own_line_however_the_body_is_cut(kernels: Kernels, kind: str) -> None:
+def test_a_malformed_row_is_named_with_its_own_line_however_the_body_is_cut(kernel: str, kind: str) -> None:
     body = MALFORMED[kind].body
-    told = outcome(MemorySource({"a": body}), skip=False, kernels=kernels)
+    told = outcome(MemorySource({"a": body}), skip=False, kernel=kernel)
     assert isinstance(told, str)
-    assert outcome(MemorySource({"a": body}, piece=max(1, len(body) // 5)), skip=False, kernels=kernels) == told
+    assert outcome(MemorySource({"a": body}, piece=max(1, len(body) // 5)), skip=False, kernel=kernel) == told
 
 
-def test_pieces_are_read_from_their_own_places_and_nothing_twice(kernels: Kernels) -> None:
+def test_pieces_are_read_from_their_own_places_and_nothing_twice(kernel: str) -> None:
     source = MemorySource({"a": csv_body(1000)}, chunk_bytes=100, piece=10_000)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 1000
+    assert count(source, EXPORT, kernel=kernel).rows == 1000
     size = len(csv_body(1000))
     places = [len(HEADER), *(size * number // 4 - 1 for number in range(1, 4))]
     assert sorted(source.places) == sorted([("a", 0), *(("a", place) for place in places)])
 
 
-def test_pieces_that_begin_within_quotes_are_found_out_and_the_whole_is_read(kernels: Kernels) -> None:
+def test_pieces_that_begin_within_quotes_are_found_out_and_the_whole_is_read(kernel: str) -> None:
     inside = b"P9,t,x,1\n" * 40
     body = HEADER + ROW * 10 + b'P001,t,note,"' + inside + b'"\n' + ROW * 10
     source = MemorySource({"a": body}, chunk_bytes=100, piece=len(body) // 2)
-    counts = count(source, EXPORT, tally=kernels.tally)
+    counts = count(source, EXPORT, kernel=kernel)
     assert counts.patients == {"P001": {"bp_sys": 20, "note": 1}}
     assert source.places[-1] == ("a", 0)
 
 
-def test_a_line_end_in_quotes_where_a_piece_begins_is_seen_for_what_it_is(kernels: Kernels) -> None:
+def test_a_line_end_in_quotes_where_a_piece_begins_is_seen_for_what_it_is(kernel: str) -> None:
     row = b'P001,2025-08-26T00:00:04Z,bp_sys,"71\nand more"\n'
     body = HEADER + row * 100
     source = MemorySource({"a": body}, chunk_bytes=100, piece=500)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 100
+    assert count(source, EXPORT, kernel=kernel).rows == 100
     assert source.places.count(("a", 0)) == 1, "the header alone is read from the start"
 
 
-def test_fewer_rows_than_declared_are_an_error_in_pieces_too(kernels: Kernels) -> None:
+def test_fewer_rows_than_declared_are_an_error_in_pieces_too(kernel: str) -> None:
     source = MemorySource({"a": csv_body(100)}, {"a": 101}, piece=500)
     with pytest.raises(UntrustedDataError, match="declares 101 rows but holds 100"):
-        count(source, EXPORT, tally=kernels.tally)
+        count(source, EXPORT, kernel=kernel)
 
 
 @pytest.mark.parametrize("declared", [99, 100, 101])
-def test_a_last_row_without_a_line_end_counts_in_pieces_as_in_one_go(kernels: Kernels, declared: int) -> None:
+def test_a_last_row_without_a_line_end_counts_in_pieces_as_in_one_go(kernel: str, declared: int) -> None:
     body = csv_body(100)[:-1]
     whole = MemorySource({"a": body}, {"a": declared})
     source = MemorySource({"a": body}, {"a": declared}, piece=500)
-    assert outcome(source, skip=False, kernels=kernels) == outcome(whole, skip=False, kernels=kernels)
+    assert outcome(source, skip=False, kernel=kernel) == outcome(whole, skip=False, kernel=kernel)
     if declared == 100:
         assert source.places.count(("a", 0)) == 1, "for the header alone: the pieces fit together"
 
 
-def test_pieces_that_end_elsewhere_than_the_download_are_no_count_of_it(kernels: Kernels) -> None:
+def test_pieces_that_end_elsewhere_than_the_download_are_no_count_of_it(kernel: str) -> None:
     class Short(MemorySource):
         """The bodies end a row short of their sizes, at first."""
 
@@ -161,11 +160,11 @@ def test_pieces_that_end_elsewhere_than_the_download_are_no_count_of_it(kernels:
             yield body[offset : len(body) if len(self.places) > 4 else len(body) - len(ROW)]
 
     source = Short({"a": csv_body(100)}, piece=len(csv_body(100)) // 3)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 100
+    assert count(source, EXPORT, kernel=kernel).rows == 100
     assert source.places[-1] == ("a", 0), "it was read in one go"
 
 
-def test_a_piece_of_a_download_that_changed_ends_the_count_and_nothing_is_read_again(kernels: Kernels) -> None:
+def test_a_piece_of_a_download_that_changed_ends_the_count_and_nothing_is_read_again(kernel: str) -> None:
     class Changed(MemorySource):
         def open(self, download: Download, offset: int = 0) -> Chunks:
             yield from super().open(download, offset)
@@ -174,40 +173,40 @@ def test_a_piece_of_a_download_that_changed_ends_the_count_and_nothing_is_read_a
 
     source = Changed({"a": csv_body(100)}, piece=500)
     with pytest.raises(ChangedError, match="a changed"):
-        count(source, EXPORT, tally=kernels.tally, start_workers=one_worker)
+        count(source, EXPORT, kernel=kernel, start_workers=one_worker)
     assert source.places.count(("a", 0)) == 1
 
 
-def test_a_download_that_is_shorter_than_its_size_says_is_read_in_one_go(kernels: Kernels) -> None:
+def test_a_download_that_is_shorter_than_its_size_says_is_read_in_one_go(kernel: str) -> None:
     class Cut(MemorySource):
         def downloads(self, export: str) -> list[Download]:
             return [replace(download, size=2 * (download.size or 0)) for download in super().downloads(export)]
 
     source = Cut({"a": csv_body(99)}, {"a": 100}, piece=500)
     with pytest.raises(UntrustedDataError, match="declares 100 rows but holds 99"):
-        count(source, EXPORT, tally=kernels.tally)
+        count(source, EXPORT, kernel=kernel)
 
 
-def test_pieces_travel_to_processes(kernels: Kernels) -> None:
+def test_pieces_travel_to_processes(kernel: str) -> None:
     source = MemorySource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
-    counts = count(source, EXPORT, tally=kernels.tally, start_workers=partial(process_workers, jobs=2))
+    counts = count(source, EXPORT, kernel=kernel, start_workers=partial(process_workers, jobs=2))
     assert counts.patients == {"P001": {"bp_sys": 1010}}
 
 
-def test_a_checkpoint_keeps_a_download_once_all_its_pieces_are_counted(tmp_path: Path, kernels: Kernels) -> None:
+def test_a_checkpoint_keeps_a_download_once_all_its_pieces_are_counted(tmp_path: Path, kernel: str) -> None:
     source = NamedSource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
     for expected in (0, 2):
         with Checkpoint(tmp_path / "kept", Subject("memory", EXPORT, skip_malformed=False)) as checkpoint:
             assert checkpoint.count == expected
-            assert count(source, EXPORT, tally=kernels.tally, checkpoint=checkpoint).rows == 1010
+            assert count(source, EXPORT, kernel=kernel, checkpoint=checkpoint).rows == 1010
 
 
-def test_small_downloads_and_those_without_a_size_stay_whole(kernels: Kernels) -> None:
+def test_small_downloads_and_those_without_a_size_stay_whole(kernel: str) -> None:
     small = MemorySource({"a": csv_body(10)}, piece=len(csv_body(10)) // 2 + 1)
     unknown = MemorySource({"a": csv_body(1000)})
     for source in (small, unknown):
         (download,) = source.downloads(EXPORT)
-        assert split(source, download, kernels.tally) == [download]
+        assert split(source, download, choose_tally(kernel)) == [download]
 
 
 # ---- Folders ----
@@ -236,10 +235,10 @@ def test_a_large_file_is_counted_in_pieces(tmp_path: Path) -> None:
         for _ in range(times):
             file.write(rows)
     source = FolderSource(tmp_path)
-    tally = choose_kernels(os.environ.get("MOCKEXPORT_KERNEL", "auto")).tally
-    parts = split(source, source.downloads("trial")[0], tally)
+    kernel = os.environ.get("MOCKEXPORT_KERNEL", "auto")
+    parts = split(source, source.downloads("trial")[0], choose_tally(kernel))
     assert len(parts) == 2
     assert all(isinstance(part, Piece) for part in parts)
-    counts = count(source, "trial", tally=tally)
+    counts = count(source, "trial", kernel=kernel)
     assert counts.rows == 10_000 * times
     assert counts.patients["P3"] == {"bp_sys": times * len(range(3, 10_000, 7))}

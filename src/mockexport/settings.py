@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mockexport.errors import UsageError
+from mockexport.native import KERNELS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,10 +27,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset."""
+        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset.
+
+        Raises UsageError for a kernel that there is not.
+        """
+        kernel = environ.get("MOCKEXPORT_KERNEL") or "auto"
+        if kernel not in KERNELS:
+            raise UsageError(f"MOCKEXPORT_KERNEL is {kernel!r}; it takes auto, native or pure")
         return cls(
             source=environ.get("MOCKEXPORT_SOURCE") or "mock",
-            kernel=environ.get("MOCKEXPORT_KERNEL") or "auto",
+            kernel=kernel,
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
         )

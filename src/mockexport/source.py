@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mockexport.model import Download
 
-__all__ = ["Chunks", "Source", "keep_freed_memory"]
+__all__ = ["Chunks", "ReadsFolder", "Source", "keep_freed_memory"]
 
 LARGE_BLOCK = 4 << 20  # bytes
 
@@ -46,6 +48,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections; the source may be used again afterwards."""
+
+
+@runtime_checkable
+class ReadsFolder(Protocol):
+    """A source that reads each export from a folder of that name, which nothing may be fetched into."""
+
+    @property
+    def root(self) -> Path:
+        """The folder above those of the exports."""
 
 
 @cache

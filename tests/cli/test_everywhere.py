@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockexport.kernels import choose_kernels
 from mockexport.settings import Settings
+from mockexport.tally import tally_name
 
 if TYPE_CHECKING:
     from tests.cli.conftest import RunCommand
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
 COMMITTED = Path(__file__).parents[2] / "outputs"
-IS_NATIVE = choose_kernels(Settings.from_environment().kernel).releases_gil
+IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from tests.sources import EXPORT as TRIAL
 from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.counting import count_download
 from mockexport.pipeline.dask import cluster_workers
 from mockexport.pipeline.dask.serialize import dumps, twins
 from mockexport.pipeline.splits import Piece
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
     source = open_source(tmp_path)
     (listed,) = source.downloads(TRIAL)
     (tmp_path / TRIAL / "a.csv").write_bytes(csv_body(11))
-    task = partial(count_download, source, listed, choose_kernels().tally)
+    task = partial(count_download, source, listed, choose_tally())
     with (
         cluster_workers(1, scheduler=cluster.address, source=source) as (executor, board),
         pytest.raises(UntrustedDataError, match=r"a\.csv has changed since it was listed, or is another file"),
@@ -146,9 +146,8 @@ def test_what_travels_is_small_and_names_no_twin() -> None:
     source = open_source()
     (download, *_) = source.downloads("large")
     for wanted in ("auto", "pure"):
-        kernels = choose_kernels(wanted)
         names = twins()
-        sent = dumps(source, names) + dumps(partial(kernels.tally, skip=True), names) + dumps(download, names)
+        sent = dumps(source, names) + dumps(partial(choose_tally(wanted), skip=True), names) + dumps(download, names)
         assert b"_native" not in sent
         assert b"reference" not in sent
         assert len(sent) < 500

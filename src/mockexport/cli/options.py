@@ -14,13 +14,15 @@ import typer
 
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_answer
 from mockexport.cli.terminal import Terminal
+from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.factory import open_source
-from mockexport.kernels import Kernels, choose_kernels
 from mockexport.local_file import read_whole
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
+from mockexport.sources import generator_name
+from mockexport.tally import tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -184,7 +186,7 @@ class Run:
     """One run of a command: where the data comes from, what works on it, and where the answer goes."""
 
     source: Source
-    kernels: Kernels
+    kernel: str
     start_workers: StartWorkers
     terminal: Terminal
     output: Path | None
@@ -260,10 +262,9 @@ def begin(
     settings = Settings.from_environment()
     if output is not None and str(output) != "-":
         check_writable(output)
-    kernels = choose_kernels(settings.kernel)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
-    terminal.detail(f"{kernels.name} kernels")
+    terminal.detail(kernels_text(settings.kernel))
     opened = open_source(
         source or settings.source,
         kernel=settings.kernel,
@@ -276,8 +277,8 @@ def begin(
     )
     return Run(
         source=opened,
-        kernels=kernels,
-        start_workers=choose_workers(kernels, jobs, scheduler, opened, timeout),
+        kernel=settings.kernel,
+        start_workers=choose_workers(settings.kernel, jobs, scheduler, opened, timeout),
         terminal=terminal,
         output=output,
         format=format,
@@ -285,11 +286,12 @@ def begin(
 
 
 def choose_workers(
-    kernels: Kernels, jobs: int | None, scheduler: str | None, source: Source, timeout: float
+    kernel: str, jobs: int | None, scheduler: str | None, source: Source, timeout: float
 ) -> StartWorkers:
     """Return what does the work: this machine, or a cluster. Raises UsageError when the cluster's extra is missing."""
     if not scheduler:
-        return workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in source.name)
+        releases_gil = "pure" not in (tally_name(kernel), generator_name(kernel))
+        return workers_for(jobs, releases_gil=releases_gil, over_http="://" in source.name)
     if jobs:
         raise UsageError("--jobs is for this machine and --scheduler for a cluster; give one of them")
     from mockexport.pipeline import cluster_workers

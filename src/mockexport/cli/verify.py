@@ -112,7 +112,7 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
     with run.terminal.progress(file.stem) as on_progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
-            tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
+            kernel=run.kernel, start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     return compare(committed, counts)
 

@@ -16,12 +16,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, NotFoundError, NotResumableError, UntrustedDataError
-from mockexport.kernels import choose_kernels
 from mockexport.model import Counts
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.splits import Piece, fit_together, split, tally_piece
 from mockexport.pipeline.total import RunningTotal
-from mockexport.tally import MAX_PAIRS, REASONS, Malformed
+from mockexport.tally import MAX_PAIRS, REASONS, Malformed, choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -54,7 +53,7 @@ def count(
     *,
     skip_malformed: bool = False,
     max_pairs: int = MAX_PAIRS,
-    tally: type[Tally] | None = None,
+    kernel: str = "auto",
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -71,7 +70,7 @@ def count(
     and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), holds other than the
     declared number of rows, or too many pairs. The first error stops all downloads.
     """
-    new_tally = partial(tally or choose_kernels().tally, skip=skip_malformed, max_pairs=max_pairs)
+    new_tally = partial(choose_tally(kernel), skip=skip_malformed, max_pairs=max_pairs)
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")

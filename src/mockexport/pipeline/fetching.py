@@ -6,24 +6,23 @@ import hashlib
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
 from mockexport.files import locked, make_folder, remove_leftovers, write_atomically
 from mockexport.identity import is_strong
-from mockexport.kernels import choose_kernels
 from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest, manifest_document
 from mockexport.pipeline.counting import run_tasks, tally_download
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.partial_file import PartialFile
-from mockexport.sources import FolderSource
-from mockexport.tally import Malformed
+from mockexport.source import ReadsFolder
+from mockexport.tally import MAX_PAIRS, Malformed, choose_tally
 from mockexport.wire import is_plain_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from mockexport.model import Download
     from mockexport.pipeline.counting import OnProgress
@@ -53,7 +52,8 @@ def fetch(
     export: str,
     root: Path,
     *,
-    tally: Callable[..., Tally] | None = None,
+    max_pairs: int = MAX_PAIRS,
+    kernel: str = "auto",
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
 ) -> list[Fetched]:
@@ -67,7 +67,7 @@ def fetch(
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
-    tally = tally or choose_kernels().tally
+    tally = partial(choose_tally(kernel), max_pairs=max_pairs)
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
@@ -75,7 +75,7 @@ def fetch(
         if not is_plain_id(name):
             raise UntrustedDataError(f"the id {name!r} can't be a file's name, so nothing was fetched")
     folder = root / export
-    if isinstance(source, FolderSource) and folder.exists() and folder.samefile(Path(source.name) / export):
+    if isinstance(source, ReadsFolder) and folder.exists() and folder.samefile(source.root / export):
         raise UsageError(f"{folder} is what would be fetched; fetch into another --dir")
     try:
         make_folder(folder)

@@ -65,6 +65,11 @@ class FolderSource:
         """The folder, as the user wrote it."""
         return str(self._root)
 
+    @property
+    def root(self) -> Path:
+        """The folder above those of the exports."""
+        return self._root
+
     @_reading()
     def exports(self) -> list[str]:
         """Return the names of the folders that hold CSV files or a manifest; one that can't be read is told of."""

@@ -14,6 +14,7 @@ from mockexport.tally.contract import (
     pairs_too_large,
     too_many_pairs,
 )
+from mockexport.tally.kernel import choose_tally, tally_name
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "ReferenceTally",
     "Tallied",
     "Tally",
+    "choose_tally",
     "pairs_too_large",
+    "tally_name",
     "too_many_pairs",
 ]

@@ -7,9 +7,9 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mockexport.kernels import choose_kernels
 from mockexport.model import Download
 from mockexport.settings import Settings
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,17 +31,12 @@ def loads(data: bytes, own: Mapping[str, Any]) -> Any:
 
 def twins() -> dict[int, str]:
     """Name the twins, whichever run here: a worker may have others."""
-    return {
-        id(getattr(choose_kernels(wanted), part)): part
-        for wanted in ("auto", "pure")
-        for part in ("tally", "generator")
-    }
+    return {id(choose_tally(kernel)): "tally" for kernel in ("auto", "pure")}
 
 
 def own_twins() -> dict[str, Any]:
     """Return the twins that this worker has chosen."""
-    kernels = choose_kernels(Settings.from_environment().kernel)
-    return {"tally": kernels.tally, "generator": kernels.generator}
+    return {"tally": choose_tally(Settings.from_environment().kernel)}
 
 
 class _Pickler(pickle.Pickler):
