@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +19,10 @@ from tests.sources import HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Counts, NotFoundError, UntrustedDataError, count
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
-from mockexport.pipeline.counting import run_tasks
-from mockexport.pipeline.executors import Board, process_workers, thread_workers
+from mockexport.pipeline.executors import LocalWorkers, process_workers, thread_workers
+from mockexport.pipeline.progress import ProgressCounters
+from mockexport.pipeline.running import run_tasks
+from mockexport.source import CancelToken
 from mockexport.sources.mock import MockSource
 
 if TYPE_CHECKING:
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from tests.bodies import Malformed
 
     from mockexport import Download
-    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.executors import StartWorkers, Workers
+    from mockexport.pipeline.splits import Split
+    from mockexport.source import Source
 
 numbers = st.dictionaries(st.sampled_from("xyz"), st.integers(1, 9), max_size=3)
 counts_strategy = st.builds(
@@ -146,7 +151,7 @@ def test_every_kind_of_malformed_body_fails_naming_download_line_and_reason(kern
     with pytest.raises(UntrustedDataError) as failed:
         count(source, "trial", kernel=kernel)
     told = f"download 'd1' of export 'trial' is malformed at line {wrong.line}: {wrong.reason}"
-    hint = "; --on-malformed skip counts the rest" if wrong.skipping else ""
+    hint = "; skip_malformed=True counts the rest" if wrong.skipping else ""
     assert str(failed.value) == told + hint
 
 
@@ -205,20 +210,22 @@ def rows_of(patients: range) -> bytes:
     return HEADER + b"".join(b"P%03d,t,x,1\nP%03d,t,y,1\n" % (patient, patient) for patient in patients)
 
 
-@pytest.mark.parametrize("piece", [None, 300])
+@pytest.mark.parametrize("split_size", [None, 300])
 @pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
 def test_more_than_max_pairs_pairs_end_a_count_within_a_download_and_over_all(
-    kernel: str, start_workers: StartWorkers, piece: int | None
+    kernel: str, start_workers: StartWorkers, split_size: int | None
 ) -> None:
-    within = MemorySource({"a": rows_of(range(50)), "b": rows_of(range(50)), "c": rows_of(range(9))}, piece=piece)
-    in_one = MemorySource({"a": rows_of(range(51)), "b": rows_of(range(9))}, piece=piece)
-    over_all = MemorySource({"a": rows_of(range(26)), "b": rows_of(range(25, 51))}, piece=piece)
+    within = MemorySource(
+        {"a": rows_of(range(50)), "b": rows_of(range(50)), "c": rows_of(range(9))}, split_size=split_size
+    )
+    in_one = MemorySource({"a": rows_of(range(51)), "b": rows_of(range(9))}, split_size=split_size)
+    over_all = MemorySource({"a": rows_of(range(26)), "b": rows_of(range(25, 51))}, split_size=split_size)
 
     def counted(source: MemorySource) -> Counts:
         return count(source, "trial", max_pairs=100, kernel=kernel, start_workers=start_workers)
 
     assert len(counted(within).patients) == 50
-    limit = "more than 100 distinct pairs of patient and type; --max-pairs N raises the limit"
+    limit = "more than 100 distinct pairs of patient and type; a larger max_pairs raises the limit"
     with pytest.raises(UntrustedDataError, match=limit):
         counted(in_one)
     with pytest.raises(UntrustedDataError, match=f"^export 'trial' has {limit}"):
@@ -232,7 +239,10 @@ def test_pairs_that_are_too_long_end_a_count_over_all_downloads(kernel: str) -> 
 
     fits, too_long = "é" * 126 + "a", "é" * 127
     assert count(source(fits), "trial", max_pairs=2, kernel=kernel).rows == 2
-    with pytest.raises(UntrustedDataError, match=r"has more than 512 bytes in the distinct pairs .* limit to 256 N$"):
+    with pytest.raises(
+        UntrustedDataError,
+        match=r"has more than 512 bytes in the distinct pairs .* \(256 for each pair\); a larger max_pairs raises",
+    ):
         count(source(too_long), "trial", max_pairs=2, kernel=kernel)
 
 
@@ -268,10 +278,10 @@ def test_progress_is_told_in_the_callers_thread_and_ends_exact(kernel: str, star
     source = MemorySource({"a": csv_body(500), "b": csv_body(7)}, rows={"a": 500})
     told: list[tuple[int, int, int, list[int]]] = []
 
-    def on_progress(downloads: Sequence[Download], board: Board) -> None:
+    def on_progress(downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
         assert threading.current_thread() is threading.main_thread()
         assert [download.id for download in downloads] == ["a", "b"]
-        told.append((board.rows(), board.bytes(), board.ended(), [board.rows(0), board.rows(1)]))
+        told.append((counters.rows(), counters.bytes(), counters.finished(), [counters.rows(0), counters.rows(1)]))
 
     count(source, "trial", kernel=kernel, start_workers=start_workers, on_progress=on_progress)
     assert told[-1] == (507, sum(map(len, source.bodies.values())), 2, [500, 7])
@@ -279,37 +289,39 @@ def test_progress_is_told_in_the_callers_thread_and_ends_exact(kernel: str, star
 
 
 def test_no_more_tasks_are_handed_out_at_a_time_than_are_held_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mockexport.pipeline.counting.IN_FLIGHT", 3)
+    monkeypatch.setattr("mockexport.pipeline.running.IN_FLIGHT", 3)
     submitted: list[int] = []
 
     class AtOnce(Executor):
-        def submit(self, task: Callable[..., Any], /, *arguments: Any, **_options: Any) -> Future[Any]:
-            submitted.append(arguments[1])
+        def submit(self, work: Callable[..., Any], /, *given: Any, **_options: Any) -> Future[Any]:
+            submitted.append(given[1].number)
             future: Future[Any] = Future()
-            future.set_result(task(*arguments))
+            future.set_result(work(*given))
             return future
 
     @contextmanager
-    def at_once(tasks: int, _rows: int) -> Iterator[tuple[Executor, Board]]:
-        yield AtOnce(), Board([0] * Board.size(tasks))
+    def at_once(source: Source, tasks: int, _rows: int) -> Iterator[Workers]:
+        yield LocalWorkers(ProgressCounters(tasks), AtOnce(), CancelToken(), source)
 
     source = MemorySource({f"d{number}": b"" for number in range(20)})
-    tasks = dict.fromkeys(range(20), lambda _board, number: number)
-    results = run_tasks(source, source.downloads("trial"), tasks, at_once, None)
+    tasks = [SimpleNamespace(number=number) for number in range(20)]
+    results = run_tasks(source, lambda _source, task, _: task.number, tasks, source.downloads("trial"), at_once)
     ahead = [len(submitted) - ended for ended, _ in enumerate(results)]
     assert ahead == [*[3] * 18, 2, 1]
     assert sorted(submitted) == list(range(20))
 
 
-@pytest.mark.parametrize(("rows", "piece", "told"), [({"a": 7}, None, 7), ({}, 1 << 20, 2), ({}, None, 0)])
+@pytest.mark.parametrize(("rows", "split_size", "told"), [({"a": 7}, None, 7), ({}, 1 << 20, 2), ({}, None, 0)])
 def test_workers_are_told_how_much_there_is_by_rows_or_else_by_size(
-    rows: dict[str, int | None], piece: int | None, told: int
+    rows: dict[str, int | None], split_size: int | None, told: int
 ) -> None:
     seen = []
 
-    def start(tasks: int, rows: int) -> AbstractContextManager[tuple[Executor, Board]]:
+    def start(source: Source, tasks: int, rows: int) -> AbstractContextManager[Workers]:
         seen.append(rows)
-        return thread_workers(tasks, rows)
+        return thread_workers(source, tasks, rows)
 
-    count(MemorySource({"a": csv_body(7 if rows else 2, ROW)}, rows, piece=piece), "trial", start_workers=start)
+    count(
+        MemorySource({"a": csv_body(7 if rows else 2, ROW)}, rows, split_size=split_size), "trial", start_workers=start
+    )
     assert seen == [told]

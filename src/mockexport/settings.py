@@ -1,4 +1,4 @@
-"""What the environment says, read once, at start-up, here."""
+"""What the environment says; it is read here and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mockexport.native import KERNELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "is_dumb_terminal", "store_options"]
+
+STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,13 @@ class Settings:
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
         )
+
+
+def store_options(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables of object stores, by which a table under a URL is reached."""
+    return {name: value for name, value in environ.items() if name.startswith(STORE_PREFIXES)}
+
+
+def is_dumb_terminal(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the terminal cannot move its cursor."""
+    return environ.get("TERM") == "dumb"

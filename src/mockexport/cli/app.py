@@ -15,6 +15,7 @@ import typer
 
 from mockexport.cli import count, downloads, exports, heartrate, serve, verify
 from mockexport.cli.options import Invocation
+from mockexport.cli.remedies import error_text
 from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -86,7 +87,7 @@ def run(arguments: list[str]) -> NoReturn:
     except typer.TyperException as error:
         code = _usage(error)
     except MockExportError as error:
-        print_error(str(error))
+        print_error(error_text(error))
         code = error.exit_code
         _trace(invocation)
     except SystemExit:  # the parser's own way to end when the reader of its help has gone away

@@ -296,7 +296,7 @@ def choose_workers(
         raise UsageError("--jobs is for this machine and --scheduler for a cluster; give one of them")
     from mockexport.pipeline import cluster_workers
 
-    return partial(cluster_workers, scheduler=scheduler, source=source, timeout=timeout)
+    return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
 
 
 def takes_run(*, works: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:

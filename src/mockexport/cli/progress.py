@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mockexport.cli.terminal import print_line, printable
-from mockexport.pipeline import Piece
+from mockexport.pipeline import Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from mockexport.model import Download
-    from mockexport.pipeline import Board
+    from mockexport.pipeline import ProgressCounters
 
 __all__ = ["Progress"]
 
@@ -26,7 +26,7 @@ TEXT_WIDTH = 70  # of all that stands beside a bar, and room for the ^C that a t
 
 
 class Progress:
-    """Shows a Board. Work is measured in rows where they are declared, else in bytes where the sizes are known."""
+    """Shows progress: in rows where they are declared, else in bytes where the sizes are known."""
 
     def __init__(self, title: str, *, animated: bool) -> None:
         self._title = title
@@ -37,24 +37,24 @@ class Progress:
         self._tasks: dict[int, Any] = {}
         self._overall: Any = None
 
-    def update(self, downloads: Sequence[Download], board: Board) -> None:
+    def update(self, downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
         """Show where the work stands; nothing in the first second."""
         now = time.monotonic()
         if now - self._started < SHOW_AFTER_SECONDS:
             return
         if self._animated:
-            self._draw(downloads, board)
+            self._draw(downloads, counters)
         elif now >= self._next_line:
             self._next_line = now + PLAIN_LINE_SECONDS
-            print_line(f"mockexport: {self._title}: {plain_line(downloads, board, now - self._started)}")
+            print_line(f"mockexport: {self._title}: {plain_line(downloads, counters, now - self._started)}")
 
     def close(self) -> None:
         """Take the bars away."""
         if self._bars:
             self._bars.stop()
 
-    def _draw(self, downloads: Sequence[Download], board: Board) -> None:
-        whole, measure = measured(downloads, board)
+    def _draw(self, downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        whole, measure = measured(downloads, counters)
         if self._bars is None:
             self._bars = _new_bars()
             self._bars.start()
@@ -62,8 +62,8 @@ class Progress:
                 printable(self._title)[:NAME_WIDTH], total=whole, seen=0, again="", since=self._started
             )
         bars = self._bars
-        rows, running = board.rows(), set(board.running())
-        bars.update(self._overall, completed=measure(None), seen=rows, again=again_mark(board.tries()))
+        rows, running = counters.rows(), set(counters.running())
+        bars.update(self._overall, completed=measure(None), seen=rows, again=again_mark(counters.retries()))
         for number in [number for number in self._tasks if number not in running]:
             bars.remove_task(self._tasks.pop(number))
         for number in sorted(running):
@@ -75,8 +75,8 @@ class Progress:
             bars.update(
                 self._tasks[number],
                 completed=measure(number),
-                seen=board.rows(number),
-                again=again_mark(board.tries(number)),
+                seen=counters.rows(number),
+                again=again_mark(counters.retries(number)),
             )
         bars.refresh()
 
@@ -86,25 +86,25 @@ def again_mark(tries: int) -> str:
     return f"↻{tries}" if tries else ""
 
 
-def measured(downloads: Sequence[Download], board: Board) -> tuple[int | None, Any]:
+def measured(downloads: Sequence[Download | Split], counters: ProgressCounters) -> tuple[int | None, Any]:
     """Return how much work there is in all, None when unknown, and what measures how much of it is done."""
     rows = [download.rows for download in downloads if download.rows is not None]
     if len(rows) == len(downloads):
-        return sum(rows), board.rows
+        return sum(rows), counters.rows
     sizes = [download.size for download in downloads if download.size is not None]
     if len(sizes) == len(downloads):
-        return sum(sizes), board.bytes
-    return None, board.rows
+        return sum(sizes), counters.bytes
+    return None, counters.rows
 
 
-def plain_line(downloads: Sequence[Download], board: Board, elapsed: float) -> str:
+def plain_line(downloads: Sequence[Download | Split], counters: ProgressCounters, elapsed: float) -> str:
     """Return one line that says it all, for logs."""
-    whole, measure = measured(downloads, board)
-    done, rows = measure(None), board.rows()
-    noun = "parts" if any(isinstance(download, Piece) for download in downloads) else "downloads"
-    text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {board.ended()} of {len(downloads)} {noun}"
-    if board.tries():
-        text += f", {board.tries()} tried again"
+    whole, measure = measured(downloads, counters)
+    done, rows = measure(None), counters.rows()
+    noun = "parts" if any(isinstance(download, Split) for download in downloads) else "downloads"
+    text = f"{rows:,} rows, {speed_text(rows / elapsed)}, {counters.finished()} of {len(downloads)} {noun}"
+    if counters.retries():
+        text += f", {counters.retries()} tried again"
     if whole and done:
         left = timedelta(seconds=round(elapsed / done * max(0, whole - done)))
         text = f"{done / whole:.0%}, {text}, {left} left"

@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mockexport.settings import is_dumb_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -24,7 +26,7 @@ class Terminal:
     """stderr, as the user wants it: `progress` None shows progress on a terminal alone."""
 
     def __init__(self, *, progress: bool | None = None, quiet: bool = False, verbose: bool = False) -> None:
-        animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        animated = sys.stderr.isatty() and not is_dumb_terminal()
         self._shows_progress = not quiet and (animated if progress is None else progress)
         self._animated = animated
         self._quiet = quiet

@@ -11,6 +11,7 @@ import typer
 from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption, Run, takes_run
 from mockexport.cli.output import csv_text
+from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
@@ -58,12 +59,12 @@ def verify_command(
             differences = check(run, file, max_pairs)
         except MockExportError as error:
             problem = error
-            run.terminal.note(f"{file}: {error}")
+            run.terminal.note(f"{file}: {error_text(error)}")
         results.append((file, differences, problem))
         code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
-        verdict_document(str(file), file.stem, differences, str(problem) if problem else None)
+        verdict_document(str(file), file.stem, differences, error_text(problem) if problem else None)
         for file, differences, problem in results
     ]
     matching = sum(document["status"] == "match" for document in documents)

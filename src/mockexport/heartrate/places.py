@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mockexport.errors import MockExportError, UntrustedDataError, UsageError
+from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
 from mockexport.heartrate.journal import Kept, read_id, read_journal
 
@@ -75,26 +75,21 @@ class Places:
         found = read_id(self.journal)
         if marker.journal is None:
             if found is None and _has_files(self.table):
-                raise UsageError(self._refusal(f"{self.journal_folder} holds no journal", marker))
+                raise self._refusal(f"{self.journal_folder} holds no journal", marker)
             if self._apart and (own := read_journal(data / JOURNAL)) and own.entries:
                 raise UsageError(
                     f"{data} holds a journal with readings, beside the one in {self._apart}: "
-                    "serve it without --journal, or move that file away if what it alone holds may be lost"
+                    "serve it with that journal, or move that file away if what it alone holds may be lost"
                 )
         elif found is None:
-            raise UsageError(self._refusal(f"{self.journal_folder} holds no journal", marker))
+            raise self._refusal(f"{self.journal_folder} holds no journal", marker)
         elif found != marker.journal:
-            raise UsageError(self._refusal(f"the journal in {self.journal_folder} is of other data", marker))
+            raise self._refusal(f"the journal in {self.journal_folder} is of other data", marker)
 
-    def _refusal(self, found: str, marker: Marker) -> str:
+    def _refusal(self, found: str, marker: Marker, kind: type[MockExportError] = UsageError) -> MockExportError:
         where = marker.journal_folder or (self._name if marker.journal else None)
-        told = (
-            f"was last in {where}: name it with --journal" if where else "is elsewhere: name its folder with --journal"
-        )
-        return (
-            f"{found}, and that of {self._name} {told}; "
-            "if it is lost, and what it alone held, --replace-journal goes on without it"
-        )
+        place = f"was last in {where}: name that folder" if where else "is elsewhere: name its folder"
+        return kind(f"{found}, and that of {self._name} {place} as the journal", remedy=Remedy.REPLACE_JOURNAL)
 
     def _check_owner(self, folder: Path) -> None:
         """Raise UsageError where a journal's folder is another table's; data that was moved is still its own."""
@@ -141,7 +136,7 @@ class Places:
         if kept is None or named not in (None, kept.id):
             raise UntrustedDataError(
                 f"{self.journal_folder} does not hold the journal of {self._name}, whose readings would be missing: "
-                "put it back, or start the server once with --journal and the folder where it is now"
+                "put it back, or start the server once with the folder where it is now as the journal"
             )
         return kept
 
@@ -164,8 +159,8 @@ class Places:
         named = {marker.journal: ""} if marker and marker.journal else store.journals
         if journal not in named if named else has is None and store.snapshot().days:
             marker = marker or Marker(self.table, *next(iter(named.items()), ()))
-            refusal = self._refusal(f"the journal in {self.journal_folder} is of other data", marker)
-            raise UsageError(refusal) if self._writes else UntrustedDataError(refusal)
+            kind = UsageError if self._writes else UntrustedDataError
+            raise self._refusal(f"the journal in {self.journal_folder} is of other data", marker, kind)
 
 
 def _mark(folder: Path, marker: Marker) -> None:

@@ -8,28 +8,32 @@ from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mockexport.pipeline.checkpoint import Checkpoint, Subject
-    from mockexport.pipeline.counting import OnProgress, count
+    from mockexport.pipeline.counting import count
     from mockexport.pipeline.dask import cluster_workers
-    from mockexport.pipeline.executors import Board, StartWorkers, workers_for
+    from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, fetch
-    from mockexport.pipeline.splits import Piece
+    from mockexport.pipeline.progress import OnProgress, ProgressCounters
+    from mockexport.pipeline.splits import Split
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
-    "Board",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
     "OnProgress",
-    "Piece",
+    "ProgressCounters",
+    "Split",
     "StartWorkers",
     "Subject",
+    "Workers",
     "cluster_workers",
     "compare",
     "count",
     "fetch",
+    "process_workers",
     "read_committed",
+    "thread_workers",
     "workers_for",
 ]
 
@@ -40,21 +44,24 @@ __getattr__ = lazy_attributes(
             "Checkpoint",
             "Subject",
         ),
-        "counting": (
-            "OnProgress",
-            "count",
-        ),
+        "counting": ("count",),
         "dask": ("cluster_workers",),
         "executors": (
-            "Board",
             "StartWorkers",
+            "Workers",
+            "process_workers",
+            "thread_workers",
             "workers_for",
         ),
         "fetching": (
             "Fetched",
             "fetch",
         ),
-        "splits": ("Piece",),
+        "progress": (
+            "OnProgress",
+            "ProgressCounters",
+        ),
+        "splits": ("Split",),
         "verify": (
             "Committed",
             "Difference",

@@ -1,4 +1,4 @@
-"""What has exports: made up in process, a folder, a server, and two of them as one."""
+"""The sources of exports: mock (made up in process), a folder, a server over HTTP, and the union of two."""
 
 from __future__ import annotations
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from mockexport.native import native_part
+from mockexport.tally.contract import MAX_PAIRS, MAX_ROW_BYTES
 from mockexport.tally.reference import ReferenceTally
 
 if TYPE_CHECKING:
     from mockexport.tally.contract import Tally
 
-__all__ = ["choose_tally", "tally_name"]
+__all__ = ["TallySpec", "choose_tally", "tally_name"]
 
 NATIVE = "mockexport.tally._native"
 
@@ -28,3 +30,30 @@ def tally_name(kernel: str = "auto") -> str:
     """Return which tally that is, with its instruction set: `native (avx2)`, say, or `pure`."""
     native = native_part(NATIVE, kernel)
     return f"native ({native.INSTRUCTION_SETS[0]})" if native else "pure"
+
+
+@dataclass(frozen=True, slots=True)
+class TallySpec:
+    """What makes tallies; the contract is `mockexport.tally.contract.AccumulatorSpec`, of `Counts`.
+
+    `kernel` says which tally (`choose_tally`); the other fields are its arguments.
+    """
+
+    kernel: str = "auto"
+    skip_malformed: bool = False
+    max_row_bytes: int = MAX_ROW_BYTES
+    max_pairs: int = MAX_PAIRS
+
+    def new(self) -> Tally:
+        """Make a tally. Raises UsageError where the kernel is `native` and was not built."""
+        return choose_tally(self.kernel)(
+            skip=self.skip_malformed, max_row_bytes=self.max_row_bytes, max_pairs=self.max_pairs
+        )
+
+    def strict(self) -> Self:
+        """Return the same specification, but a malformed row is an error."""
+        return replace(self, skip_malformed=False)
+
+    def with_kernel(self, kernel: str) -> Self:
+        """Return the same specification for another kernel."""
+        return replace(self, kernel=kernel)

@@ -13,6 +13,7 @@ from mockexport.errors import (
     MockExportError,
     NotAuthorisedError,
     NotFoundError,
+    Remedy,
     UnreachableError,
     UntrustedDataError,
     UsageError,
@@ -135,7 +136,7 @@ class HeartRateClient:
             )
             raise Again(told, parse_retry_after(response.headers.get("Retry-After")))
         if status in (UNAUTHORIZED, FORBIDDEN):
-            raise NotAuthorisedError(f"{url} answered {status}; --token-file names a file with a token")
+            raise NotAuthorisedError(f"{url} answered {status}", remedy=Remedy.TOKEN)
         return response
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mockexport.errors import UnreachableError, UntrustedDataError
+from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.heartrate.readings import microseconds_of, time_of
 from mockexport.heartrate.table.merge import keep_latest
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
@@ -139,7 +139,8 @@ def drop_old_days(
         noted = "never noted before" if seen is None else f"was at {time_of(seen):%Y-%m-%d} when noted last"
         raise UntrustedDataError(
             f"{len(old)} days are old by the clock, which says {now:%Y-%m-%d} and {noted}, but no reading is of that "
-            "time: set the clock right, or start with --trust-clock"
+            "time: set the clock right",
+            remedy=Remedy.TRUST_CLOCK,
         )
     for number in range(0, len(old), DAYS_A_COMMIT):
         files = [file for day in old[number : number + DAYS_A_COMMIT] for file in days[day]]

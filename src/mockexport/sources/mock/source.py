@@ -1,4 +1,4 @@
-"""MockSource: the made-up exports as a Source; nothing to start, nothing to reach."""
+"""MockSource: the made-up exports as a Source, in this process."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class MockSource:
             for plan in self._plans(export)
         ]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Make a download's bytes up; those before `offset` are made and dropped."""
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
+        """Generate a download's bytes; those before `offset` are generated and dropped."""
         plan = next((plan for plan in self._plans(download.export) if plan.id == download.id), None)
         if plan is None:
             known = [plan.id for plan in self._plans(download.export)]
@@ -67,7 +67,7 @@ class MockSource:
         return self._chunks(plan, offset)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is open between calls."""
 
     def _plans(self, export: str) -> tuple[Plan, ...]:
         if export not in EXPORTS:
