@@ -17,13 +17,11 @@ from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
 from mockexport.http.retry import Retries
-from mockexport.kernels import choose_kernels
 from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockexport.kernels import Kernels
 
 NATIVE_BUILT = all(importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "sources.mock"))
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
@@ -87,9 +85,10 @@ def golden_demo(golden: Any) -> dict[str, dict[str, int]]:
 
 
 @pytest.fixture(scope="session", params=KERNELS)
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    """The twins in turn, native and pure."""
-    return choose_kernels(request.param)
+def kernel(request: pytest.FixtureRequest) -> str:
+    """The kernels in turn, native and pure."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

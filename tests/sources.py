@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mockexport import Download
 from mockexport.errors import no_such
@@ -27,7 +27,7 @@ def csv_body(rows: int, row: bytes = ROW) -> bytes:
 
 @dataclass
 class MemorySource:
-    """One export, whose downloads are given as bytes; `rows` is what they declare, `piece` how large pieces are.
+    """One export, whose downloads are given as bytes; `rows` is what they declare, `split_size` how large splits are.
 
     It can travel to a process.
     """
@@ -36,7 +36,7 @@ class MemorySource:
     rows: Mapping[str, int | None] = field(default_factory=dict)
     chunk_bytes: int = 1000
     name: str = "memory"
-    piece: int | None = None  # with it, the sizes are declared, too
+    split_size: int | None = None  # with it, the sizes are declared, too
     places: list[tuple[str, int]] = field(default_factory=list)  # where it was opened
 
     def exports(self) -> Sequence[str]:
@@ -47,12 +47,16 @@ class MemorySource:
             raise no_such("export", export, self.name, self.exports())
         return [
             Download(
-                EXPORT, download, rows=self.rows.get(download), size=len(body) if self.piece else None, piece=self.piece
+                EXPORT,
+                download,
+                rows=self.rows.get(download),
+                size=len(body) if self.split_size else None,
+                split_size=self.split_size,
             )
             for download, body in self.bodies.items()
         ]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: Any) -> Chunks:
         body = self.bodies[download.id]
         self.places.append((download.id, offset))
         for at in range(offset, len(body), self.chunk_bytes):
@@ -73,26 +77,24 @@ class NamedSource(MemorySource):
 
 
 class StallingSource(MemorySource):
-    """Its download `stalls` sends nothing more after its header, until the source is closed; the others do as usual."""
+    """Its download `stalls` sends nothing more after its header, until it is cancelled; the others do as usual."""
 
     def __init__(self, bodies: Mapping[str, bytes]) -> None:
         super().__init__({"stalls": b"", **bodies})
         self.stalled = threading.Event()
-        self.closed = threading.Event()
+        self.cancelled = threading.Event()
         self.ended = threading.Event()  # the reader of the stalled download has let go of it
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
         if download.id != "stalls":
             assert self.stalled.wait(WAIT_SECONDS)
             yield from super().open(download, offset)
             return
         try:
-            yield HEADER
-            self.stalled.set()
-            assert self.closed.wait(WAIT_SECONDS)
-            yield ROW
+            with watch["cancel"].on_cancel(self.cancelled.set):
+                yield HEADER
+                self.stalled.set()
+                assert self.cancelled.wait(WAIT_SECONDS)
+                yield ROW
         finally:
             self.ended.set()
-
-    def close(self) -> None:
-        self.closed.set()

@@ -20,11 +20,11 @@ from tests.sources import HEADER, WAIT_SECONDS
 
 from mockexport import Download, UntrustedDataError, count
 from mockexport.errors import ChangedError
-from mockexport.kernels import choose_kernels
 from mockexport.local_file import LocalFile, file_versions, read_whole
 from mockexport.pipeline.executors import thread_workers
-from mockexport.pipeline.splits import Piece, split
+from mockexport.pipeline.splits import Split, split_download
 from mockexport.sources.folder import FolderSource
+from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:
     import subprocess
@@ -125,7 +125,7 @@ def test_a_link_that_leads_to_another_file_by_the_end_is_a_change(export: Path) 
 
 def test_a_damaged_packed_file_that_does_not_change_is_still_said_to_be_damaged(export: Path) -> None:
     (export / "a.csv.gz").write_bytes(PACK[".csv.gz"](OLD)[:-9])
-    with pytest.raises(UntrustedDataError, match="can't be unpacked") as failed:
+    with pytest.raises(UntrustedDataError, match="cannot be decompressed") as failed:
         count(source_of(export), "trial")
     assert not isinstance(failed.value, ChangedError)
 
@@ -198,15 +198,15 @@ def test_a_small_file_that_changes_before_its_end_is_proven_is_an_error(
 class Changing(FolderSource):
     """A folder in which the file changes once so many chunks of it were read."""
 
-    root: Path
+    folder: Path
     change: Callable[[], object]
     after: int
     opened: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__(self.root)
+        super().__init__(self.folder)
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         self.opened.append(offset)
         for chunk in super().open(download, offset):
             yield chunk
@@ -232,13 +232,12 @@ def test_a_count_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_aga
 def test_a_count_in_pieces_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_in_one_go(
     export: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, bytes], object], after: int
 ) -> None:
-    monkeypatch.setattr("mockexport.sources.folder.PIECE_BYTES", len(OLD) // 3)
+    monkeypatch.setattr("mockexport.sources.folder.SPLIT_BYTES", len(OLD) // 3)
     file, plain, download = written(export)
-    tally = choose_kernels().tally
-    assert [type(part) for part in split(plain, download, tally)] == [Piece] * 3
+    assert [type(part) for part in split_download(plain, download, TallySpec())] == [Split] * 3
     source = Changing(export.parent, partial(change, file, NEW), after)
     with pytest.raises((ChangedError, UntrustedDataError)) as failed:
-        count(source, "trial", tally=tally, start_workers=partial(thread_workers, jobs=1))
+        count(source, "trial", start_workers=partial(thread_workers, jobs=1))
     assert isinstance(failed.value, ChangedError)
     assert source.opened.count(0) == 1, "for the header alone"
 
@@ -249,7 +248,7 @@ MANY = 400_000  # rows, some 15 MB: plain Python takes long enough over them to 
 IN_PIECES = (
     sys.executable,
     "-c",
-    "import mockexport.sources.folder as d, mockexport.__main__ as m; d.PIECE_BYTES = 1 << 21; m.main()",
+    "import mockexport.sources.folder as d, mockexport.__main__ as m; d.SPLIT_BYTES = 1 << 21; m.main()",
 )
 
 

@@ -44,7 +44,7 @@ class SpySource(NamedSource):
     opened: list[str] = field(default_factory=list)
     fails: str | None = None
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         self.opened.append(download.id)
         if download.id == self.fails:
             raise UnreachableError("not today")

@@ -122,7 +122,7 @@ def test_a_download_may_be_read_in_pieces_where_any_of_these_very_bytes_can_be_a
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     http_server.heads[f"{DOWNLOAD}/data"] = f"HTTP/1.1 200 OK\r\n{head}\r\n".encode()
     (download,) = http_source.downloads("trial")
-    assert download.piece == (1 << 30 if in_pieces else None)
+    assert download.split_size == (1 << 30 if in_pieces else None)
     assert download.size == (None if missing.keys() & {"Content-Length", "Content-Encoding"} else 3_000_000_000)
 
 
@@ -130,7 +130,7 @@ def test_a_head_that_tells_no_bytes_tells_nothing(http_server: ScriptedServer, h
     http_server.has("trial", {"a": http(csv_body(3))})
     http_server.heads[f"{DOWNLOAD}/data"] = http(ETag='"x"', Accept_Ranges="bytes")
     (download,) = http_source.downloads("trial")
-    assert (download.etag, download.size, download.piece) == ('"x"', None, None)
+    assert (download.etag, download.size, download.split_size) == ('"x"', None, None)
 
 
 def test_every_request_for_json_is_a_get_that_says_who_asks(
@@ -192,7 +192,7 @@ def test_an_id_too_long_for_a_url_is_refused_in_a_short_line(
     http_server: ScriptedServer, http_source: HttpSource
 ) -> None:
     http_server.answers[TRIAL] = json({"data": {"download_ids": ["x" * 100_000]}})
-    with pytest.raises(UntrustedDataError, match="can't be asked for") as failed:
+    with pytest.raises(UntrustedDataError, match="cannot be requested") as failed:
         list(http_source.downloads("trial"))
     assert len(str(failed.value)) < 500
 

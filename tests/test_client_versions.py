@@ -105,8 +105,8 @@ def test_a_replica_that_has_the_listed_version_is_found_by_trying_again(
 def test_no_header_of_one_replica_stands_over_the_rows_of_another(
     http_server: ScriptedServer, source: HttpSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The header is read by itself where a download is read in pieces; the pieces are of the version listed."""
-    monkeypatch.setattr("mockexport.sources.http.PIECE_BYTES", 1000)
+    """The header is read by itself where a download is read in splits; the splits are of the version listed."""
+    monkeypatch.setattr("mockexport.sources.http.SPLIT_BYTES", 1000)
 
     def answer(request: Request, connection: socket.socket) -> None:
         asked = request.headers.get("range")
@@ -142,7 +142,7 @@ def test_another_length_than_was_listed_is_an_error(
 
 def test_an_end_that_nothing_proves_is_an_error(http_server: ScriptedServer, source: HttpSource) -> None:
     http_server.has(EXPORT, {"a": until_closed(BODY)})
-    with pytest.raises(UntrustedDataError, match=r"nothing proves .* --allow-unproven-end"):
+    with pytest.raises(UntrustedDataError, match=r"nothing proves .* allow_unproven_end=True"):
         count(source, EXPORT)
 
 

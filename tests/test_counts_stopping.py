@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mockexport import Download
-    from mockexport.pipeline.executors import Board, StartWorkers
+    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.progress import ProgressCounters
+    from mockexport.pipeline.splits import Split
     from mockexport.source import Chunks
 
 THREADS: StartWorkers = partial(thread_workers, jobs=2)
@@ -39,7 +41,7 @@ EITHER = pytest.mark.parametrize("start_workers", [THREADS, PROCESSES], ids=["th
 class EndlessSource(MemorySource):
     """Its downloads never end."""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         yield self.bodies[download.id][offset:]
         while True:
             time.sleep(0.001)
@@ -51,7 +53,7 @@ class FailingSource(EndlessSource):
 
     error: MockExportError
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         if download.id == "fails":
             raise self.error
         return super().open(download, offset)
@@ -60,14 +62,14 @@ class FailingSource(EndlessSource):
 class DyingSource(MemorySource):
     """Takes the process that reads it down with it."""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         os.kill(os.getpid(), signal.SIGKILL)
         return super().open(download, offset)
 
 
-def interrupt_when_all_run(_downloads: Sequence[Download], board: Board) -> None:
+def interrupt_when_all_run(_downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
     """Ctrl-C, as the caller's thread sees it."""
-    if len(board.running()) == 2:
+    if len(counters.running()) == 2:
         raise KeyboardInterrupt
 
 
@@ -81,7 +83,7 @@ def test_the_first_error_wakes_and_ends_a_download_that_waits(eventually: Callab
     source = StallingSource({"bad": HEADER + b"P001\n"})
     with pytest.raises(UntrustedDataError, match=r"'bad' .* line 2: too few fields"):
         count(source, "trial", start_workers=THREADS)
-    assert source.closed.is_set()
+    assert source.cancelled.is_set()
     assert source.ended.wait(WAIT_SECONDS)
     assert_nothing_is_left(before, eventually)
 
@@ -108,7 +110,7 @@ def test_after_an_error_no_further_download_is_begun() -> None:
     opened: list[str] = []
 
     class Spy(MemorySource):
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             opened.append(download.id)
             return super().open(download, offset)
 
@@ -132,7 +134,9 @@ def test_ctrl_c_ends_all_workers(start_workers: StartWorkers, eventually: Callab
 def test_a_process_that_dies_is_an_error_that_says_so_and_no_hang(eventually: Callable[..., None]) -> None:
     before = set(threading.enumerate())
     source = DyingSource({"a": HEADER, "b": HEADER})
-    with pytest.raises(MockExportError, match="a worker process died; memory may be short: try fewer --jobs") as failed:
+    with pytest.raises(
+        MockExportError, match="a worker process died; memory may be short; fewer jobs need less memory"
+    ) as failed:
         count(source, "trial", start_workers=PROCESSES)
     assert failed.value.exit_code == 70
     assert_nothing_is_left(before, eventually)

@@ -41,7 +41,7 @@ def test_without_a_manifest_nothing_is_declared_but_the_size_of_a_plain_file(exp
     (export / "a.csv").write_bytes(PLAIN)
     (export / "b.csv.gz").write_bytes(gzip.compress(PLAIN))
     plain, packed = source_of(export).downloads("trial")
-    assert plain == Download("trial", "a", size=len(PLAIN), etag=plain.etag, piece=plain.piece)
+    assert plain == Download("trial", "a", size=len(PLAIN), etag=plain.etag, split_size=plain.split_size)
     assert packed == Download("trial", "b", etag=packed.etag)
 
 
@@ -87,7 +87,7 @@ def test_a_folder_that_holds_csv_files_itself_gets_a_hint(export: Path) -> None:
     (export / "a.csv").write_bytes(PLAIN)
     with pytest.raises(NotFoundError) as failed:
         FolderSource(export).downloads("demo")
-    assert f"try --source {str(export.parent)!r} and export 'trial'" in str(failed.value)
+    assert f"try source {str(export.parent)!r} and export 'trial'" in str(failed.value)
 
 
 def test_an_unknown_export_or_download_has_a_suggestion(export: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_packed_file_that_is_cut_short_is_never_taken_for_whole(
     export: Path, name: str, held: bytes, kept: float
 ) -> None:
     (export / name).write_bytes(held[: int(kept * len(held)) if isinstance(kept, float) else kept])
-    with pytest.raises(UntrustedDataError, match=f"trial/{name} can't be unpacked: "):
+    with pytest.raises(UntrustedDataError, match=f"trial/{name} cannot be decompressed: "):
         read(export)
 
 
@@ -87,14 +87,14 @@ def test_a_packed_file_with_a_damaged_byte_is_never_taken_for_sound(
     damaged = bytearray(held)
     damaged[int(at * len(held)) if isinstance(at, float) else at] ^= 0x55
     (export / name).write_bytes(damaged)
-    with pytest.raises(UntrustedDataError, match=f"trial/{name} can't be unpacked: "):
+    with pytest.raises(UntrustedDataError, match=f"trial/{name} cannot be decompressed: "):
         read(export)
 
 
 @EACH_PACKED
 def test_a_packed_file_with_something_behind_it_is_refused(export: Path, name: str, held: bytes) -> None:
     (export / name).write_bytes(held + b"P001,t,x,1\n")
-    with pytest.raises(UntrustedDataError, match=f"trial/{name} can't be unpacked: "):
+    with pytest.raises(UntrustedDataError, match=f"trial/{name} cannot be decompressed: "):
         read(export)
 
 

@@ -101,7 +101,7 @@ def test_a_file_of_another_sha256_is_never_taken_for_sound(export: Path, name: s
     (export / name).write_bytes(other)
     list_in(export, entry(name, held, rows=3))
     with pytest.raises(
-        UntrustedDataError, match=r"a\.csv.* has SHA-256 .*…, but its manifest declares .*; fetch it anew"
+        UntrustedDataError, match=r"a\.csv.* has SHA-256 .*…, but its manifest declares .*; fetch it again"
     ):
         count(source_of(export), "trial")
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from tests.scripted_http import ScriptedServer
 
-    from mockexport.kernels import Kernels
-    from mockexport.pipeline.executors import Board, StartWorkers
+    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.progress import ProgressCounters
+    from mockexport.pipeline.splits import Split
     from mockexport.source import Chunks
     from mockexport.sources.http import HttpSource
 
@@ -40,7 +41,7 @@ class SpySource(NamedSource):
 
     opened: list[str] = field(default_factory=list)
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         self.opened.append(download.id)
         return super().open(download, offset)
 
@@ -66,11 +67,11 @@ def finished_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
 def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
-    tmp_path: Path, kernels: Kernels, golden: Any, start_workers: StartWorkers
+    tmp_path: Path, kernel: str, golden: Any, start_workers: StartWorkers
 ) -> None:
     expected = list(golden["demo"]["downloads"].values())
-    source = MockSource(kernels.generator)
-    fetched = fetch(source, "demo", tmp_path, tally=kernels.tally, start_workers=start_workers)
+    source = MockSource(kernel)
+    fetched = fetch(source, "demo", tmp_path, kernel=kernel, start_workers=start_workers)
     assert fetched == [Fetched(d["id"], f"{d['id']}.csv", d["rows"], d["bytes"], d["sha256"]) for d in expected]
     manifest = manifest_in(tmp_path / "demo")
     for download in expected:
@@ -82,15 +83,15 @@ def test_demo_is_kept_byte_for_byte_with_a_manifest_that_says_so(
     assert names_in(tmp_path) == sorted(["demo", "demo/manifest.json", *(f"demo/{f.file}" for f in fetched)])
 
 
-def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path, kernels: Kernels) -> None:
-    source = MockSource(kernels.generator)
-    fetch(source, "demo", tmp_path, tally=kernels.tally)
+def test_the_folder_is_a_source_that_declares_and_counts_the_same(tmp_path: Path, kernel: str) -> None:
+    source = MockSource(kernel)
+    fetch(source, "demo", tmp_path, kernel=kernel)
     kept = FolderSource(tmp_path)
     assert kept.exports() == ["demo"]
     for there, here in zip(source.downloads("demo"), kept.downloads("demo"), strict=True):
         names = ("id", "rows", "event_types", "patients", "start_time", "end_time")
         assert [getattr(there, name) for name in names] == [getattr(here, name) for name in names]
-    assert count(kept, "demo", tally=kernels.tally) == count(source, "demo", tally=kernels.tally)
+    assert count(kept, "demo", kernel=kernel) == count(source, "demo", kernel=kernel)
 
 
 def test_what_a_server_sends_is_kept_too(tmp_path: Path, http_server: ScriptedServer, http_source: HttpSource) -> None:
@@ -110,8 +111,10 @@ def test_progress_ends_exact(tmp_path: Path) -> None:
     for _ in ("fetched", "kept"):
         told: list[tuple[int, int, int]] = []
 
-        def on_progress(_downloads: Sequence[Download], board: Board, told: list[Any] = told) -> None:
-            told.append((board.rows(), board.bytes(), board.ended()))
+        def on_progress(
+            _downloads: Sequence[Download | Split], counters: ProgressCounters, told: list[Any] = told
+        ) -> None:
+            told.append((counters.rows(), counters.bytes(), counters.finished()))
 
         fetch(spy(), "trial", tmp_path, on_progress=on_progress)
         assert told[-1] == (910, sum(map(len, BODIES.values())), 3)
@@ -172,13 +175,13 @@ def test_ctrl_c_leaves_what_was_finished_and_no_half_written_file(
     tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     class Endless(SpySource):
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             yield from super().open(download, offset)
             while download.id == "b":
                 yield ROW
 
-    def interrupt(_downloads: Sequence[Download], board: Board) -> None:
-        if board.ended() == 2 and finished_in(tmp_path / "trial") == ["a", "c"]:
+    def interrupt(_downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        if counters.finished() == 2 and finished_in(tmp_path / "trial") == ["a", "c"]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -212,7 +215,7 @@ def test_an_id_that_can_be_no_file_name_is_refused_and_nothing_is_written(tmp_pa
     root.mkdir(parents=True)
     before = names_in(tmp_path)
     source = SpySource({"a": PLAIN, name: PLAIN})
-    with pytest.raises(UntrustedDataError, match="can't be a file's name, so nothing was fetched") as failed:
+    with pytest.raises(UntrustedDataError, match="cannot be a file name, so nothing was fetched") as failed:
         fetch(source, "trial", root)
     assert str(failed.value).isprintable()
     assert source.opened == []
@@ -228,7 +231,7 @@ def test_so_is_such_an_id_of_an_export(tmp_path: Path, name: str) -> None:
     root = tmp_path / "deep" / "root"
     root.mkdir(parents=True)
     before = names_in(tmp_path)
-    with pytest.raises(UntrustedDataError, match="can't be a file's name"):
+    with pytest.raises(UntrustedDataError, match="cannot be a file name"):
         fetch(AnyExport({"a": PLAIN}), name, root)
     assert names_in(tmp_path) == before
 
@@ -248,7 +251,7 @@ def test_another_export_of_the_same_name_is_refused_and_the_first_one_stays(
 ) -> None:
     fetch(spy(), "trial", tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path / ".") if "." in name}
-    with pytest.raises(UsageError, match="holds another export of this name; fetch into another --dir"):
+    with pytest.raises(UsageError, match="holds another export of this name; fetch into another folder"):
         fetch(other, "trial", tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
@@ -303,5 +306,5 @@ def test_a_full_disk_is_a_usage_error_and_leaves_no_half_written_file(tmp_path: 
     command = [sys.executable, "-W", "error", "-c", FULL_DISK, str(tmp_path)]
     here = Path(__file__).parents[1]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=here)
-    assert "c.csv: File too large; free some space, or fetch into another --dir" in done.stdout
+    assert "c.csv: File too large; free some space, or fetch into another folder" in done.stdout
     assert not [name for name in names_in(tmp_path / "trial") if "c.csv" in name]

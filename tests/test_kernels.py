@@ -1,7 +1,8 @@
-"""Which twins run, and what happens without the native ones."""
+"""Which kernels run, native or pure, and what happens without the native ones."""
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -9,10 +10,9 @@ import pytest
 from tests.conftest import NATIVE_BUILT
 
 from mockexport.errors import UsageError
-from mockexport.kernels import Kernels, choose_kernels
 from mockexport.settings import Settings
-from mockexport.sources.mock import ReferenceGenerator
-from mockexport.tally import ReferenceTally
+from mockexport.sources import MockSource, ReferenceGenerator, choose_generator, generator_name
+from mockexport.tally import ReferenceTally, choose_tally, tally_name
 
 pytestmark = pytest.mark.kernel
 
@@ -28,53 +28,67 @@ HIDDEN = set(sys.argv[2:])
 sys.meta_path.insert(0, Hiding())
 
 from mockexport.errors import MockExportError
-from mockexport.kernels import choose_kernels
+from mockexport.cli.version import kernels_text
 
 try:
-    print(choose_kernels(sys.argv[1]).name)
+    print(kernels_text(sys.argv[1]))
 except MockExportError as error:
     print(type(error).__name__, error)
 """
-NATIVE_MODULES = ["mockexport.tally._native", "mockexport.sources.mock._native"]
+TALLY, GENERATOR = "mockexport.tally._native", "mockexport.sources.mock._native"
+built = pytest.mark.skipif(not NATIVE_BUILT, reason="the native parts were not built")
 
 
-def choose_without(wanted: str, *hidden: str) -> str:
-    """Choose kernels where these modules can't be imported; return the name, or the error."""
-    command = [sys.executable, "-c", WITHOUT_NATIVE, wanted, *hidden]
+def choose_without(kernel: str, *hidden: str) -> str:
+    """Choose kernels where these modules can't be imported; return their names, or the error."""
+    command = [sys.executable, "-c", WITHOUT_NATIVE, kernel, *hidden]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
-def test_pure_is_the_reference_of_both_twins() -> None:
-    assert choose_kernels("pure") == Kernels("pure", ReferenceTally, ReferenceGenerator, releases_gil=False)
+def test_pure_is_the_reference() -> None:
+    assert (choose_tally("pure"), choose_generator("pure")) == (ReferenceTally, ReferenceGenerator)
+    assert (tally_name("pure"), generator_name("pure")) == ("pure", "pure")
 
 
-@pytest.mark.skipif(not NATIVE_BUILT, reason="the native parts were not built")
-def test_native_is_both_native_twins_and_auto_takes_them() -> None:
-    native = choose_kernels("native")
-    assert native.tally.__module__ == "mockexport.tally._native"
-    assert native.generator.__module__ == "mockexport.sources.mock._native"
-    assert native.name.startswith("native (")
-    assert native.releases_gil
-    assert choose_kernels() == choose_kernels("auto") == native
+@built
+def test_auto_takes_the_native_part_where_it_was_built() -> None:
+    assert choose_tally("native").__module__ == TALLY
+    assert choose_generator("native").__module__ == GENERATOR
+    assert tally_name("native").startswith("native (")
+    assert generator_name("native") == "native"
+    assert choose_tally() is choose_tally("auto") is choose_tally("native")
+    assert choose_generator() is choose_generator("auto") is choose_generator("native")
 
 
-def test_the_choice_of_the_environment_is_one_that_there_is() -> None:
-    wanted = Settings.from_environment().kernel
-    assert choose_kernels(wanted).name.split()[0] in {"auto": ("native", "pure")}.get(wanted, (wanted,))
+def test_the_kernel_of_the_environment_is_one_that_there_is() -> None:
+    kernel = Settings.from_environment().kernel
+    assert tally_name(kernel).split()[0] in {"auto": ("native", "pure")}.get(kernel, (kernel,))
 
 
-@pytest.mark.parametrize("wanted", ["", "fast", "Native", "pure "])
-def test_an_unknown_kernel_is_a_usage_error_that_names_the_known_ones(wanted: str) -> None:
-    with pytest.raises(UsageError, match="takes auto, native or pure"):
-        choose_kernels(wanted)
+@pytest.mark.parametrize("kernel", ["", "fast", "Native", "pure "])
+def test_an_unknown_kernel_is_a_usage_error_that_names_the_known_ones(kernel: str) -> None:
+    for choose in (choose_tally, choose_generator, MockSource):
+        with pytest.raises(UsageError, match="takes auto, native or pure"):
+            choose(kernel)
 
 
-@pytest.mark.parametrize("hidden", [NATIVE_MODULES, NATIVE_MODULES[:1], NATIVE_MODULES[1:]])
-def test_auto_is_pure_where_a_native_part_is_absent(hidden: list[str]) -> None:
-    assert choose_without("auto", *hidden) == "pure"
+@built
+@pytest.mark.parametrize(
+    ("hidden", "told"),
+    [
+        ([TALLY, GENERATOR], "pure kernels"),
+        ([TALLY], "pure tally, native generator"),
+        ([GENERATOR], r"native (.*) tally, pure generator"),
+    ],
+)
+def test_auto_is_pure_where_a_native_part_is_absent_and_says_so(hidden: list[str], told: str) -> None:
+    answer = choose_without("auto", *hidden)
+    before, _, after = told.partition("(.*)")
+    assert answer.startswith(before)
+    assert answer.endswith(after)
 
 
-@pytest.mark.parametrize("hidden", [NATIVE_MODULES, NATIVE_MODULES[:1], NATIVE_MODULES[1:]])
+@pytest.mark.parametrize("hidden", [[TALLY, GENERATOR], [TALLY], [GENERATOR]])
 def test_native_is_never_silently_pure_where_a_native_part_is_absent(hidden: list[str]) -> None:
     answer = choose_without("native", *hidden)
     assert answer.startswith("UsageError")
@@ -82,4 +96,14 @@ def test_native_is_never_silently_pure_where_a_native_part_is_absent(hidden: lis
 
 
 def test_pure_needs_no_native_part() -> None:
-    assert choose_without("pure", *NATIVE_MODULES) == "pure"
+    assert choose_without("pure", TALLY, GENERATOR) == "pure kernels"
+
+
+@built
+def test_a_mock_source_takes_the_generator_of_the_machine_where_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = pickle.dumps(MockSource("native"))
+    assert b"_native" not in sent
+    monkeypatch.setenv("MOCKEXPORT_KERNEL", "pure")
+    arrived = pickle.loads(sent)
+    (download, *_) = arrived.downloads("demo")
+    assert next(arrived.open(download)) == next(MockSource("pure").open(download))

@@ -13,9 +13,9 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Download, fetch
 from mockexport.errors import NotResumableError, UsageError
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline import partial_file
 from mockexport.pipeline.partial_file import PartialFile
+from mockexport.tally import choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def counter() -> Tally:
-    return choose_kernels().tally(skip=True)
+    return choose_tally()(skip=True)
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def note(path: Path) -> Path:
 def break_off(path: Path, download: Download = DOWNLOAD, step: int = 100) -> None:
     """Write half of the body, and no more."""
     with PartialFile(path, download, SOURCE) as file:
-        assert file.begin(counter(), anew=False) == 0
+        assert file.begin(counter(), resume=True) == 0
         for at in range(0, HALF, step):
             file.write(BODY[at : min(HALF, at + step)])
 
 
 def begun(path: Path, download: Download = DOWNLOAD) -> int:
     with PartialFile(path, download, SOURCE) as file:
-        return file.begin(counter(), anew=False)
+        return file.begin(counter(), resume=True)
 
 
 def test_it_goes_on_behind_what_is_on_disk_for_certain_and_ends_as_one_file(path: Path) -> None:
@@ -72,7 +72,7 @@ def test_it_goes_on_behind_what_is_on_disk_for_certain_and_ends_as_one_file(path
     assert not path.exists()
     tally = counter()
     with PartialFile(path, DOWNLOAD, SOURCE) as file:
-        at = file.begin(tally, anew=False)
+        at = file.begin(tally, resume=True)
         assert at == HALF - HALF % SYNC == orjson.loads(note(path).read_bytes())["bytes"]
         tally.feed(BODY[at:])
         file.write(BODY[at:])
@@ -121,8 +121,8 @@ def test_a_part_that_is_not_what_it_was_is_refused_and_begun_anew(path: Path, at
     damage(at)(path)
     with PartialFile(path, DOWNLOAD, SOURCE) as file:
         with pytest.raises(NotResumableError):
-            file.begin(counter(), anew=False)
-        assert file.begin(counter(), anew=True) == 0
+            file.begin(counter(), resume=True)
+        assert file.begin(counter(), resume=False) == 0
         assert not note(path).exists()
 
 
@@ -147,7 +147,7 @@ def test_neither_is_one_of_so_many_bytes(path: Path, size: object) -> None:
 def test_two_runs_do_not_write_to_the_same_file(path: Path) -> None:
     pytest.importorskip("fcntl", reason="files are locked where the system can")
     with ExitStack() as stack:
-        stack.enter_context(PartialFile(path, DOWNLOAD, SOURCE)).begin(counter(), anew=False)
+        stack.enter_context(PartialFile(path, DOWNLOAD, SOURCE)).begin(counter(), resume=True)
         with pytest.raises(UsageError, match="is being fetched by another run"), PartialFile(path, DOWNLOAD, SOURCE):
             pass
 
@@ -160,7 +160,7 @@ class NamedSource(MemorySource):
     def downloads(self, export: str) -> list[Download]:
         return [replace(download, etag='"a"') for download in super().downloads(export)]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         self.asked = offset
         return super().open(download, offset)
 

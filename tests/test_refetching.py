@@ -40,7 +40,7 @@ class Version(MemorySource):
     def downloads(self, export: str) -> Sequence[Download]:
         return [replace(d, rows=20, etag=self.etags.get(d.id)) for d in super().downloads(export)]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         self.opened.append((download.id, offset))
         if download.id == self.fails:
             raise UnreachableError("not today")
@@ -138,7 +138,8 @@ def test_a_part_is_gone_on_with_under_the_same_strong_etag_of_the_same_source_al
     monkeypatch.setattr(partial_file, "SYNC_BYTES", 100)
 
     class BreaksOff(Version):
-        def open(self, download: Download, _offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
+            del offset
             yield self.bodies[download.id][:500]
             raise UnreachableError("not today")
 
@@ -163,7 +164,7 @@ def test_while_a_changed_export_is_fetched_again_its_folder_is_never_counted(tmp
     looked: list[str] = []
 
     class Looks(Version):
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             looked.append(download.id)
             with pytest.raises(
                 UntrustedDataError, match=r"has not finished; `mockexport downloads fetch` completes it"
@@ -202,7 +203,7 @@ def test_a_second_fetch_into_a_folder_is_refused_and_the_first_takes_no_harm(tmp
     pytest.importorskip("fcntl", reason="files are locked where the system can")
 
     class Meets(Version):
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             with pytest.raises(UsageError, match=r"another run is fetching into .*trial; wait for it"):
                 fetch(version(OLD, '"1"'), EXPORT, tmp_path)
             return super().open(download, offset)
@@ -236,7 +237,7 @@ def test_a_file_that_another_run_finishes_at_that_very_moment_is_not_cut(
 def test_a_folder_is_not_fetched_into_itself(tmp_path: Path) -> None:
     (tmp_path / EXPORT).mkdir()
     (tmp_path / EXPORT / "a.csv").write_bytes(OLD["a"])
-    with pytest.raises(UsageError, match="is what would be fetched; fetch into another --dir"):
+    with pytest.raises(UsageError, match="is the folder that would be fetched; fetch into another folder"):
         fetch(FolderSource(tmp_path), EXPORT, tmp_path / EXPORT / "..")
     assert [path.name for path in (tmp_path / EXPORT).iterdir()] == ["a.csv"]
 

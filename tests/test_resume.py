@@ -15,7 +15,7 @@ from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
 from mockexport import Download, count
 from mockexport.errors import MockExportError, NotResumableError, UntrustedDataError
 from mockexport.http.retry import Retries
-from mockexport.pipeline.counting import RESTARTS
+from mockexport.pipeline.reading import RESTARTS
 from mockexport.sources.http import HttpSource
 
 if TYPE_CHECKING:

@@ -1,21 +1,23 @@
 """What can go wrong, as one tree; each branch has its exit code.
 
     MockExportError
-    ├── UsageError          2  the request itself makes no sense
+    ├── UsageError          2  the request itself is wrong
     ├── NotFoundError       3  no such export, download or file
-    ├── NotAuthorisedError  4  the source wants a token, or refused ours
+    ├── NotAuthorisedError  4  the source requires a token, or refused the one it was given
     ├── UnreachableError    5  the source could not be reached, after retries
-    │   └── NotResumableError     a body can't be gone on with; it may be read from its start
+    │   └── NotResumableError     a body cannot be resumed; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
         └── ChangedError       what is read under one name changed; it is not read again
 
-A message is one line that names what, where and what to do next. Errors carry plain values only, so that they
-survive a trip through a process pool.
+A message is one line that names what, where and what to do next. Where an argument of the library would help, the error
+names it as a `Remedy`, which a command line can put in the words of its own options. Errors carry plain values only, so
+that they can be pickled.
 """
 
 from __future__ import annotations
 
 import difflib
+from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ __all__ = [
     "NotAuthorisedError",
     "NotFoundError",
     "NotResumableError",
+    "Remedy",
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
@@ -37,14 +40,40 @@ __all__ = [
 NAMES_SHOWN = 6
 
 
+class Remedy(Enum):
+    """What may help against an error, in terms of the library's arguments: the end of the error's message."""
+
+    ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
+    CA_BUNDLE = "ca_bundle names other certificates to trust"
+    FEWER_JOBS = "fewer jobs need less memory"
+    MAX_PAIRS = "a larger max_pairs raises the limit"
+    REPLACE_JOURNAL = "if it is lost, with all that it alone held, replace_journal=True continues without it"
+    SKIP_MALFORMED = "skip_malformed=True counts the rest"
+    TIMEOUT = "a longer timeout waits longer for them"
+    TOKEN = "token takes a bearer token"  # noqa: S105
+    TRUST_CLOCK = "trust_clock=True takes it as it is"
+
+
 class MockExportError(Exception):
-    """The root of all expected errors; `str(error)` is the whole message."""
+    """The root of all expected errors; `str(error)` is the whole message, the remedy included."""
 
     exit_code: ClassVar[int] = 70
 
+    def __init__(self, message: str = "", *, remedy: Remedy | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+    @property
+    def message(self) -> str:
+        """The message without the remedy."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy.value}" if self.remedy else self.message
+
 
 class UsageError(MockExportError):
-    """The request makes no sense: an unknown kernel, a missing extra, an address that is none."""
+    """The request itself is wrong: an unknown kernel, a missing extra, an address that is not valid."""
 
     exit_code = 2
 
@@ -56,7 +85,7 @@ class NotFoundError(MockExportError):
 
 
 class NotAuthorisedError(MockExportError):
-    """The source wants a token, or refused the one it was given."""
+    """The source requires a token, or refused the one it was given."""
 
     exit_code = 4
 
@@ -68,11 +97,11 @@ class UnreachableError(MockExportError):
 
 
 class NotResumableError(UnreachableError):
-    """A body broke off and can't be gone on with: what was read of it is void, and reading it from its start may do."""
+    """A body broke off and cannot be resumed: what was read of it is void; reading it from its start may succeed."""
 
 
 class UntrustedDataError(MockExportError):
-    """The data can't be trusted: truncated, malformed, or other than declared."""
+    """The data cannot be trusted: truncated, malformed, or other than declared."""
 
     exit_code = 6
 

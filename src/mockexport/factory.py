@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UsageError
-from mockexport.kernels import choose_kernels
 
 if TYPE_CHECKING:
     from mockexport.source import Source
@@ -41,7 +40,7 @@ def open_source(
     if name == "mock":
         from mockexport.sources import MockSource
 
-        return MockSource(choose_kernels(kernel).generator)
+        return MockSource(kernel)
     scheme, separator, _ = str(name).partition("://")
     if not separator:
         return _open_folder(Path(name))

@@ -18,8 +18,8 @@ class Download:
     """One CSV file of an export, as its source declares it; None is what the source doesn't declare.
 
     `rows` counts the records without the header, `size` the bytes of the CSV. `start_time` and `end_time` are in UTC.
-    `etag` is the ETag of the bytes, `W/"…"` when it is weak; only a strong one names them (identity.py). `piece` is
-    how many bytes are worth a reading of their own, from their place on; None where it must be read from its start.
+    `etag` is the ETag of the bytes, `W/"…"` when it is weak; only a strong one names them (identity.py). `split_size`
+    is how many bytes are worth a reading of their own; None where it must be read from its start.
     """
 
     export: str
@@ -31,7 +31,7 @@ class Download:
     end_time: datetime | None = None
     size: int | None = None
     etag: str | None = None
-    piece: int | None = None
+    split_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

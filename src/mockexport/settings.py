@@ -1,4 +1,4 @@
-"""What the environment says, read once, at start-up, here."""
+"""What the environment says; it is read here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mockexport.errors import UsageError
+from mockexport.native import KERNELS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "is_dumb_terminal", "store_options"]
+
+STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +29,26 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset."""
+        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset.
+
+        Raises UsageError for a kernel that there is not.
+        """
+        kernel = environ.get("MOCKEXPORT_KERNEL") or "auto"
+        if kernel not in KERNELS:
+            raise UsageError(f"MOCKEXPORT_KERNEL is {kernel!r}; it takes auto, native or pure")
         return cls(
             source=environ.get("MOCKEXPORT_SOURCE") or "mock",
-            kernel=environ.get("MOCKEXPORT_KERNEL") or "auto",
+            kernel=kernel,
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
         )
+
+
+def store_options(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables of object stores, by which a table under a URL is reached."""
+    return {name: value for name, value in environ.items() if name.startswith(STORE_PREFIXES)}
+
+
+def is_dumb_terminal(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the terminal cannot move its cursor."""
+    return environ.get("TERM") == "dumb"

@@ -1,31 +1,80 @@
-"""The one idea that carries the whole: a Source is anything that has exports."""
+"""Sources: anything that has exports, and what its readers and it tell each other."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, MutableSequence, Sequence
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mockexport.model import Download
 
-__all__ = ["Chunks", "Source", "keep_freed_memory"]
+__all__ = ["CancelToken", "Chunks", "OnRetry", "ReadsFolder", "Source", "keep_freed_memory"]
 
 LARGE_BLOCK = 4 << 20  # bytes
 
 Chunks: TypeAlias = Generator[bytes, None, None]
-"""The bytes of a CSV, cut anywhere. Close it to let go of what is behind it.
+"""The bytes of a CSV, cut anywhere. Close it to release what is behind it.
 
-An empty chunk says that the way to the bytes was lost, and is being made again. `NotResumableError` says that what came
-so far is void, and that the same download may be opened anew.
+`NotResumableError` says that the bytes so far are void, and that the same download may be opened again.
 """
+
+OnRetry: TypeAlias = Callable[[], None]
+"""Called when the connection was lost, before it is made again; what it raises ends the reading."""
+
+
+class CancelToken:
+    """Tells readers that nobody wants their bytes any more. Safe to share between threads.
+
+    `flag` holds one number, and may be memory that processes share: they all see that the token was cancelled, but
+    callbacks run only in the process that cancels it.
+    """
+
+    def __init__(self, flag: MutableSequence[int] | None = None) -> None:
+        self._flag = [0] if flag is None else flag
+        self._lock = threading.Lock()
+        self._callbacks: dict[object, Callable[[], None]] = {}
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled; it stays so."""
+        return bool(self._flag[0])
+
+    def cancel(self) -> None:
+        """Cancel, and call the callbacks that are registered."""
+        with self._lock:
+            self._flag[0] = 1
+            callbacks = list(self._callbacks.values())
+        for callback in callbacks:
+            callback()
+
+    @contextmanager
+    def on_cancel(self, callback: Callable[[], None]) -> Generator[None, None, None]:
+        """Have a callback called when the token is cancelled, while the block lasts; at once where it was already.
+
+        It is called in the thread that cancels, and may be called twice.
+        """
+        registration = object()
+        with self._lock:
+            self._callbacks[registration] = callback
+        try:
+            if self.cancelled:
+                callback()
+            yield
+        finally:
+            with self._lock:
+                del self._callbacks[registration]
 
 
 class Source(Protocol):
     """Anything that has exports. Safe to share between threads, and small when pickled.
 
     All methods raise `NotFoundError` for unknown ids, `UnreachableError` and `NotAuthorisedError` where there is
-    something to reach, and `UntrustedDataError` for answers that make no sense.
+    something to reach, and `UntrustedDataError` for answers that are not valid.
     """
 
     @property
@@ -41,18 +90,38 @@ class Source(Protocol):
         They may be asked for as they are taken: there may be millions. Errors may come then, too.
         """
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Stream the bytes of a download's CSV, from byte `offset` on."""
+    def open(
+        self,
+        download: Download,
+        offset: int = 0,
+        *,
+        on_retry: OnRetry | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Chunks:
+        """Stream the bytes of a download's CSV, from byte `offset` on.
+
+        `on_retry` is called for each connection that was lost and is made again. `cancel` ends the reading at once when
+        it is cancelled, with whatever error comes of that; a source whose reads never wait for long may ignore it.
+        """
 
     def close(self) -> None:
-        """Let go of connections; the source may be used again afterwards."""
+        """Release connections; the source may be used again afterwards."""
+
+
+@runtime_checkable
+class ReadsFolder(Protocol):
+    """A source that reads each export from a folder of that name, which nothing may be fetched into."""
+
+    @property
+    def root(self) -> Path:
+        """The folder above those of the exports."""
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the memory of a chunk that is done with serve for the next one; to be called before many are read.
+    """Let the memory of a freed chunk serve for the next one; call this before many are read.
 
-    glibc gives memory back to the system, and asks for it anew, at each rise and fall of the heap by twice the largest
+    glibc gives memory back to the system, and requests it again, at each rise and fall of the heap by twice the largest
     block that was ever freed, at first 256 KiB: half the time of reading, until a larger block was freed.
     """
     bytes(LARGE_BLOCK)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mockexport.kernels import choose_kernels
+from mockexport.sources import choose_generator
 from mockexport.sources.mock.specs import plans
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Made:
 
 def made_rows() -> Iterator[bytes]:
     """Rows like those of the export large, without end, whole ones in each piece and no header."""
-    generator_type = choose_kernels().generator
+    generator_type = choose_generator()
     for plan in itertools.cycle(plans("large")):
         generator, rest = generator_type(plan), b""
         first = True

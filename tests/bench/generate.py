@@ -3,11 +3,11 @@
 import sys
 import time
 
-from mockexport.kernels import choose_kernels
+from mockexport.sources import choose_generator
 from mockexport.sources.mock.specs import plans
 
 if __name__ == "__main__":
-    new_generator, rows = choose_kernels(sys.argv[1]).generator, int(sys.argv[2])
+    new_generator, rows = choose_generator(sys.argv[1]), int(sys.argv[2])
     made = 0
     started = time.perf_counter()
     generator = new_generator(plans("large")[3])

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench.launch import environment, installed
 
 from mockexport import __version__
-from mockexport.kernels import choose_kernels
+from mockexport.tally import tally_name
 
 __all__ = ["machine_lines"]
 
@@ -27,7 +27,7 @@ def machine_lines() -> list[str]:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return [
         f"- {cores} cores of {_processor()}, {_memory()} of memory, {platform.system()} {platform.release()}",
-        f"- mockexport {__version__}, {choose_kernels().name} kernels, {python}",
+        f"- mockexport {__version__}, {tally_name()} kernels, {python}",
         f"- {packages}, {tools}",
     ]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockexport.kernels import choose_kernels
 from mockexport.settings import Settings
+from mockexport.tally import tally_name
 
 if TYPE_CHECKING:
     from tests.cli.conftest import RunCommand
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
 COMMITTED = Path(__file__).parents[2] / "outputs"
 pytestmark = pytest.mark.kernel
-IS_NATIVE = choose_kernels(Settings.from_environment().kernel).releases_gil
+IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
 
 
 @pytest.fixture

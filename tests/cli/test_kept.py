@@ -48,7 +48,7 @@ def test_a_fetch_into_a_folder_that_another_run_fetches_into_is_exit_2(command: 
         done = command("downloads", "fetch", "demo", "--dir", "kept")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr == (
-        "mockexport: error: another run is fetching into kept/demo; wait for it, or fetch into another --dir\n"
+        "mockexport: error: another run is fetching into kept/demo; wait for it, or fetch into another folder\n"
     )
 
 
@@ -99,4 +99,4 @@ def test_a_file_that_is_not_utf8_is_kept_in_a_checkpoint_and_refused_by_a_fetch(
         assert (done.code, done.stderr) == (0, "")
     done = command("downloads", "fetch", "trial", "-s", "exports", "--dir", "kept.d")
     assert done.code == 6
-    assert "the id 'caf\\udce9' can't be a file's name, so nothing was fetched" in done.stderr
+    assert "the id 'caf\\udce9' cannot be a file name, so nothing was fetched" in done.stderr

@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.cluster.machines import Cluster
-from tests.cluster.sources import Many, nothing
+from tests.cluster.sources import Many, Nothing, nothing
 
 from mockexport import count, open_source
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
-from mockexport.pipeline.counting import run_tasks
 from mockexport.pipeline.dask import cluster_workers
 from mockexport.pipeline.executors import thread_workers
+from mockexport.pipeline.running import run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mockexport.model import Download
-    from mockexport.pipeline.executors import Board, StartWorkers
+    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.progress import ProgressCounters
+    from mockexport.pipeline.splits import Split
     from mockexport.source import Source
 
 ROUNDS = 5
@@ -62,8 +64,8 @@ def print_figure(what: str, figure: str) -> None:
     print(f"{what:<58} {figure:>16}", flush=True)
 
 
-def on(cluster: Cluster, source: Source) -> StartWorkers:
-    return partial(cluster_workers, scheduler=cluster.address, source=source)
+def on(cluster: Cluster) -> StartWorkers:
+    return partial(cluster_workers, scheduler=cluster.address)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -87,16 +89,16 @@ def processor_seconds(pid: int) -> float:
 
 def run_empty(source: Source, workers: StartWorkers, pieces: int) -> None:
     labels = [Many.download(number) for number in range(pieces)]
-    for _ in run_tasks(source, labels, dict.fromkeys(range(pieces), nothing), workers, None):
+    for _ in run_tasks(source, nothing, [Nothing(number) for number in range(pieces)], labels, workers):
         pass
 
 
 def start_figures(cluster: Cluster) -> None:
     """How long it takes to connect and check, and what a piece costs beyond its own work."""
     source = Many()
-    whole = statistics.median(seconds(lambda: run_empty(source, on(cluster, source), 1)) for _ in range(ROUNDS))
+    whole = statistics.median(seconds(lambda: run_empty(source, on(cluster), 1)) for _ in range(ROUNDS))
     print_figure("connect, check, one empty piece", f"{whole:.2f} s")
-    for name, workers, start in (("cluster", on(cluster, source), whole), ("threads", thread_workers, 0.0)):
+    for name, workers, start in (("cluster", on(cluster), whole), ("threads", thread_workers, 0.0)):
         many = statistics.median(seconds(partial(run_empty, source, workers, EMPTY)) for _ in range(ROUNDS))
         print_figure(f"an empty piece, {name}", f"{(many - start) / EMPTY * 1000:.2f} ms")
 
@@ -109,7 +111,7 @@ def scaling_figures(folder: Path) -> None:
         for workers in (1, 2, 3):
             cluster.with_workers(workers)
             took = statistics.median(
-                seconds(partial(count, source, "large", start_workers=on(cluster, source))) for _ in range(3)
+                seconds(partial(count, source, "large", start_workers=on(cluster))) for _ in range(3)
             )
             base = base or took
             print_figure(f"count large, {workers} worker(s) of one thread", f"{took:.2f} s, {base / took:.2f} times")
@@ -120,16 +122,14 @@ def simulation(cluster: Cluster, folder: Path) -> None:
     source = Many(PIECES)
     looks: list[float] = []
 
-    def on_progress(_downloads: Sequence[Download], _board: Board) -> None:
+    def on_progress(_downloads: Sequence[Download | Split], _counters: ProgressCounters) -> None:
         looks.append(memory_mb(cluster.scheduler.pid))
 
     before = memory_mb(cluster.scheduler.pid)
     busy = {pid: processor_seconds(pid) for pid in (cluster.scheduler.pid, os.getpid())}
     with Checkpoint(folder / "kept", Subject("many", "many", skip_malformed=False)) as checkpoint:
         took = seconds(
-            lambda: count(
-                source, "many", start_workers=on(cluster, source), on_progress=on_progress, checkpoint=checkpoint
-            )
+            lambda: count(source, "many", start_workers=on(cluster), on_progress=on_progress, checkpoint=checkpoint)
         )
     print_figure(f"{PIECES:,} pieces of {source.rows} rows, 3 workers, checkpoint", f"{took:.0f} s")
     print_figure("  pieces a second", f"{PIECES / took:.0f}")

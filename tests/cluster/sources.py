@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
 
 from mockexport import Download, NotFoundError
+from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mockexport.pipeline.executors import Board
-    from mockexport.source import Chunks
+    from mockexport.pipeline.progress import TaskProgress
+    from mockexport.source import Chunks, Source
 
 
 PATIENTS = tuple(f"P{number:03}" for number in range(20))
@@ -40,7 +41,7 @@ class HereAlone(MemorySource):
 class Deadly(MemorySource):
     """Whoever reads it dies."""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         del download, offset
         os._exit(1)
 
@@ -48,7 +49,7 @@ class Deadly(MemorySource):
 class Faulty(MemorySource):
     """Whoever reads it meets a bug."""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         raise LookupError(f"{download.id} at {offset}")
 
 
@@ -58,21 +59,22 @@ class Watched(MemorySource):
 
     seen: str = ""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         first, *rest = super().open(download, offset)
         yield first
         deadline = time.monotonic() + WAIT_SECONDS
         while not Path(self.seen).exists():
             assert time.monotonic() < deadline, "nobody has seen it"
             time.sleep(0.01)
-            yield rest.pop(0) if len(rest) > 1 else b""
+            if len(rest) > 1:
+                yield rest.pop(0)
         yield from rest
 
 
 class Endless(MemorySource):
     """Its downloads have no end."""
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         del download, offset
         yield HEADER
         while True:
@@ -97,7 +99,8 @@ class Many:
     def downloads(self, _export: str) -> Sequence[Download]:
         return [self.download(number) for number in range(self.count)]
 
-    def open(self, _download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
+        del download
         rows = b"".join(b"%s,2025-08-26T00:00:04Z,bp_sys,71\n" % patient.encode() for patient in PATIENTS)
         yield (HEADER + rows)[offset:]
 
@@ -105,5 +108,13 @@ class Many:
         """Nothing is held."""
 
 
-def nothing(_board: Board, _number: int) -> None:
-    """Do the work of an empty piece."""
+@dataclass(frozen=True)
+class Nothing:
+    """A task without work."""
+
+    number: int
+    spec: TallySpec = field(default_factory=TallySpec)
+
+
+def nothing(_source: Source, _task: Nothing, _progress: TaskProgress) -> None:
+    """Do the work of an empty task."""

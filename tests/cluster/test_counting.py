@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,16 +15,16 @@ from tests.cluster.conftest import odd_worker
 from tests.cluster.machines import COMMITTED
 from tests.cluster.sources import Watched
 from tests.commands import run_command, serve_command
+from tests.conftest import KERNELS
 from tests.sources import EXPORT as TRIAL
 from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
-from mockexport.pipeline.counting import count_download
+from mockexport.pipeline.counting import CountTask, count_task
 from mockexport.pipeline.dask import cluster_workers
-from mockexport.pipeline.dask.serialize import dumps, twins
-from mockexport.pipeline.splits import Piece
+from mockexport.pipeline.splits import Split
+from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from tests.cluster.machines import Cluster
 
     from mockexport import Download
-    from mockexport.pipeline.executors import Board
+    from mockexport.pipeline.progress import ProgressCounters
 
 WHERE = ["mock", "http", "folder"]
 
@@ -70,7 +72,7 @@ def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tm
     (tmp_path / "demo.json").write_bytes((COMMITTED / "demo.json").read_bytes())
     done = run_command(tmp_path, "verify", "demo.json", "--format", "csv", MOCKEXPORT_SCHEDULER=cluster.address)
     assert (done.code, done.stdout.splitlines()[1:], done.stderr) == (0, ["demo.json,demo,match,,,,"], "")
-    assert "look" in "".join(cluster.said(name) for name in cluster.workers)
+    assert "exports_seen" in "".join(cluster.said(name) for name in cluster.workers)
 
     (tmp_path / "demo.json").write_bytes(b'{"patients": {}, "totals": {}}')
     assert run_command(tmp_path, "verify", "demo.json", "--scheduler", cluster.address).code == 1
@@ -95,23 +97,23 @@ def test_what_is_not_found_is_told_as_on_one_machine(cluster: Cluster, tmp_path:
     assert here.code == 3
 
 
-def test_pieces_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
+def test_splits_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_export(tmp_path, TRIAL, a=csv_body(20_000), b=csv_body(10))
-    monkeypatch.setattr("mockexport.sources.folder.PIECE_BYTES", 100_000)
-    monkeypatch.setattr("mockexport.sources.http.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.sources.folder.SPLIT_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.sources.http.SPLIT_BYTES", 100_000)
     parts: dict[str, set[Download]] = {}
     with serve_command("-s", tmp_path) as server:
         for name in (str(tmp_path), server.url):
             with closing(open_source(name)) as source:
                 counts = count(
                     source, TRIAL,
-                    start_workers=partial(cluster_workers, scheduler=cluster.address, source=source),
+                    start_workers=partial(cluster_workers, scheduler=cluster.address),
                     on_progress=lambda downloads, _, name=name: parts.update({name: set(downloads)}),  # type: ignore[misc]
                 )  # fmt: skip
             assert counts.patients == {"P001": {"bp_sys": 20_010}}
-            assert sum(isinstance(part, Piece) for part in parts[name]) == 8
+            assert sum(isinstance(part, Split) for part in parts[name]) == 8
 
 
 def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp_path: Path) -> None:
@@ -119,38 +121,35 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
     source = open_source(tmp_path)
     (listed,) = source.downloads(TRIAL)
     (tmp_path / TRIAL / "a.csv").write_bytes(csv_body(11))
-    task = partial(count_download, source, listed, choose_kernels().tally)
     with (
-        cluster_workers(1, scheduler=cluster.address, source=source) as (executor, board),
+        cluster_workers(source, 1, scheduler=cluster.address) as workers,
         pytest.raises(UntrustedDataError, match=r"a\.csv has changed since it was listed, or is another file"),
     ):
-        executor.submit(task, board, 0).result()
+        workers.submit(count_task, CountTask(0, listed, TallySpec())).result()
 
 
 # ---- Twins ----
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("kernel", ["auto", "pure"])
-def test_a_worker_counts_with_its_own_twin_whatever_the_client_has(
+@pytest.mark.parametrize("kernel", [*KERNELS, "auto"])
+def test_a_worker_counts_with_its_own_kernel_whatever_the_client_has(
     lone_scheduler: Cluster, tmp_path: Path, kernel: str
 ) -> None:
-    other = {"auto": "pure", "pure": "auto"}[kernel]
+    other = "auto" if kernel == "pure" else "pure"
     with odd_worker(lone_scheduler, MOCKEXPORT_KERNEL=other):
         done = run_command(tmp_path, "count", "demo", "--scheduler", lone_scheduler.address, MOCKEXPORT_KERNEL=kernel)
     assert (done.code, done.stdout.encode(), done.stderr) == (0, (COMMITTED / "demo.json").read_bytes(), "")
 
 
-def test_what_travels_is_small_and_names_no_twin() -> None:
-    source = open_source()
+def test_what_is_sent_is_small_and_names_no_kernel_of_its_own() -> None:
+    source = open_source(kernel="auto")
     (download, *_) = source.downloads("large")
-    for wanted in ("auto", "pure"):
-        kernels = choose_kernels(wanted)
-        names = twins()
-        sent = dumps(source, names) + dumps(partial(kernels.tally, skip=True), names) + dumps(download, names)
-        assert b"_native" not in sent
-        assert b"reference" not in sent
-        assert len(sent) < 500
+    small = replace(download, patients=None, event_types=None)
+    sent = pickle.dumps(source) + pickle.dumps((count_task, CountTask(7, small, TallySpec())))
+    assert b"_native" not in sent
+    assert b"reference" not in sent
+    assert len(sent) < 800
 
 
 # ---- Progress and checkpoints ----
@@ -164,14 +163,14 @@ def test_progress_is_told_on_the_way_and_ends_exact(
     source = Watched(bodies, chunk_bytes=1000, seen=str(tmp_path / "seen"))
     told: list[tuple[int, int, int]] = []
 
-    def on_progress(downloads: Sequence[Download], board: Board) -> None:
+    def on_progress(downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
         assert threading.current_thread() is threading.main_thread()
         assert len(downloads) == 3
-        told.append((board.rows(), board.bytes(), board.ended()))
-        if board.rows():
+        told.append((counters.rows(), counters.bytes(), counters.finished()))
+        if counters.rows():
             (tmp_path / "seen").touch()
 
-    workers = partial(cluster_workers, scheduler=cluster.address, source=source)
+    workers = partial(cluster_workers, scheduler=cluster.address)
     assert count(source, TRIAL, on_progress=on_progress, start_workers=workers).rows == 30_000
     assert told[-1] == (30_000, sum(map(len, bodies.values())), 3)
     assert any(0 < rows < 30_000 and ended == 0 for rows, _, ended in told)
@@ -180,7 +179,7 @@ def test_progress_is_told_on_the_way_and_ends_exact(
 def test_a_checkpoint_of_a_cluster_and_one_of_this_machine_are_the_same(cluster: Cluster, tmp_path: Path) -> None:
     source = open_source()
     subject = Subject("mock", "demo", skip_malformed=False)
-    workers = partial(cluster_workers, scheduler=cluster.address, source=source)
+    workers = partial(cluster_workers, scheduler=cluster.address)
     with Checkpoint(tmp_path / "kept", subject) as checkpoint:
         there = count(source, "demo", checkpoint=checkpoint, start_workers=workers)
     with Checkpoint(tmp_path / "kept", subject) as checkpoint:

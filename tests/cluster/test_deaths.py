@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport import Download
-    from mockexport.pipeline.executors import Board
+    from mockexport.pipeline.progress import ProgressCounters
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 
@@ -135,7 +135,7 @@ def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, expor
             cluster.end_worker(name)
         broken = ended(process)
     assert (broken.code, broken.stdout) == (5, "")
-    assert f"error: the scheduler {cluster.address} has no workers any more\n" in broken.stderr
+    assert f"error: the scheduler {cluster.address} has lost all its workers\n" in broken.stderr
 
     kept = kept_downloads(tmp_path / "kept")
     cluster.with_workers(WORKERS)
@@ -158,7 +158,7 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
     assert (broken.code, broken.stdout) == (5, ""), broken.stderr
     hint, error = broken.stderr.splitlines()
     assert hint == f"mockexport: {len(kept)} downloads are saved in kept; run the same command again to resume"
-    assert error.startswith(f"mockexport: error: the scheduler {mortal.address} has stopped, or let go of us: ")
+    assert error.startswith(f"mockexport: error: lost the scheduler {mortal.address}: ")
     assert 1 < len(kept) < DOWNLOADS
 
     done = run_command(tmp_path, *export.arguments, "--scheduler", cluster.address)
@@ -218,10 +218,10 @@ with Client(sys.argv[1], set_as_default=False) as client:
 
 def test_after_an_error_of_one_task_the_others_end_too(cluster: Cluster, eventually: Callable[..., None]) -> None:
     source = Endless({"a": b"", "b": b""})
-    workers = partial(cluster_workers, scheduler=cluster.address, source=source)
+    workers = partial(cluster_workers, scheduler=cluster.address)
 
-    def interrupt(_downloads: list[Download], board: Board) -> None:
-        if len(board.running()) == 2:
+    def interrupt(_downloads: list[Download], counters: ProgressCounters) -> None:
+        if len(counters.running()) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -231,11 +231,11 @@ def test_after_an_error_of_one_task_the_others_end_too(cluster: Cluster, eventua
 
 def test_after_the_scheduler_is_gone_nothing_is_left_waiting(mortal: Cluster) -> None:
     source = Endless({"a": b""})
-    workers = partial(cluster_workers, scheduler=mortal.address, source=source, timeout=2)
+    workers = partial(cluster_workers, scheduler=mortal.address, timeout=2)
 
-    def kill(_downloads: object, board: Board) -> None:
-        if board.running():
+    def kill(_downloads: object, counters: ProgressCounters) -> None:
+        if counters.running():
             mortal.scheduler.kill()
 
-    with pytest.raises(UnreachableError, match="has stopped, or let go of us"):
+    with pytest.raises(UnreachableError, match="lost the scheduler"):
         count(source, TRIAL, start_workers=workers, on_progress=kill)

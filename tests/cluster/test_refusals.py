@@ -35,7 +35,7 @@ def one_line(stderr: str) -> str:
 
 def refusal(cluster: Cluster, source: Source, kind: type[Exception]) -> str:
     with pytest.raises(kind) as refused:
-        count(source, TRIAL, start_workers=partial(cluster_workers, scheduler=cluster.address, source=source))
+        count(source, TRIAL, start_workers=partial(cluster_workers, scheduler=cluster.address))
     assert type(refused.value) is kind
     return str(refused.value)
 
@@ -53,9 +53,9 @@ def stub(folder: Path, name: str, text: str) -> str:
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("host", "--scheduler 'host' is no address: missing port number"),
-        ("http://host:8786", "--scheduler 'http://host:8786' is no address: unknown address scheme"),
-        ("tcp://[", "--scheduler 'tcp://[' is no address: invalid address"),
+        ("host", "the scheduler 'host' is not a valid address: missing port number"),
+        ("http://host:8786", "the scheduler 'http://host:8786' is not a valid address: unknown address scheme"),
+        ("tcp://[", "the scheduler 'tcp://[' is not a valid address: invalid address"),
         ("tls://127.0.0.1:8786", "tls://127.0.0.1:8786 needs certificates; Dask's configuration names them"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_scheduler_without_mockexport_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_that_workers_do_not_see_is_refused(cluster: Cluster) -> None:
     told = refusal(cluster, HereAlone({"a": csv_body(10)}), NotFoundError)
-    assert re.fullmatch(r"worker tcp://\S+ can't see the source: no folder memory", told)
+    assert re.fullmatch(r"worker tcp://\S+ cannot see the source: no folder memory", told)
 
 
 def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> None:
@@ -148,7 +148,7 @@ def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
 def test_a_part_that_kills_its_workers_is_given_up(lone_scheduler: Cluster) -> None:
     lone_scheduler.with_workers(1)
     told = refusal(lone_scheduler, Deadly({"a": csv_body(10)}), UnreachableError)
-    assert re.fullmatch(r"1 workers died at the same part, the last one tcp://\S+; their memory may be short", told)
+    assert re.fullmatch(r"1 workers died at the same task, the last one tcp://\S+; their memory may be short", told)
 
 
 def test_a_bug_on_a_worker_is_the_same_bug_here(cluster: Cluster) -> None:

@@ -24,7 +24,6 @@ from tests.sources import EXPORT
 
 from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.http.retry import Retries
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline.counting import count
 from mockexport.pipeline.fetching import fetch
 from mockexport.server.faults.spec import AMOUNTS
@@ -152,7 +151,7 @@ def fetched_right(source: HttpSource) -> bool:
 @cache
 def bodies() -> Mapping[str, bytes]:
     """The downloads: those of the export demo, and the beginnings of two larger ones."""
-    mock = MockSource(choose_kernels().generator)
+    mock = MockSource()
     small = {download.id: b"".join(mock.open(download)) for download in mock.downloads("demo")}
     return small | {download.id: beginning(mock.open(download)) for download in mock.downloads("small")[:2]}
 

@@ -75,7 +75,7 @@ def test_a_server_without_the_journal_of_its_data_is_refused_and_told_where_it_w
     for options in ((), ("--journal", "other")):
         ended = run_command(tmp_path, "serve", "--port", "0", "--data", "data", *options)
         assert ended.code == 2
-        assert f"that of data was last in {tmp_path}/journal: name it with --journal" in ended.stderr
+        assert f"that of data was last in {tmp_path}/journal: name that folder as the journal" in ended.stderr
         assert "--replace-journal" in ended.stderr
     assert not (tmp_path / "other").exists()
     with serve_command("--data", tmp_path / "data", "--journal", tmp_path / "journal") as server:
@@ -132,7 +132,7 @@ def test_journal_and_data_may_both_be_moved_when_they_are_named_once(tmp_path: P
     keep(data, journal)
     data.rename(tmp_path / "moved")
     journal.rename(tmp_path / "moved journal")
-    with pytest.raises(UntrustedDataError, match="start the server once with --journal and the folder where it is now"):
+    with pytest.raises(UntrustedDataError, match="start the server once with the folder where it is now as"):
         HeartRate(tmp_path / "moved", read_only=True)
     assert rows(tmp_path / "moved", journal=tmp_path / "moved journal") == 50
     assert rows(tmp_path / "moved", read_only=True) == 50
@@ -190,7 +190,7 @@ def test_a_table_under_a_url_names_its_journal_too(tmp_path: Path, journal: Path
     (tmp_path / "bucket").mkdir()
     url = f"file://{tmp_path}/bucket/table"
     keep(url, journal)
-    with pytest.raises(UsageError, match=rf"that of {url} was last in {journal}: name it with --journal"):
+    with pytest.raises(UsageError, match=rf"that of {url} was last in {journal}: name that folder as the journal"):
         HeartRate(url, journal=tmp_path / "other")
     journal.rename(tmp_path / "moved")
     assert rows(url, journal=tmp_path / "moved") == 50
@@ -212,7 +212,7 @@ def test_what_an_older_version_left_without_its_journal_is_refused(tmp_path: Pat
     shutil.copytree(FIRST_FORMAT, data)
     (data / "journal.sqlite").rename(tmp_path / "journal.sqlite")
     with pytest.raises(
-        UsageError, match=r"there is no journal in .*, and that of .* is elsewhere: name its folder with --journal"
+        UsageError, match=r"there is no journal in .*, and that of .* is elsewhere: name its folder as the journal"
     ):
         HeartRate(data)
     with pytest.raises(UntrustedDataError, match="does not hold the journal of"):

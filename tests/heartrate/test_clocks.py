@@ -104,7 +104,7 @@ def test_a_clock_that_jumps_forward_makes_no_day_old(retaining: HeartRate, clock
     assert days_kept(retaining) == 4
     clock.now = NOW + jump
     if jump > timedelta(days=2):
-        with pytest.raises(UntrustedDataError, match=r"was at 2024-01-15 when noted last, .* start with --trust-clock"):
+        with pytest.raises(UntrustedDataError, match=r"was at 2024-01-15 when noted last, .* trust_clock=True"):
             retaining.drop_old_days()
     assert days_kept(retaining) == 4
     clock.now = NOW + timedelta(hours=1)

@@ -168,7 +168,10 @@ def test_a_token_is_sent_and_its_absence_told(service: FakeService) -> None:
     with served(service, token="secret") as web:
         with closing(client_of(str(web.base_url), token="secret")) as client:
             assert send(client, SMALL).accepted == 3000
-        with closing(client_of(str(web.base_url))) as client, pytest.raises(NotAuthorisedError, match="--token-file"):
+        with (
+            closing(client_of(str(web.base_url))) as client,
+            pytest.raises(NotAuthorisedError, match="token takes a bearer token"),
+        ):
             send(client, SMALL)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport import Counts
-    from mockexport.kernels import Kernels
 
 EXPORT = "heart_rate"
 HEADER = "patient_id,event_time,event_type,value\n"
@@ -127,22 +126,22 @@ NAMES = [
 ]  # fmt: skip
 
 
-def counted(source: HeartRateSource, kernels: Kernels) -> Counts:
-    return count(source, EXPORT, tally=kernels.tally)
+def counted(source: HeartRateSource, kernel: str) -> Counts:
+    return count(source, EXPORT, kernel=kernel)
 
 
 def test_ids_of_any_script_are_counted_right_while_a_server_runs_and_from_its_folder(
-    service: HeartRate, source: HeartRateSource, kernels: Kernels, tmp_path: Path
+    service: HeartRate, source: HeartRateSource, kernel: str, tmp_path: Path
 ) -> None:
     put(service, *(reading(user_id=name, device_id=name) for name in NAMES))
     service.flush()
     put(service, *(reading(user_id=name, timestamp="2024-01-16T00:00:00Z") for name in NAMES[:5]))
     expected = {name: {"heart_rate": 2 if name in NAMES[:5] else 1} for name in NAMES}
-    assert counted(source, kernels).patients == expected
+    assert counted(source, kernel).patients == expected
     with closing(open_source(tmp_path / "readings")) as folder:
         assert isinstance(folder, HeartRateSource)
         assert folder.name == str(tmp_path / "readings")
-        assert counted(folder, kernels).patients == expected
+        assert counted(folder, kernel).patients == expected
 
 
 def test_a_folder_can_travel_to_another_process_and_be_used_again_after_close(

@@ -23,8 +23,8 @@ HEADER_BYTES = 39
 
 
 @pytest.fixture(scope="module")
-def source(new_generator: Any) -> MockSource:
-    return MockSource(new_generator)
+def source(kernel: str) -> MockSource:
+    return MockSource(kernel)
 
 
 @pytest.fixture(scope="module")

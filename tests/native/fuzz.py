@@ -85,7 +85,7 @@ def tally_with(new_tally: Any, chunks: list[Any], **options: Any) -> list[Any]:
         for chunk in chunks:
             tally.feed(chunk)
             told.append(tally.rows)
-        told += tally.finish()
+        told.append(tally.finish())
     except Malformed as error:
         told.append(str(error))
     for call in (tally.finish, lambda: tally.feed(b"more")):

@@ -10,7 +10,6 @@ import pytest
 from tests.server.serving import PLAIN, serving
 from tests.sources import WAIT_SECONDS
 
-from mockexport.kernels import choose_kernels
 from mockexport.sources.mock import MockSource
 
 if TYPE_CHECKING:
@@ -40,6 +39,6 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def mock() -> Iterator[httpx.Client]:
     """Serve the made-up exports, with whichever twin there is."""
-    source = MockSource(choose_kernels().generator)
+    source = MockSource()
     with serving(source) as url, httpx.Client(base_url=url, timeout=WAIT_SECONDS, headers=PLAIN) as client:
         yield client

@@ -53,7 +53,7 @@ class WatchedSource(DeclaringSource):
         self.some_made = threading.Event()
         self.closed = threading.Event()
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         if download.id != "watched":
             yield from super().open(download, offset)
             return

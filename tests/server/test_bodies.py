@@ -262,7 +262,7 @@ def test_downloads_at_once_are_made_at_once(serve: Serve) -> None:
     class MeetingSource(MemorySource):
         """Goes on once four are there."""
 
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             meeting.wait(WAIT_SECONDS)
             yield from super().open(download, offset)
 

@@ -241,7 +241,7 @@ def test_a_source_is_read_in_worker_threads_alone(serve: Serve) -> None:
 
         threads: set[threading.Thread] = set()  # noqa: RUF012
 
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             try:
                 self.threads.add(threading.current_thread())
                 yield from super().open(download, offset)

@@ -56,10 +56,10 @@ def run(new_tally: Callable[..., Any], chunks: Iterable[bytes], **options: Any) 
     try:
         for chunk in chunks:
             tally.feed(chunk)
-        patients, left_out = tally.finish()
+        counts = tally.finish()
     except Malformed as error:
         return Outcome({}, {}, tally.rows, str(error))
-    return Outcome(patients, left_out, tally.rows, None)
+    return Outcome(counts.patients, counts.left_out, tally.rows, None)
 
 
 def run_with_all_cuts(new_tally: Callable[..., Any], body: bytes, **options: Any) -> Outcome:

@@ -92,7 +92,8 @@ def assert_judged_as_python_does(new_tally: Any, keys: list[bytes]) -> None:
     sound = [key for key in keys if is_utf8(key)]
     tally = new_tally(skip=True)
     tally.feed(HEADER + b"".join(key + b",t,x,1\n" for key in keys))
-    patients, left_out = tally.finish()
+    counts = tally.finish()
+    patients, left_out = counts.patients, counts.left_out
     assert patients == {key.decode(): {"x": 1} for key in sound}
     assert left_out.get("patient_id is not UTF-8", 0) == len(keys) - len(sound)
 

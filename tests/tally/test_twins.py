@@ -105,7 +105,8 @@ def trace(new_tally: Any, chunks: list[bytes], **options: Any) -> list[Any]:
         for chunk in chunks:
             tally.feed(chunk)
             told.append((tally.rows, tally.between_rows))
-        patients, left_out = tally.finish()
+        counts = tally.finish()
+        patients, left_out = counts.patients, counts.left_out
         told += [patients, left_out]
     except Malformed as error:
         told.append((error.line, error.reason))
@@ -177,6 +178,7 @@ def test_counts_are_those_of_the_csv_module(
     tally = new_tally()
     for chunk in cut(text.getvalue().encode(), cuts):
         tally.feed(chunk)
-    patients, left_out = tally.finish()
+    counts = tally.finish()
+    patients, left_out = counts.patients, counts.left_out
     assert {(patient, kind): n for patient, types in patients.items() for kind, n in types.items()} == expected
     assert (tally.rows, left_out) == (len(rows) * times, {})

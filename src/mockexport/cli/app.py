@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from mockexport.cli.options import Invocation
+from mockexport.cli.remedies import error_text
 from mockexport.cli.terminal import flush_stdout, print_error
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -104,7 +105,7 @@ def run(arguments: list[str]) -> NoReturn:
     except typer.TyperException as error:
         code = _print_usage_error(error)
     except MockExportError as error:
-        print_error(str(error))
+        print_error(error_text(error))
         code = error.exit_code
         _print_traceback(invocation)
     except SystemExit:  # how Typer ends when it prints help to a closed pipe

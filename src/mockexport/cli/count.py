@@ -83,7 +83,7 @@ def count_command(
         download_progress(run.terminal, export) as on_progress,
     ):
         counts = count(
-            run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, tally=run.kernels.tally,
+            run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
             start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started

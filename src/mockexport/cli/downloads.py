@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +71,7 @@ def fetch_command(
     with download_progress(run.terminal, export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
-            tally=partial(run.kernels.tally, max_pairs=max_pairs),
+            max_pairs=max_pairs, kernel=run.kernel,
             start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]

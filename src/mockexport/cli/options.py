@@ -14,12 +14,14 @@ import typer
 
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
 from mockexport.cli.terminal import Terminal
+from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.factory import open_source
-from mockexport.kernels import Kernels, choose_kernels
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
+from mockexport.sources import generator_name
+from mockexport.tally import tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -186,7 +188,7 @@ class Run(NamedTuple):
     """One run of a command: its source, what processes the data, and where the output goes."""
 
     source: Source
-    kernels: Kernels
+    kernel: str
     start_workers: StartWorkers
     terminal: Terminal
     output: Path | None
@@ -264,10 +266,9 @@ def prepare(
     settings = Settings.from_environment()
     if output is not None and str(output) != "-":
         check_writable(output)
-    kernels = choose_kernels(settings.kernel)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
-    terminal.detail(f"{kernels.name} kernels")
+    terminal.detail(kernels_text(settings.kernel))
     data = open_source(
         source or settings.source,
         kernel=settings.kernel,
@@ -280,8 +281,8 @@ def prepare(
     )
     return Run(
         source=data,
-        kernels=kernels,
-        start_workers=choose_workers(kernels, jobs, scheduler, data, timeout),
+        kernel=settings.kernel,
+        start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,
         output=output,
         format=format,
@@ -289,16 +290,17 @@ def prepare(
 
 
 def choose_workers(
-    kernels: Kernels, jobs: int | None, scheduler: str | None, source: Source, timeout: float
+    kernel: str, jobs: int | None, scheduler: str | None, source: Source, timeout: float
 ) -> StartWorkers:
     """Return the workers: threads or processes of this machine, or a cluster. Raises UsageError for both."""
     if not scheduler:
-        return workers_for(jobs, releases_gil=kernels.releases_gil, over_http="://" in source.name)
+        releases_gil = "pure" not in (tally_name(kernel), generator_name(kernel))
+        return workers_for(jobs, releases_gil=releases_gil, over_http="://" in source.name)
     if jobs:
         raise UsageError("--jobs and --scheduler cannot be used together: --jobs applies to this machine only")
     from mockexport.pipeline import cluster_workers
 
-    return partial(cluster_workers, scheduler=scheduler, source=source, timeout=timeout)
+    return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
 
 
 def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:

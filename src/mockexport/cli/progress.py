@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mockexport.cli.terminal import Terminal
     from mockexport.heartrate import OnSending, Sent
     from mockexport.model import Download
-    from mockexport.pipeline import Board, OnProgress
+    from mockexport.pipeline import OnProgress, ProgressCounters, Split
 
 __all__ = ["Bar", "Progress", "download_progress", "sending_progress"]
 
@@ -37,9 +37,9 @@ def download_progress(terminal: Terminal, export: str) -> Generator[OnProgress |
         return
     with Progress("rows", animated=terminal.animated) as progress:
 
-        def show(downloads: Sequence[Download], board: Board) -> None:
+        def show(downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
             if progress.is_due():
-                progress.show(download_bars(export, downloads, board))
+                progress.show(download_bars(export, downloads, counters))
 
         yield show
 
@@ -77,35 +77,37 @@ class Bar(NamedTuple):
     details: tuple[str, ...] = ()  # shown in plain lines
 
 
-def download_bars(export: str, downloads: Sequence[Download], board: Board) -> dict[Hashable, Bar]:
+def download_bars(
+    export: str, downloads: Sequence[Download | Split], counters: ProgressCounters
+) -> dict[Hashable, Bar]:
     """Return the bar of the export, and one for each download in progress.
 
     Progress is measured in rows if every download declares them, else in bytes if every size is known.
     """
     rows, sizes = [download.rows for download in downloads], [download.size for download in downloads]
-    amounts, measure = (sizes, board.bytes) if None in rows and None not in sizes else (rows, board.rows)
+    amounts, measure = (sizes, counters.bytes) if None in rows and None not in sizes else (rows, counters.rows)
     total = None if None in amounts else sum(filter(None, amounts))
     bars: dict[Hashable, Bar] = {
         OVERALL: Bar(
             name=export,
             done=measure(None),
             total=total,
-            processed=board.rows(),
-            retries=board.tries(),
-            details=(f"{board.ended()} of {len(downloads)} {noun(downloads)}",),
+            processed=counters.rows(),
+            retries=counters.retries(),
+            details=(f"{counters.finished()} of {len(downloads)} {noun(downloads)}",),
         )
     }
-    for number in board.running():
+    for number in counters.running():
         name = f"  {downloads[number].id}"
-        bars[number] = Bar(name, measure(number), amounts[number], board.rows(number), board.tries(number))
+        bars[number] = Bar(name, measure(number), amounts[number], counters.rows(number), counters.retries(number))
     return bars
 
 
-def noun(downloads: Sequence[Download]) -> str:
+def noun(downloads: Sequence[Download | Split]) -> str:
     """Return what to call these: large downloads are counted in splits."""
-    from mockexport.pipeline import Piece
+    from mockexport.pipeline import Split
 
-    return "splits" if any(isinstance(download, Piece) for download in downloads) else "downloads"
+    return "splits" if any(isinstance(download, Split) for download in downloads) else "downloads"
 
 
 def sending_bar(sent: Sent, share: float) -> Bar:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from mockexport.settings import is_dumb_terminal
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -18,7 +20,7 @@ class Terminal:
     """stderr with the options of the user. `progress` None shows progress only if stderr is a terminal."""
 
     def __init__(self, *, progress: bool | None = None, quiet: bool = False, verbose: bool = False) -> None:
-        self.animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.animated = sys.stderr.isatty() and not is_dumb_terminal()
         self.shows_progress = not quiet and (self.animated if progress is None else progress)
         self._quiet = quiet
         self._verbose = verbose

@@ -12,6 +12,7 @@ from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
+from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
@@ -62,12 +63,12 @@ def verify_command(
             differences = check(run, file, max_pairs)
         except MockExportError as error:
             problem = error
-            run.terminal.note(f"{file}: {error}")
+            run.terminal.note(f"{file}: {error_text(error)}")
         results.append((file, differences, problem))
         code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
-        verdict_document(str(file), file.stem, differences, str(problem) if problem else None)
+        verdict_document(str(file), file.stem, differences, error_text(problem) if problem else None)
         for file, differences, problem in results
     ]
     matching = sum(document["status"] == "match" for document in documents)
@@ -114,7 +115,7 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
     with download_progress(run.terminal, file.stem) as on_progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
-            tally=run.kernels.tally, start_workers=run.start_workers, on_progress=on_progress,
+            kernel=run.kernel, start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     return compare(saved, counts)
 

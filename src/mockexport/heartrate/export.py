@@ -58,7 +58,7 @@ class HeartRateSource:
             raise no_such("export", export, self.name, self.exports())
         return [_download(day) for day in self._readings().days()]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         """Stream a day as CSV, from byte `offset` on. Raises UntrustedDataError if it changed since it was listed."""
         if download.export != EXPORT:
             raise no_such("export", download.export, self.name, self.exports())

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from mockexport.errors import MockExportError, UntrustedDataError, UsageError
+from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
 from mockexport.heartrate.journal import JournalContents, read_id, read_journal
 
@@ -74,26 +74,21 @@ class Locations:
         found = read_id(self.journal)
         if marker.journal is None:
             if found is None and _has_files(self.table):
-                raise UsageError(self._refusal(f"there is no journal in {self.journal_folder}", marker))
+                raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
             if self._apart and (own := read_journal(data / JOURNAL)) and own.entries:
                 raise UsageError(
                     f"{data} has a journal with readings as well as {self._apart}: "
-                    "serve it without --journal, or remove that file if its readings may be lost"
+                    "serve it with its own journal, or remove that file if its readings may be lost"
                 )
         elif found is None:
-            raise UsageError(self._refusal(f"there is no journal in {self.journal_folder}", marker))
+            raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
         elif found != marker.journal:
-            raise UsageError(self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker))
+            raise self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker)
 
-    def _refusal(self, found: str, marker: Marker) -> str:
+    def _refusal(self, found: str, marker: Marker, kind: type[MockExportError] = UsageError) -> MockExportError:
         where = marker.journal_folder or (self._name if marker.journal else None)
-        hint = (
-            f"was last in {where}: name it with --journal" if where else "is elsewhere: name its folder with --journal"
-        )
-        return (
-            f"{found}, and that of {self._name} {hint}; "
-            "if it is lost, --replace-journal continues without it and the readings that only it had"
-        )
+        place = f"was last in {where}: name that folder" if where else "is elsewhere: name its folder"
+        return kind(f"{found}, and that of {self._name} {place} as the journal", remedy=Remedy.REPLACE_JOURNAL)
 
     def _check_owner(self, folder: Path) -> None:
         """Raise UsageError if the journal's folder belongs to another table, unless the data was moved."""
@@ -140,7 +135,7 @@ class Locations:
         if kept is None or named not in (None, kept.id):
             raise UntrustedDataError(
                 f"the journal of {self._name} is not in {self.journal_folder}, so its readings would be missing: "
-                "restore it, or start the server once with --journal and the folder where it is now"
+                "restore it, or start the server once with the folder where it is now as the journal"
             )
         return kept
 
@@ -164,8 +159,8 @@ class Locations:
         named = {marker.journal: ""} if marker and marker.journal else store.journals
         if journal not in named if named else has is None and store.snapshot().days:
             marker = marker or Marker(self.table, *next(iter(named.items()), ()))
-            refusal = self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker)
-            raise UsageError(refusal) if self._writes else UntrustedDataError(refusal)
+            kind = UsageError if self._writes else UntrustedDataError
+            raise self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker, kind)
 
 
 def _mark(folder: Path, marker: Marker) -> None:

@@ -13,7 +13,7 @@ import zlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from mockexport.errors import ChangedError, NotResumableError, UntrustedDataError
+from mockexport.errors import ChangedError, NotResumableError, Remedy, UntrustedDataError
 from mockexport.http.retry import RetryableError
 from mockexport.identity import is_strong, may_be_same
 
@@ -158,7 +158,8 @@ class HttpBody:
         if length is None and not (self._end_proven or self._may_end_anywhere):
             raise UntrustedDataError(
                 f"nothing proves that the {self.position:,} bytes of download {self._listed.id!r} are all of it: no "
-                "length, no last chunk, no declared rows; --allow-unproven-end accepts them as they are"
+                "length, no last chunk, no declared rows",
+                remedy=Remedy.ALLOW_UNPROVEN_END,
             )
 
 

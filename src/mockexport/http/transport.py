@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpcore
 import httpx
 
-from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
+from mockexport.errors import Remedy, UnreachableError, UntrustedDataError, UsageError
 from mockexport.http.network import Connection, Network
 from mockexport.http.proxies import LAST_PORT, proxy_for
 from mockexport.http.retry import RetryableError
@@ -178,7 +178,7 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     try:
         if ca_bundle is None:
             return httpx.create_ssl_context()
-        named = "--ca-bundle"
+        named = "the CA bundle"
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # ssl.SSLError is one
         if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
@@ -197,5 +197,5 @@ def lost_connection(error: Exception, url: str, timeout: float) -> RetryableErro
     if isinstance(error, httpx.RemoteProtocolError):
         return RetryableError(UntrustedDataError(f"{url} was cut short, or is not HTTP: {error}"))
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return UnreachableError(f"the certificate of {url} is not trusted; a private CA needs --ca-bundle: {error}")
+        return UnreachableError(f"the certificate of {url} is not trusted: {error}", remedy=Remedy.CA_BUNDLE)
     return RetryableError(UnreachableError(f"{url} can't be reached: {error or type(error).__name__}"))

@@ -8,23 +8,25 @@ from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mockexport.pipeline.checkpoint import Checkpoint, Subject
-    from mockexport.pipeline.counting import OnProgress, count
+    from mockexport.pipeline.counting import count
     from mockexport.pipeline.dask import cluster_workers
-    from mockexport.pipeline.executors import Board, StartWorkers, process_workers, thread_workers, workers_for
+    from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, fetch
-    from mockexport.pipeline.splits import Piece
+    from mockexport.pipeline.progress import OnProgress, ProgressCounters
+    from mockexport.pipeline.splits import Split
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
-    "Board",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
     "OnProgress",
-    "Piece",
+    "ProgressCounters",
+    "Split",
     "StartWorkers",
     "Subject",
+    "Workers",
     "cluster_workers",
     "compare",
     "count",
@@ -42,14 +44,11 @@ __getattr__ = lazy_attributes(
             "Checkpoint",
             "Subject",
         ),
-        "counting": (
-            "OnProgress",
-            "count",
-        ),
+        "counting": ("count",),
         "dask": ("cluster_workers",),
         "executors": (
-            "Board",
             "StartWorkers",
+            "Workers",
             "process_workers",
             "thread_workers",
             "workers_for",
@@ -58,7 +57,11 @@ __getattr__ = lazy_attributes(
             "Fetched",
             "fetch",
         ),
-        "splits": ("Piece",),
+        "progress": (
+            "OnProgress",
+            "ProgressCounters",
+        ),
+        "splits": ("Split",),
         "verify": (
             "Committed",
             "Difference",

@@ -39,7 +39,7 @@ CHECKSUM_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is being counted, and how; a checkpoint of another subject is of no use."""
+    """What is being counted, and how; a checkpoint of another subject cannot be used."""
 
     source: str
     export: str
@@ -73,7 +73,7 @@ class Checkpoint:
 
     def _begin(self) -> None:
         if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):  # a pipe would be waited for
-            raise UsageError(f"the checkpoint {self._path} is no file; choose another place")
+            raise UsageError(f"the checkpoint {self._path} is not a file; choose another place")
         path = Path(os.path.realpath(self._path))
         self._file = open_locked(path, f"the checkpoint {self._path} is in use by another run; wait for it")
         sync_folder(path.parent)
@@ -89,7 +89,7 @@ class Checkpoint:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file:
             with contextlib.suppress(OSError):  # of what could not be written before, and was told
                 self._file.close()
@@ -106,7 +106,7 @@ class Checkpoint:
         return self._nameless
 
     def find(self, download: Download) -> Counts | None:
-        """Return what was counted in a download, if it is certain to be the same one still."""
+        """Return what was counted in a download, if it is certain to be the same one."""
         if not is_strong(download.etag):
             self._nameless += 1
             return None
@@ -200,8 +200,8 @@ class Checkpoint:
 
     def _damaged(self, number: int) -> UntrustedDataError:
         if number == 1:
-            return UntrustedDataError(f"{self._path} is no checkpoint, or a damaged one; choose another file")
-        return UntrustedDataError(f"the checkpoint {self._path} is damaged in line {number}; remove it to begin anew")
+            return UntrustedDataError(f"{self._path} is not a checkpoint, or is damaged; choose another file")
+        return UntrustedDataError(f"the checkpoint {self._path} is damaged in line {number}; remove it to start over")
 
     def _other(self, head: dict[str, Any]) -> UsageError:
         found = head.get("mockexport_checkpoint")
@@ -211,7 +211,7 @@ class Checkpoint:
                 "choose another file, or remove it"
             )
         if found != FORMAT:
-            return UsageError(f"{self._path} is no checkpoint of this version; choose another file")
+            return UsageError(f"{self._path} is not a checkpoint of this version; choose another file")
         what = f"export {head.get('export')!r} from {head.get('source')}"
         if head.get("skip_malformed"):
             what += ", malformed rows left out"

@@ -1,51 +1,36 @@
-"""Counts, the answer to it all, and `count`, which gets it from a Source.
+"""`count`: the records of an export by patient and event type.
 
-The way of the data: the downloads of an export become tasks, the workers run them side by side, each task streams one
-download through a tally, and the counts of all tasks add up.
+The downloads of an export become tasks, workers run them in parallel, each task streams one download, or a split of a
+large one, through a tally, and the counts of all tasks add up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import time
-from concurrent.futures import BrokenExecutor, wait
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from mockexport.errors import MockExportError, NotFoundError, NotResumableError, UntrustedDataError
-from mockexport.kernels import choose_kernels
-from mockexport.model import Counts
+from mockexport.errors import NotFoundError
+from mockexport.model import Counts, Download
 from mockexport.pipeline.executors import thread_workers
-from mockexport.pipeline.splits import Piece, fit_together, split, tally_piece
+from mockexport.pipeline.reading import describe, read_download
+from mockexport.pipeline.running import run_tasks
+from mockexport.pipeline.splits import Split, SplitResult, are_contiguous, read_split, split_download
 from mockexport.pipeline.total import RunningTotal
-from mockexport.tally import MAX_PAIRS, REASONS, Malformed
+from mockexport.tally import MAX_PAIRS, TallySpec, choose_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Generator, Iterable, Sequence
 
-    from mockexport.model import Download
     from mockexport.pipeline.checkpoint import Checkpoint
-    from mockexport.pipeline.executors import Board, StartWorkers
-    from mockexport.pipeline.splits import Span, TalliedPiece
+    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.progress import OnProgress, TaskProgress
     from mockexport.source import Source
-    from mockexport.tally import Tallied, Tally
 
-__all__ = ["OnProgress", "Sink", "count", "run_tasks", "tally_download"]
+__all__ = ["CountTask", "count", "count_task"]
 
-OnProgress: TypeAlias = "Callable[[Sequence[Download], Board], None]"
-"""Called in the caller's own thread, ten times a second, with how far the workers are."""
-
-T = TypeVar("T")
 log = logging.getLogger(__name__)
-RESTARTS = 5  # of one body, where its source can't go on with it
-GRACE_SECONDS = 2.0  # for tasks to end that nobody wants any more
-BYTES_A_ROW = 45  # about, where rows are not declared
-LOOK_SECONDS = 0.1  # how often progress is reported
-IN_FLIGHT = 10_000  # tasks handed out at a time: work for thousands of workers, and no more than a scheduler holds well
 
 
 def count(
@@ -54,7 +39,7 @@ def count(
     *,
     skip_malformed: bool = False,
     max_pairs: int = MAX_PAIRS,
-    tally: type[Tally] | None = None,
+    kernel: str = "auto",
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -63,228 +48,132 @@ def count(
 
     `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. More
     than `max_pairs` distinct pairs of patient and type, or more than 256 bytes each on average, end it, so that memory
-    is bounded. `tally` is the twin that counts (the native one when there is one), `start_workers` what runs the
-    downloads side by side. `on_progress` is called in the caller's own thread, ten times a second, with how far the
-    workers are. `checkpoint` keeps what is finished, and spares what it has kept.
+    is bounded. `kernel` says which tally counts: `native`, `pure`, or `auto` for the native one where it was built.
+    `start_workers` starts what reads the downloads in parallel. `on_progress` is called in the caller's own thread, ten
+    times a second, with how far the workers are. `checkpoint` keeps what is finished, and spares what it has kept.
 
-    Raises NotFoundError for an unknown export, UnreachableError and NotAuthorisedError for what the source can't get,
-    and UntrustedDataError when a download is truncated, malformed (docs/wire.md, "Bad data"), holds other than the
-    declared number of rows, or too many pairs. The first error stops all downloads.
+    Raises NotFoundError for an unknown export, UsageError for a kernel that was not built, UnreachableError and
+    NotAuthorisedError for what the source cannot get, and UntrustedDataError when a download is truncated, malformed
+    (docs/wire.md, "Bad data"), holds other than the declared number of rows, or too many pairs. The first error stops
+    all downloads.
     """
-    new_tally = partial(tally or choose_kernels().tally, skip=skip_malformed, max_pairs=max_pairs)
+    choose_tally(kernel)  # an unknown one is an error before any work
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
+    spec = TallySpec(kernel, skip_malformed, max_pairs=max_pairs)
+    run = _Run(source, downloads, spec, start_workers, on_progress)
     total = RunningTotal(max_pairs, f"export {export!r}")
-    counted: dict[int, int] = {}  # the rows of each download that is in the total
     if checkpoint:
         for number, download in enumerate(downloads):
             if kept := checkpoint.find(download):
                 total.add(kept)
-                counted[number] = kept.rows_seen
-    # Large downloads in pieces first; then in one go, where the pieces didn't fit together.
-    for in_pieces in (True, False):
-        if len(counted) < len(downloads):
-            parts = [
-                split(source, download, new_tally) if in_pieces and number not in counted else [download]
-                for number, download in enumerate(downloads)
-            ]
-            for number, counts in _count_parts(
-                source, parts, counted, new_tally, max_pairs, start_workers, on_progress
-            ):
-                total.add(counts)
-                counted[number] = counts.rows_seen
-                if checkpoint:
-                    checkpoint.keep(downloads[number], counts)
+                run.counted[number] = kept.rows_seen
+
+    def take(counted: Iterable[tuple[int, Counts]]) -> None:
+        for number, counts in counted:
+            total.add(counts)
+            run.counted[number] = counts.rows_seen
+            if checkpoint:
+                checkpoint.keep(downloads[number], counts)
+
+    take(count_in_splits(run))
+    take(count_whole(run))
     return total.counts
 
 
-def _count_parts(
-    source: Source,
-    parts: Sequence[Sequence[Download]],
-    counted: Mapping[int, int],
-    new_tally: Callable[[], Tally],
-    max_pairs: int,
-    start_workers: StartWorkers,
-    on_progress: OnProgress | None,
-) -> Generator[tuple[int, Counts], None, None]:
-    """Count the parts of each download, side by side; yield a download's number and counts once all are counted.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call of `count`: what it reads, with what, and the rows of each download that is counted."""
 
-    `counted` has the rows of those that are. One whose pieces don't fit together is left out.
+    source: Source
+    downloads: Sequence[Download]
+    spec: TallySpec
+    start_workers: StartWorkers
+    on_progress: OnProgress | None
+    counted: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CountTask:
+    """What to count, a download or a split of one, and with what."""
+
+    number: int
+    part: Download | Split
+    spec: TallySpec
+
+
+def count_task(source: Source, task: CountTask, progress: TaskProgress) -> Counts | SplitResult[Counts] | None:
+    """Do a task, in a worker; None for a split whose byte range alone cannot tell its rows."""
+    if isinstance(task.part, Split):
+        result: SplitResult[Counts] | None = read_split(source, task.part, task.spec, progress)
+        return result
+    counts, _ = read_download(source, task.part, task.spec, progress)
+    return counts
+
+
+def count_in_splits(run: _Run) -> Generator[tuple[int, Counts], None, None]:
+    """Count the downloads that are not counted yet, the large ones in splits; yield the number and counts of each.
+
+    One whose splits are not contiguous is left out.
     """
-    flat = [(number, part) for number, download_parts in enumerate(parts) for part in download_parts]
-    done = {i: counted[number] for i, (number, _) in enumerate(flat) if number in counted}
-    tasks: dict[int, Callable[[Board, int], Counts | TalliedPiece | None]] = {
-        i: partial(tally_piece, source, part, new_tally)
-        if isinstance(part, Piece)
-        else partial(count_download, source, part, new_tally)
-        for i, (number, part) in enumerate(flat)
-        if number not in counted
-    }
-    totals = {number: RunningTotal(max_pairs, where(part.whole)) for number, part in flat if isinstance(part, Piece)}
-    spans: dict[int, dict[int, Span | None]] = {number: {} for number in totals}
-    labels = [part for _, part in flat]
-    with contextlib.closing(run_tasks(source, labels, tasks, start_workers, on_progress, done)) as ended:
-        for i, result in ended:
-            number, part = flat[i]
+    parts: list[Download | Split] = []
+    number_of: list[int] = []  # of each part's download
+    splits: dict[int, dict[int, SplitResult[Counts] | None]] = {}  # of each download in splits, by their tasks
+    expected: dict[int, int] = {}  # how many
+    for number, download in enumerate(run.downloads):
+        found = [download] if number in run.counted else split_download(run.source, download, run.spec)
+        if len(found) > 1:
+            splits[number], expected[number] = {}, len(found)
+        parts += found
+        number_of += [number] * len(found)
+    totals = {number: RunningTotal(run.spec.max_pairs, describe(run.downloads[number])) for number in splits}
+    with contextlib.closing(_run_parts(run, parts, number_of)) as ended:
+        for task, result in ended:
+            number = number_of[task]
             if isinstance(result, Counts):
                 yield number, result
                 continue
-            spans[number][i] = result.span if result else None
             if result:
-                totals[number].add(result.tallied)
-            if isinstance(part, Piece) and len(spans[number]) == len(parts[number]):
-                counts = totals.pop(number).counts
-                if fit_together(part.whole, [span for _, span in sorted(spans.pop(number).items())]):
+                totals[number].add(result.result)
+                result = replace(result, result=Counts())  # noqa: PLW2901 - what was added is held no longer
+            splits[number][task] = result
+            if len(splits[number]) == expected[number]:
+                download, counts = run.downloads[number], totals.pop(number).counts
+                if are_contiguous(download, [result for _, result in sorted(splits.pop(number).items())]):
                     yield number, counts
                 else:
-                    log.info("%s could not be counted in pieces; once more, in one go", where(part.whole))
+                    log.info("%s could not be counted in splits; reading it whole", describe(download))
 
 
-def run_tasks(
-    source: Source,
-    downloads: Sequence[Download],
-    tasks: Mapping[int, Callable[[Board, int], T]],
-    start_workers: StartWorkers,
-    on_progress: OnProgress | None,
-    done: Mapping[int, int] | None = None,
-) -> Generator[tuple[int, T], None, None]:
-    """Run a task for each download, by its number, side by side; yield each one's number and result as it ends.
-
-    `done` tells the rows of downloads that need no task, for whoever watches the progress. The first error, or the
-    caller's going away, stops all the others.
-    """
-    # The largest first, so that the workers end at about the same time.
-    rest = iter(sorted(tasks, key=lambda i: -(downloads[i].rows or downloads[i].size or 0)))
-    ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-    with start_workers(len(downloads), sum(_rows_about(downloads[i]) for i in tasks)) as (executor, board):
-        for number, rows in (done or {}).items():
-            board.end(number, rows)
-        numbers: dict[Future[T], int] = {}
-        next_look = 0.0
-        try:
-            while True:
-                for i in islice(rest, IN_FLIGHT - len(numbers)):
-                    future = executor.submit(tasks[i], board, i)
-                    numbers[future] = i
-                    future.add_done_callback(ended.put)
-                if not numbers:
-                    break
-                with contextlib.suppress(queue.Empty):
-                    future = ended.get(timeout=LOOK_SECONDS)
-                    yield numbers.pop(future), future.result()
-                if on_progress and (not numbers or time.monotonic() >= next_look):
-                    on_progress(downloads, board)
-                    next_look = time.monotonic() + LOOK_SECONDS
-        except BaseException as error:
-            board.stop()
-            source.close()  # wakes the tasks that wait for more bytes
-            executor.shutdown(wait=False, cancel_futures=True)
-            wait(numbers, timeout=GRACE_SECONDS)  # so that files and connections are closed before anyone hears of it
-            source.close()  # once more, for a task that was just about to connect
-            if isinstance(error, BrokenExecutor):
-                raise MockExportError("a worker process died; memory may be short: try fewer --jobs") from error
-            raise
+def count_whole(run: _Run) -> Generator[tuple[int, Counts], None, None]:
+    """Count the downloads that are not counted yet, each of them whole; yield the number and counts of each."""
+    with contextlib.closing(_run_parts(run, run.downloads, range(len(run.downloads)))) as ended:
+        for task, result in ended:
+            if isinstance(result, Counts):
+                yield task, result
 
 
-def _rows_about(download: Download) -> int:
-    return download.rows or (download.size or 0) // BYTES_A_ROW
-
-
-def count_download(
-    source: Source, download: Download, new_tally: Callable[[], Tally], board: Board, number: int
-) -> Counts:
-    """Count one download; the task of one worker. Small in, small out, and all errors can travel."""
-    tallied, _ = tally_download(source, download, new_tally, board, number)
-    return Counts(tallied.patients, tallied.left_out)
-
-
-class Sink(Protocol):
-    """Where a download's bytes are kept."""
-
-    def begin(self, tally: Tally, *, anew: bool) -> int:
-        """Feed what is there already to the tally, and return how many bytes that is; none, if it is to begin anew."""
-
-    def write(self, chunk: bytes, /) -> None:
-        """Keep the next bytes."""
-
-
-class _MismatchError(UntrustedDataError):
-    """A body that came to an end, but not to the one declared; another reading may do better."""
-
-
-def tally_download(
-    source: Source,
-    download: Download,
-    new_tally: Callable[[], Tally],
-    board: Board,
-    number: int,
-    sink: Sink | None = None,
-) -> tuple[Tallied, int]:
-    """Stream a download through a tally; return what it counted and how many rows it saw, as many as declared.
-
-    A source may say that its body must be read from its start, and a body that ended wrongly gets a second reading;
-    each has a tally of its own. `sink` is where the bytes are kept.
-    """
-    restarts, mismatches = 0, 0
-    while True:
-        board.restart(number)
-        try:
-            tally = new_tally()
-            offset = sink.begin(tally, anew=restarts + mismatches > 0) if sink else 0
-            tallied, rows = _tally_once(source, download, offset, tally, board, number, sink)
-        except NotResumableError as problem:
-            restarts += 1
-            if restarts > RESTARTS:
-                raise
-            log.info("%s; from the start", problem)
-        except _MismatchError as problem:
-            mismatches += 1
-            if mismatches > 1:
-                raise UntrustedDataError(str(problem)) from None
-            log.info("%s; once more, from the start", problem)
+def _run_parts(
+    run: _Run, parts: Sequence[Download | Split], number_of: Sequence[int]
+) -> Generator[tuple[int, Counts | SplitResult[Counts] | None], None, None]:
+    """Run a task for each part of a download that is not counted yet; yield each one's number and result."""
+    finished: dict[int, int] = {}
+    tasks: list[CountTask] = []
+    for task, (part, number) in enumerate(zip(parts, number_of, strict=True)):
+        if number in run.counted:
+            finished[task] = run.counted[number]
         else:
-            board.end(number, rows)
-            return tallied, rows
-        board.try_again(number)
+            tasks.append(CountTask(task, _small(part), run.spec))
+    if not tasks:
+        return
+    with contextlib.closing(
+        run_tasks(run.source, count_task, tasks, parts, run.start_workers, run.on_progress, finished)
+    ) as ended:
+        for done, result in ended:
+            yield done.number, result
 
 
-def _tally_once(
-    source: Source,
-    download: Download,
-    offset: int,
-    tally: Tally,
-    board: Board,
-    number: int,
-    sink: Sink | None,
-) -> tuple[Tallied, int]:
-    name = where(download)
-    declared = download.rows
-    ended = False
-    try:
-        with contextlib.closing(source.open(download, offset)) as chunks:
-            for chunk in chunks:
-                if not chunk:
-                    board.try_again(number)
-                tally.feed(chunk)
-                if sink:
-                    sink.write(chunk)
-                board.advance(number, tally.rows, len(chunk))
-                if declared is not None and tally.rows > declared:
-                    raise _MismatchError(f"{name} declares {declared:,} rows but holds {tally.rows:,} or more")
-        ended = True
-        tallied = tally.finish()
-    except Malformed as problem:
-        hint = "; --on-malformed skip counts the rest" if problem.reason in REASONS else ""
-        text = f"{name} is malformed at {problem}{hint}"
-        raise (_MismatchError(text) if ended else UntrustedDataError(text)) from None
-    if declared is not None and declared != tally.rows:
-        raise _MismatchError(
-            f"{name} declares {declared:,} rows but holds {tally.rows:,}; it ended early, or was declared wrongly"
-        )
-    return tallied, tally.rows
-
-
-def where(download: Download) -> str:
-    """Name a download as errors do."""
-    return f"download {download.id!r} of export {download.export!r}"
+def _small(part: Download | Split) -> Download | Split:
+    """Leave out of a download what only listings show; it may be much."""
+    return replace(part, patients=None, event_types=None) if isinstance(part, Download) else part

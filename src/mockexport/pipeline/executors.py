@@ -1,6 +1,6 @@
-"""What runs tasks side by side: threads and processes, each a `concurrent.futures.Executor`, and their Board.
+"""What runs tasks in parallel: threads and processes, each a `concurrent.futures.Executor` whose workers have a source.
 
-Threads do where the work lets go of the GIL, as the native parts do; the pure ones need processes.
+Threads are enough where the work releases the GIL, as the native parts do; the pure ones need processes.
 """
 
 from __future__ import annotations
@@ -10,127 +10,95 @@ import os
 import signal
 import threading
 import time
-from array import array
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from mockexport.source import keep_freed_memory
+from mockexport.pipeline.progress import ProgressCounters, TaskProgress
+from mockexport.source import CancelToken, keep_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, MutableSequence, Sequence
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Generator, MutableSequence
+    from concurrent.futures import Executor, Future
     from contextlib import AbstractContextManager
     from multiprocessing.process import BaseProcess
 
+    from mockexport.source import Source
+
 __all__ = [
-    "Board",
-    "Cancelled",
+    "LocalWorkers",
     "StartWorkers",
+    "Task",
+    "Work",
+    "Workers",
     "default_jobs",
     "process_workers",
     "thread_workers",
     "workers_for",
 ]
 
-WAITING, RUNNING, ENDED = range(3)
 GRACE_SECONDS = 2.0  # for processes to end by themselves
 ROWS_FOR_PROCESSES = 20_000_000  # 0.9 GB: there starting processes takes about as long as they save
-FIELDS = 4  # a task's state, rows, bytes and tries
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: the caller has stopped, and nobody hears this
-    """Raised in a task whose caller has stopped."""
+class Task(Protocol):
+    """What one run of a `Work` is to do, as a small value that can be pickled."""
+
+    @property
+    def number(self) -> int:
+        """The number of its counters."""
 
 
-class Board:
-    """Numbers that tasks write and their caller reads: how far each task is; and one that the caller writes: stop.
-
-    Each number has one writer, and is 64 bits wide, so nothing needs a lock.
-    """
-
-    def __init__(self, numbers: MutableSequence[int]) -> None:
-        self._numbers = numbers
-
-    @staticmethod
-    def size(tasks: int) -> int:
-        """How many numbers a board for so many tasks has."""
-        return 1 + FIELDS * tasks
-
-    def stop(self) -> None:
-        """Tell all tasks to end."""
-        self._numbers[0] = 1
-
-    def advance(self, task: int, rows: int, size: int) -> None:
-        """Say that a task has now seen `rows` rows, and `size` more bytes. Raises Cancelled after `stop`."""
-        if self._numbers[0]:
-            raise Cancelled
-        at = 1 + FIELDS * task
-        self._numbers[at] = RUNNING
-        self._numbers[at + 1] = rows
-        self._numbers[at + 2] += size
-
-    def restart(self, task: int) -> None:
-        """Say that a task begins, or begins anew: its rows and bytes so far count for nothing."""
-        at = 1 + FIELDS * task
-        self._numbers[at + 1] = self._numbers[at + 2] = 0
-
-    def try_again(self, task: int) -> None:
-        """Say that something of a task had to be tried again. Raises Cancelled after `stop`."""
-        if self._numbers[0]:
-            raise Cancelled
-        self._numbers[1 + FIELDS * task + 3] += 1
-
-    def end(self, task: int, rows: int) -> None:
-        """Say that a task has ended well."""
-        at = 1 + FIELDS * task
-        self._numbers[at] = ENDED
-        self._numbers[at + 1] = rows
-
-    def numbers(self, task: int) -> list[int]:
-        """All that is known of a task, to be put on another board."""
-        return list(self._numbers[1 + FIELDS * task : 1 + FIELDS * (task + 1)])
-
-    def put(self, task: int, numbers: Sequence[int]) -> None:
-        """Take what another board knows of a task."""
-        for at, number in enumerate(numbers, start=1 + FIELDS * task):
-            self._numbers[at] = number
-
-    def has_ended(self, task: int) -> bool:
-        """Tell whether a task has ended well."""
-        return self._numbers[1 + FIELDS * task] == ENDED
-
-    def running(self) -> list[int]:
-        """The tasks that have begun and not ended."""
-        return [task for task, state in enumerate(self._numbers[1::FIELDS]) if state == RUNNING]
-
-    def ended(self) -> int:
-        """How many tasks have ended well."""
-        return sum(state == ENDED for state in self._numbers[1::FIELDS])
-
-    def rows(self, task: int | None = None) -> int:
-        """Rows that one task, or all together, have seen."""
-        return sum(self._numbers[2::FIELDS]) if task is None else self._numbers[2 + FIELDS * task]
-
-    def bytes(self, task: int | None = None) -> int:
-        """Bytes that one task, or all together, have seen."""
-        return sum(self._numbers[3::FIELDS]) if task is None else self._numbers[3 + FIELDS * task]
-
-    def tries(self, task: int | None = None) -> int:
-        """How often something of one task, or of all together, had to be tried again."""
-        return sum(self._numbers[4::FIELDS]) if task is None else self._numbers[4 + FIELDS * task]
-
-    def __reduce__(self) -> tuple[Callable[[], Board], tuple[()]]:
-        """Travel to a worker process as a reference to the board that the process shares with its caller."""
-        return _board_of_this_process, ()
+R = TypeVar("R")
+T = TypeVar("T", bound=Task)
+Work: TypeAlias = "Callable[[Source, T, TaskProgress], R]"
+"""A function at the top level of a module that does a task, and returns a result that can be pickled."""
 
 
-StartWorkers: TypeAlias = "Callable[[int, int], AbstractContextManager[tuple[Executor, Board]]]"
-"""Starts workers for so many tasks over so many rows in all (0 when that isn't known), with a board for them."""
+class Workers(Protocol):
+    """Workers that have been given a source, and wait for tasks."""
+
+    @property
+    def counters(self) -> ProgressCounters:
+        """How far the tasks are."""
+
+    def submit(self, work: Work[T, R], task: T) -> Future[R]:
+        """Have a task done: `work(source, task, progress)`, in a worker."""
+
+    def cancel(self) -> None:
+        """Cancel all tasks: those that wait never begin, those that run end at their next step."""
+
+
+StartWorkers: TypeAlias = "Callable[[Source, int, int], AbstractContextManager[Workers]]"
+"""Starts workers that read a source: for so many tasks, over so many rows in all (0 when that is not known)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWorkers:
+    """Workers of this machine; the contract is `Workers`."""
+
+    counters: ProgressCounters
+    executor: Executor
+    cancel_token: CancelToken
+    source: Source | None = None  # None: each worker process has its own
+
+    def submit(self, work: Work[T, R], task: T) -> Future[R]:
+        """Have a task done."""
+        if self.source is None:
+            return self.executor.submit(_run_in_process, work, task)
+        return self.executor.submit(
+            work, self.source, task, TaskProgress(self.counters, task.number, self.cancel_token)
+        )
+
+    def cancel(self) -> None:
+        """Cancel all tasks."""
+        self.cancel_token.cancel()
+        self.executor.shutdown(wait=False, cancel_futures=True)
 
 
 def default_jobs() -> int:
-    """As many as there are processors for us."""
+    """Return how many processors there are for us."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -139,40 +107,42 @@ def default_jobs() -> int:
 
 @contextmanager
 def thread_workers(
-    tasks: int, _rows: int = 0, *, jobs: int | None = None
-) -> Generator[tuple[Executor, Board], None, None]:
-    """Run tasks on threads of this process."""
+    source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None
+) -> Generator[Workers, None, None]:
+    """Run tasks on threads of this process, which share the source."""
     from concurrent.futures import ThreadPoolExecutor
 
     keep_freed_memory()
-    board = Board(array("Q", bytes(8 * Board.size(tasks))))
     executor = ThreadPoolExecutor(max(1, min(tasks, jobs or default_jobs())))
+    workers = LocalWorkers(ProgressCounters(tasks), executor, CancelToken(), source)
     try:
-        yield executor, board
-    except BaseException:  # the threads end by themselves, at their next look at the board
-        executor.shutdown(wait=False, cancel_futures=True)
+        yield workers
+    except BaseException:  # the threads end by themselves, at their next step
+        workers.cancel()
         raise
     executor.shutdown()
 
 
 @contextmanager
 def process_workers(
-    tasks: int, _rows: int = 0, *, jobs: int | None = None
-) -> Generator[tuple[Executor, Board], None, None]:
-    """Run tasks on processes of their own; what is submitted must be picklable."""
+    source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None
+) -> Generator[Workers, None, None]:
+    """Run tasks on processes of their own, each with a source of its own; tasks and source are pickled."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context("spawn")
-    numbers: Any = context.RawArray("Q", Board.size(tasks))
-    workers = max(1, min(tasks, jobs or default_jobs()))
+    numbers: Any = context.RawArray("Q", ProgressCounters.size(tasks))
+    flag: Any = context.RawArray("B", 1)
     level = logging.getLogger("mockexport").getEffectiveLevel()
-    with ProcessPoolExecutor(workers, context, _start_process, (numbers, level)) as executor:
+    jobs = max(1, min(tasks, jobs or default_jobs()))
+    with ProcessPoolExecutor(jobs, context, _start_process, (source, tasks, numbers, flag, level)) as executor:
         processes = getattr(executor, "_processes", {})  # public only from Python 3.14 on, by terminate_workers()
+        workers = LocalWorkers(ProgressCounters(tasks, numbers), executor, CancelToken(flag))
         try:
-            yield executor, Board(numbers)
+            yield workers
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            workers.cancel()
             _end(list(processes.values()))
             raise
 
@@ -187,16 +157,34 @@ def _end(processes: list[BaseProcess]) -> None:
         process.join(GRACE_SECONDS)
 
 
-_process_boards: list[Board] = []  # in a worker process: the one board, set before its first task
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What a worker process was started with."""
+
+    source: Source
+    counters: ProgressCounters
+    cancel: CancelToken
 
 
-def _start_process(numbers: MutableSequence[int], level: int) -> None:
+_process: _Process | None = None  # in a worker process: set before its first task
+
+
+def _start_process(
+    source: Source, tasks: int, numbers: MutableSequence[int], flag: MutableSequence[int], level: int
+) -> None:
+    global _process  # noqa: PLW0603 - a pool's initializer has no other way to give a process something
+    _process = _Process(source, ProgressCounters(tasks, numbers), CancelToken(flag))
     keep_freed_memory()
-    _process_boards.append(Board(numbers))
     logging.basicConfig(format="mockexport: %(message)s")
     logging.getLogger("mockexport").setLevel(level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which tells us through the board
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which cancels the token
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _run_in_process(work: Work[T, R], task: T) -> R:
+    if _process is None:
+        raise RuntimeError("this process was not started as a worker")
+    return work(_process.source, task, TaskProgress(_process.counters, task.number, _process.cancel))
 
 
 def _end_with_parent() -> None:
@@ -208,14 +196,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _board_of_this_process() -> Board:
-    return _process_boards[0]
-
-
 def workers_for(jobs: int | None, *, releases_gil: bool, over_http: bool = False) -> StartWorkers:
-    """Threads where the work lets go of the GIL, processes where it doesn't and there is more than one processor.
+    """Return threads where the work releases the GIL, else processes where there is more than one processor.
 
-    What comes over HTTP is taken in by Python code, however it is counted: where there is much of it, processes pay.
+    What comes over HTTP is received by Python code, however it is counted: where there is much of it, processes pay.
     """
     wanted = jobs or default_jobs()
     if wanted == 1 or (releases_gil and not over_http):
@@ -223,5 +207,5 @@ def workers_for(jobs: int | None, *, releases_gil: bool, over_http: bool = False
     return partial(_workers_by_rows if releases_gil else process_workers, jobs=wanted)
 
 
-def _workers_by_rows(tasks: int, rows: int, *, jobs: int) -> AbstractContextManager[tuple[Executor, Board]]:
-    return (process_workers if rows >= ROWS_FOR_PROCESSES else thread_workers)(tasks, rows, jobs=jobs)
+def _workers_by_rows(source: Source, tasks: int, rows: int, *, jobs: int) -> AbstractContextManager[Workers]:
+    return (process_workers if rows >= ROWS_FOR_PROCESSES else thread_workers)(source, tasks, rows, jobs=jobs)

@@ -5,29 +5,28 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
 from mockexport.files import locked, make_folder, remove_leftovers, write_atomically
 from mockexport.identity import is_strong
-from mockexport.kernels import choose_kernels
 from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest, manifest_document
-from mockexport.pipeline.counting import run_tasks, tally_download
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.partial_file import PartialFile
-from mockexport.sources import FolderSource
-from mockexport.tally import Malformed
+from mockexport.pipeline.reading import read_download
+from mockexport.pipeline.running import run_tasks
+from mockexport.source import ReadsFolder
+from mockexport.tally import MAX_PAIRS, Malformed, TallySpec, choose_tally
 from mockexport.wire import is_plain_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from mockexport.model import Download
-    from mockexport.pipeline.counting import OnProgress
-    from mockexport.pipeline.executors import Board, StartWorkers
+    from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.progress import OnProgress, TaskProgress
     from mockexport.source import Source
     from mockexport.tally import Tally
 
@@ -53,36 +52,39 @@ def fetch(
     export: str,
     root: Path,
     *,
-    tally: Callable[..., Tally] | None = None,
+    max_pairs: int = MAX_PAIRS,
+    kernel: str = "auto",
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
 ) -> list[Fetched]:
     """Keep an export's downloads as `<root>/<export>/<download>.csv`, with a manifest beside them.
 
-    A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared.
-    What an earlier run finished is checked against its SHA-256 and kept, and what it had begun is gone on with, where
-    the source names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it
-    is there, the manifest says that it is not complete. Malformed rows are kept as they are.
+    A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared. What
+    an earlier run finished is checked against its SHA-256 and kept, and what it had begun is resumed, where the source
+    names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it is there,
+    the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`,
+    `start_workers` and `on_progress` are those of `count`.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
-    tally = tally or choose_kernels().tally
+    choose_tally(kernel)  # an unknown one is an error before any work
+    spec = TallySpec(kernel, skip_malformed=True, max_pairs=max_pairs)
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
     for name in (export, *(download.id for download in downloads)):
         if not is_plain_id(name):
-            raise UntrustedDataError(f"the id {name!r} can't be a file's name, so nothing was fetched")
+            raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
     folder = root / export
-    if isinstance(source, FolderSource) and folder.exists() and folder.samefile(Path(source.name) / export):
-        raise UsageError(f"{folder} is what would be fetched; fetch into another --dir")
+    if isinstance(source, ReadsFolder) and folder.exists() and folder.samefile(source.root / export):
+        raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
     try:
         make_folder(folder)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another --dir"):
-        return _fetch_into(folder, source, export, downloads, tally, start_workers, on_progress)
+    with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another folder"):
+        return _fetch_into(folder, source, export, downloads, spec, start_workers, on_progress)
 
 
 def _fetch_into(
@@ -90,7 +92,7 @@ def _fetch_into(
     source: Source,
     export: str,
     downloads: Sequence[Download],
-    tally: Callable[..., Tally],
+    spec: TallySpec,
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> list[Fetched]:
@@ -99,26 +101,24 @@ def _fetch_into(
     entries = _entries(folder, export, downloads, name)
     remove_leftovers(folder, {MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
     _write_manifest(folder, export, name, entries)
-    tasks = {
-        number: partial(fetch_download, source, name, entry, folder, tally) for number, entry in enumerate(entries)
-    }
+    tasks = [FetchTask(number, _small(entry), folder, name, spec) for number, entry in enumerate(entries)]
     fetched: dict[int, Fetched] = {}
-    with closing(run_tasks(source, downloads, tasks, start_workers, on_progress)) as results:
-        for number, result in results:
-            fetched[number] = result
-            entries[number] = replace(entries[number], sha256=result.sha256)
+    with closing(run_tasks(source, fetch_task, tasks, downloads, start_workers, on_progress)) as results:
+        for task, result in results:
+            fetched[task.number] = result
+            entries[task.number] = replace(entries[task.number], sha256=result.sha256)
             _write_manifest(folder, export, name, entries)
     return [fetched[number] for number in range(len(downloads))]
 
 
 def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:
-    """Go on from the folder's manifest, if it is one of these downloads; files that may be others now are not kept."""
+    """Return the entries, with the SHA-256 of each file that the folder's manifest has and that is still the same."""
     entries = [ManifestEntry(download, f"{download.id}.csv", None) for download in downloads]
     before = load_manifest(folder / MANIFEST, export)
     if before is None:
         return entries
     if [(entry.download.id, entry.download.rows) for entry in before.entries] != [(d.id, d.rows) for d in downloads]:
-        raise UsageError(f"{folder} holds another export of this name; fetch into another --dir, or remove it")
+        raise UsageError(f"{folder} holds another export of this name; fetch into another folder, or remove it")
     return [
         replace(entry, sha256=known.sha256 if _is_same(source, entry, before.source, known) else None)
         for entry, known in zip(entries, before.entries, strict=True)
@@ -140,34 +140,46 @@ def _write_manifest(folder: Path, export: str, source: str, entries: Sequence[Ma
     write_atomically(folder / MANIFEST, json_bytes(manifest_document(manifest)), follow_link=False)
 
 
-def fetch_download(
-    source: Source,
-    name: str,
-    entry: ManifestEntry,
-    folder: Path,
-    tally: Callable[..., Tally],
-    board: Board,
-    number: int,
-) -> Fetched:
-    """Fetch one download, unless it is there already; the task of one worker."""
-    path = folder / entry.file
-    part = PartialFile(path, entry.download, name)
+def _small(entry: ManifestEntry) -> ManifestEntry:
+    """Leave out of a download what only the manifest shows; it may be much."""
+    return replace(entry, download=replace(entry.download, patients=None, event_types=None))
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTask:
+    """Which download to fetch, into which folder, and with what its rows are counted.
+
+    `source` is what the user called the source of the bytes.
+    """
+
+    number: int
+    entry: ManifestEntry
+    folder: Path
+    source: str
+    spec: TallySpec
+
+
+def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetched:
+    """Fetch one download, in a worker, unless it is there already."""
+    entry = task.entry
+    path = task.folder / entry.file
+    part = PartialFile(path, entry.download, task.source)
     try:
-        kept = _finished(path, entry, tally(skip=True), board, number)
+        kept = _finished(path, entry, task.spec.new(), progress)
         if kept:
             part.forget()
             return kept
         with part:
-            _, rows = tally_download(source, entry.download, partial(tally, skip=True), board, number, part)
+            _, rows = read_download(source, entry.download, task.spec, progress, part)
             size, sha256 = part.finish()
     except OSError as error:
         raise UsageError(
-            f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another --dir"
+            f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another folder"
         ) from error
     return Fetched(entry.download.id, entry.file, rows, size, sha256)
 
 
-def _finished(path: Path, entry: ManifestEntry, counter: Tally, board: Board, number: int) -> Fetched | None:
+def _finished(path: Path, entry: ManifestEntry, counter: Tally, progress: TaskProgress) -> Fetched | None:
     """Return a file that an earlier run finished, if it is still what it was then."""
     if entry.sha256 is None or not path.is_file():
         return None
@@ -179,11 +191,11 @@ def _finished(path: Path, entry: ManifestEntry, counter: Tally, board: Board, nu
                 digest.update(chunk)
                 counter.feed(chunk)
                 size += len(chunk)
-                board.advance(number, counter.rows, len(chunk))
+                progress.advance(counter.rows, len(chunk))
         counter.finish()
     except Malformed:
         return None
     if digest.hexdigest() != entry.sha256:
         return None
-    board.end(number, counter.rows)
+    progress.finish(counter.rows)
     return Fetched(entry.download.id, entry.file, counter.rows, size, entry.sha256)

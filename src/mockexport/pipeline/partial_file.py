@@ -1,4 +1,4 @@
-"""A download on its way to disk, which a later run can go on with.
+"""A download on its way to disk, which a later run can resume.
 
     .<download>.csv.part         its bytes so far
     .<download>.csv.part.json    how many of them are on disk for certain, their SHA-256, and what names them: the
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mockexport.model import Download
-    from mockexport.tally import Tally
+    from mockexport.tally import Accumulator, Result
 
 __all__ = ["PartialFile"]
 
@@ -47,7 +47,7 @@ class PartialFile:
         self._part = path.with_name(f".{path.name}.part")
         self._note = path.with_name(f".{path.name}.part.json")
         self._name = {"source": source, "etag": download.etag, "rows": download.rows}
-        self._can_go_on = is_strong(download.etag)
+        self._can_resume = is_strong(download.etag)
         self._opened: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self._size = self._synced = 0
@@ -65,41 +65,41 @@ class PartialFile:
             self._opened.close()
             self._opened = None
 
-    def begin(self, tally: Tally, *, anew: bool) -> int:
-        """Feed what is there and trusted to the tally, and return how many bytes that is.
+    def begin(self, accumulator: Accumulator[Result], *, resume: bool) -> int:
+        """Feed what is there and trusted to the accumulator, and return how many bytes that is; none without `resume`.
 
         Raises NotResumableError when it turns out not to be what it was.
         """
         file = self._file
         self._digest = hashlib.sha256()
         self._size = self._synced = 0
-        wanted, sha256 = (0, "") if anew else self._trusted()
+        wanted, sha256 = self._trusted() if resume else (0, "")
         if not wanted:  # first of all, so that it never speaks of other bytes than those that it was written for
             self._note.unlink(missing_ok=True)
         file.seek(0)
         try:
             while self._size < wanted and (chunk := file.read(min(READ_BYTES, wanted - self._size))):
-                tally.feed(chunk)
+                accumulator.feed(chunk)
                 self._digest.update(chunk)
                 self._size += len(chunk)
         except Malformed:
-            raise self._spoilt() from None
+            raise self._changed() from None
         if wanted and (self._size, self._digest.hexdigest()) != (wanted, sha256):
-            raise self._spoilt()
+            raise self._changed()
         self._synced = self._size
         file.seek(self._size)
         file.truncate()
         return self._size
 
-    def _spoilt(self) -> NotResumableError:
-        return NotResumableError(f"the part of {self._path} that is there is not what it was")
+    def _changed(self) -> NotResumableError:
+        return NotResumableError(f"the part of {self._path} that was kept has changed")
 
     def write(self, chunk: bytes, /) -> None:
         """Keep the next bytes."""
         self._file.write(chunk)
         self._digest.update(chunk)
         self._size += len(chunk)
-        if self._size - self._synced >= SYNC_BYTES and self._can_go_on:
+        if self._size - self._synced >= SYNC_BYTES and self._can_resume:
             self._sync()
             self._synced = self._size
             document = {**self._name, "bytes": self._size, "sha256": self._digest.hexdigest()}
@@ -132,7 +132,7 @@ class PartialFile:
     def _trusted(self) -> tuple[int, str]:
         """Return how many of the bytes there are of this very download and on disk for certain, and their SHA-256."""
         nothing = (0, "")
-        if not self._can_go_on:
+        if not self._can_resume:
             return nothing
         try:
             note = orjson.loads(read_whole(self._note))

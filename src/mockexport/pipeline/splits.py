@@ -1,180 +1,180 @@
-"""Large downloads in pieces, so that one file uses all processors.
+"""Large downloads in splits, so that one file uses all processors.
 
-A piece begins at a guess: the first line behind its place that would be a row. Whether it is one, nobody can tell from
-there, for a line end may stand within quotes. So each piece also says where its last row ended, and the guess is proven
-by the piece before it: only when every piece begins where the one before it ended, the first one at the start, and the
-last one ends where the download does, do their counts stand. In any other case, a malformed row among them, the
-download is read in one go, which decides.
+A split is a byte range of a download. Its first row begins at a guess: the first line in the range that would be a row.
+Whether it is one cannot be told from there, for a line end may stand within quotes. So each split also tells where its
+last row ended, and that proves the guess of the next one: only when the splits are contiguous, from the start of the
+download to its end, do their results stand. In any other case, a malformed row among them, the download is read whole,
+which decides.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mockexport.errors import ChangedError, NotResumableError, UntrustedDataError
-from mockexport.model import Download
-from mockexport.tally import Malformed
+from mockexport.tally import Malformed, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from mockexport.pipeline.executors import Board
+    from mockexport.model import Download
+    from mockexport.pipeline.progress import TaskProgress
     from mockexport.source import Chunks, Source
-    from mockexport.tally import Tallied, Tally
+    from mockexport.tally import Accumulator, AccumulatorSpec
 
-__all__ = ["Piece", "Span", "TalliedPiece", "fit_together", "split", "tally_piece"]
+__all__ = ["Split", "SplitResult", "are_contiguous", "read_split", "split_download"]
 
-LOOK_BYTES = 2 << 20  # for a line that would be a row; the longest row is half of that
+R = TypeVar("R", bound=Result)
+R_co = TypeVar("R_co", bound=Result, covariant=True)
+PROBE_BYTES = 2 << 20  # in which a line that would be a row must come; the longest row is half of that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece(Download):
-    """The rows of a download that begin at one of the bytes from `begin` up to `stop`; the last one has no `stop`.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The rows of a download that begin in the byte range from `begin` up to `stop`; the last split has no `stop`.
 
-    Whoever watches the progress sees a download of its own.
+    `header` has the bytes of the download's first line. Whoever watches the progress sees a download of its own.
     """
 
-    whole: Download
+    download: Download
+    id: str
     begin: int
     stop: int | None
     header: bytes
+    size: int
+
+    @property
+    def rows(self) -> None:
+        """How many rows it has is not known before it is read."""
+        return
 
 
-class Span(NamedTuple):
-    """The rows of a piece, and between which bytes of the download they stand."""
+@dataclass(frozen=True, slots=True)
+class SplitResult(Generic[R_co]):
+    """What the rows of a split come to, how many they are, and the byte range of the download that they fill."""
 
+    result: R_co
     rows: int
-    began: int
-    ended: int
+    begin: int
+    end: int
 
 
-class TalliedPiece(NamedTuple):
-    """What a piece holds, and where."""
-
-    tallied: Tallied
-    span: Span
-
-
-def split(source: Source, download: Download, new_tally: Callable[[], Tally]) -> list[Download]:
-    """Return the pieces of a download; itself alone where it is small, or can't be read from its middle on."""
-    size, worth = download.size, download.piece
-    if size is None or worth is None or size < 2 * worth:
+def split_download(
+    source: Source, download: Download, spec: AccumulatorSpec[Result]
+) -> Sequence[Split] | Sequence[Download]:
+    """Return the splits of a download; itself alone where it is small, or cannot be read from its middle on."""
+    size, split_size = download.size, download.split_size
+    if size is None or split_size is None or size < 2 * split_size:
         return [download]
     header = _first_line(source, download)
-    if header is None or not _is_header(new_tally, header):
+    if header is None or not _is_header(spec, header):
         return [download]
-    count = size // worth
-    borders = [size * number // count for number in range(count)]
-    stops = [*borders[1:], None]
+    count = size // split_size
+    begins = [size * number // count for number in range(count)]
+    stops = [*begins[1:], None]
+    small = replace(download, patients=None, event_types=None)  # what only listings show; it may be much
     return [
-        Piece(
-            export=download.export, id=f"{download.id} {number}/{count}", size=(stop or size) - begin,
-            etag=download.etag, whole=download, begin=begin, stop=stop, header=header,
-        )
-        for number, (begin, stop) in enumerate(zip(borders, stops, strict=True), start=1)
-    ]  # fmt: skip
+        Split(small, f"{download.id} {number}/{count}", begin, stop, header, (stop or size) - begin)
+        for number, (begin, stop) in enumerate(zip(begins, stops, strict=True), start=1)
+    ]
 
 
-def fit_together(download: Download, spans: Sequence[Span | None]) -> bool:
-    """Tell whether these are all rows of a download: each piece begins where the one before it ended, up to its end."""
-    found = [span for span in spans if span]
+def are_contiguous(download: Download, results: Sequence[SplitResult[Result] | None]) -> bool:
+    """Tell whether the splits, in their order, fill a download from its start to its end, and all were read."""
+    read = [result for result in results if result]
     return (
-        len(found) == len(spans)
-        and found[0].began == 0
-        and all(one.ended == next_one.began for one, next_one in pairwise(found))
-        and found[-1].ended == download.size
-        and download.rows in (None, sum(span.rows for span in found))
+        len(read) == len(results)
+        and read[0].begin == 0
+        and all(one.end == next_one.begin for one, next_one in pairwise(read))
+        and read[-1].end == download.size
+        and download.rows in (None, sum(result.rows for result in read))
     )
 
 
-def tally_piece(
-    source: Source, piece: Piece, new_tally: Callable[[], Tally], board: Board, number: int
-) -> TalliedPiece | None:
-    """Count the rows of a piece; None when it can't be told by itself. Raises ChangedError, as the source does."""
-    board.restart(number)
+def read_split(source: Source, split: Split, spec: AccumulatorSpec[R], progress: TaskProgress) -> SplitResult[R] | None:
+    """Read the rows of a split; None where its byte range alone cannot tell them. Raises ChangedError."""
+    progress.restart()
+    # The first split too begins behind what is known: then a server is asked for these very bytes, by their ETag.
+    offset = split.begin - 1 if split.begin else len(split.header)
     try:
-        # The first piece too begins behind what is known: then a server is asked for these very bytes, by their ETag.
-        place = piece.begin - 1 if piece.begin else len(piece.header)
-        with contextlib.closing(source.open(piece.whole, place)) as chunks:
-            tallied = _tally(chunks, piece, new_tally, board, number)
-    except ChangedError:  # to read it in one go would be to read another version of it
+        opened = source.open(split.download, offset, on_retry=progress.retry, cancel=progress.cancel)
+        with contextlib.closing(opened) as chunks:
+            result = _read(chunks, split, spec, progress)
+    except ChangedError:  # to read it whole would be to read another version of it
         raise
     except (Malformed, NotResumableError, UntrustedDataError):
         return None
-    board.end(number, tallied.span.rows if tallied else 0)
-    return tallied
+    progress.finish(result.rows if result else 0)
+    return result
 
 
-def _tally(
-    chunks: Chunks, piece: Piece, new_tally: Callable[[], Tally], board: Board, number: int
-) -> TalliedPiece | None:
-    tally = new_tally()
-    tally.feed(piece.header)
-    began, position, rest = 0, len(piece.header), b""
-    if piece.begin:
-        found = _first_row(chunks, piece, new_tally)
+def _read(chunks: Chunks, split: Split, spec: AccumulatorSpec[R], progress: TaskProgress) -> SplitResult[R] | None:
+    accumulator = spec.new()
+    accumulator.feed(split.header)
+    begin, position, rest = 0, len(split.header), b""
+    if split.begin:
+        found = _first_row(chunks, split, spec.strict())
         if not found:
             return None
-        began, rest = found
-        position = began
+        begin, rest = found
+        position = begin
     for chunk in chain([rest] if rest else [], chunks):
-        if not chunk:
-            board.try_again(number)
-        fed = _feed(tally, chunk, None if piece.stop is None else piece.stop - position)
+        fed = _feed(accumulator, chunk, None if split.stop is None else split.stop - position)
         position += fed
-        board.advance(number, tally.rows, fed)
-        if piece.stop is not None and position >= piece.stop and tally.between_rows:
+        progress.advance(accumulator.rows, fed)
+        if split.stop is not None and position >= split.stop and accumulator.between_rows:
             break
     else:
-        if piece.stop is not None:  # the download is shorter than declared
+        if split.stop is not None:  # the download is shorter than declared
             return None
-    tallied = tally.finish()  # a last row without a line end is a row only now
-    return TalliedPiece(tallied, Span(tally.rows, began, position))
+    result = accumulator.finish()  # a last row without a line end is a row only now
+    return SplitResult(result, accumulator.rows, begin, position)
 
 
-def _first_row(chunks: Chunks, piece: Piece, new_tally: Callable[[], Tally]) -> tuple[int, bytes] | None:
-    """Return where the first line stands that would be a row, and what was read from there on.
+def _first_row(chunks: Chunks, split: Split, strict: AccumulatorSpec[Result]) -> tuple[int, bytes] | None:
+    """Return where the first line begins that would be a row, and the bytes read from there on.
 
-    The chunks begin a byte before the piece, so that a line end there is seen.
+    The chunks begin a byte before the split, so that a line end there is seen.
     """
     data, line = b"", 0
     for chunk in chunks:
         data += chunk
         line = line or data.find(b"\n") + 1
-        while line and (is_row := _is_row(new_tally, piece.header, data, line)) is not None:
+        while line and (is_row := _is_row(strict, split.header, data, line)) is not None:
             if is_row:
-                return piece.begin - 1 + line, data[line:]
+                return split.begin - 1 + line, data[line:]
             line = data.find(b"\n", line) + 1
-        if len(data) > LOOK_BYTES:
+        if len(data) > PROBE_BYTES:
             break
     return None
 
 
-def _is_row(new_tally: Callable[[], Tally], header: bytes, data: bytes, line: int) -> bool | None:
+def _is_row(strict: AccumulatorSpec[Result], header: bytes, data: bytes, line: int) -> bool | None:
     """Tell whether a sound row could begin at byte `line`; None when its end is not there yet."""
-    tally = new_tally()
-    tally.feed(header)
+    accumulator = strict.new()
+    accumulator.feed(header)
     try:
         while end := data.find(b"\n", line) + 1:
-            tally.feed(data[line:end])
-            if tally.between_rows:
-                return not tally.finish().left_out
+            accumulator.feed(data[line:end])
+            if accumulator.between_rows:
+                accumulator.finish()
+                return True
             line = end
     except Malformed:
         return False
     return None
 
 
-def _feed(tally: Tally, chunk: bytes, stop: int | None) -> int:
-    """Feed a chunk up to the first row end at or behind its byte `stop`; return how many bytes of it that was."""
+def _feed(accumulator: Accumulator[Result], chunk: bytes, stop: int | None) -> int:
+    """Feed a chunk up to the first row boundary at or after its byte `stop`; return how many bytes of it that was."""
     fed = len(chunk) if stop is None else min(len(chunk), max(0, stop))
-    tally.feed(chunk[:fed])
-    while fed < len(chunk) and not tally.between_rows:
+    accumulator.feed(chunk[:fed])
+    while fed < len(chunk) and not accumulator.between_rows:
         end = chunk.find(b"\n", fed) + 1 or len(chunk)
-        tally.feed(chunk[fed:end])
+        accumulator.feed(chunk[fed:end])
         fed = end
     return fed
 
@@ -186,16 +186,16 @@ def _first_line(source: Source, download: Download) -> bytes | None:
             data += chunk
             if end := data.find(b"\n") + 1:
                 return data[:end]
-            if len(data) > LOOK_BYTES:
+            if len(data) > PROBE_BYTES:
                 break
     return None
 
 
-def _is_header(new_tally: Callable[[], Tally], line: bytes) -> bool:
+def _is_header(spec: AccumulatorSpec[Result], line: bytes) -> bool:
     """Tell whether a line is a header by itself."""
-    tally = new_tally()
+    accumulator = spec.new()
     try:
-        tally.feed(line)
+        accumulator.feed(line)
     except Malformed:
         return False
-    return tally.between_rows
+    return accumulator.between_rows

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from mockexport.errors import UntrustedDataError
+from mockexport.errors import Remedy, UntrustedDataError
 from mockexport.model import Counts
 from mockexport.tally import PAIR_BYTES, pairs_too_large, too_many_pairs
-
-if TYPE_CHECKING:
-    from mockexport.tally import Tallied
 
 __all__ = ["RunningTotal"]
 
@@ -28,7 +24,7 @@ class RunningTotal:
         self._name = name
         self._pairs = self._pair_bytes = 0
 
-    def add(self, part: Counts | Tallied) -> None:
+    def add(self, part: Counts) -> None:
         """Add counts. Raises UntrustedDataError when there are too many pairs in all."""
         for patient, types in part.patients.items():
             known = self._patients.setdefault(patient, {})
@@ -43,9 +39,9 @@ class RunningTotal:
 
     def _check(self, max_pairs: int) -> None:
         if self._pairs > max_pairs:
-            raise UntrustedDataError(f"{self._name} has {too_many_pairs(max_pairs)}")
+            raise UntrustedDataError(f"{self._name} has {too_many_pairs(max_pairs)}", remedy=Remedy.MAX_PAIRS)
         if self._pair_bytes > max_pairs * PAIR_BYTES:
-            raise UntrustedDataError(f"{self._name} has {pairs_too_large(max_pairs)}")
+            raise UntrustedDataError(f"{self._name} has {pairs_too_large(max_pairs)}", remedy=Remedy.MAX_PAIRS)
 
     @property
     def counts(self) -> Counts:

@@ -39,13 +39,15 @@ def read_committed(document: Any) -> Committed:
     Raises UntrustedDataError when it is something else.
     """
     if not isinstance(document, dict):
-        raise UntrustedDataError("it is no result of a count: no JSON object")
+        raise UntrustedDataError("it is not a result of a count: not a JSON object")
     patients: Any = document.get("patients")
     totals: Any = document.get("totals")
     if not isinstance(patients, dict) or not all(_is_numbers(types) for types in patients.values()):
-        raise UntrustedDataError('it is no result of a count: "patients" holds no numbers by patient and event type')
+        raise UntrustedDataError(
+            'it is not a result of a count: "patients" does not hold numbers by patient and event type'
+        )
     if not _is_numbers(totals):
-        raise UntrustedDataError('it is no result of a count: "totals" holds no numbers by event type')
+        raise UntrustedDataError('it is not a result of a count: "totals" does not hold numbers by event type')
     return Committed(patients, totals)
 
 

@@ -1,4 +1,4 @@
-"""What has exports: made up in process, a folder, a server, and two of them as one."""
+"""The sources of exports: mock (made up in process), a folder, a server over HTTP, and the union of two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mockexport.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mockexport.sources.folder import FolderSource
     from mockexport.sources.http import HttpSource
-    from mockexport.sources.mock import Generator, MockSource, ReferenceGenerator
+    from mockexport.sources.mock import Generator, MockSource, ReferenceGenerator, choose_generator, generator_name
     from mockexport.sources.union import UnionSource
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "MockSource",
     "ReferenceGenerator",
     "UnionSource",
+    "choose_generator",
+    "generator_name",
 ]
 
 __getattr__ = lazy_attributes(
@@ -30,6 +32,8 @@ __getattr__ = lazy_attributes(
             "Generator",
             "MockSource",
             "ReferenceGenerator",
+            "choose_generator",
+            "generator_name",
         ),
         "union": ("UnionSource",),
     },

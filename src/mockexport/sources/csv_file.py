@@ -36,7 +36,7 @@ def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: 
                 file.check()  # a file that changed is not a damaged one
                 if isinstance(error, UntrustedDataError):
                     raise
-                raise UntrustedDataError(f"{path} can't be unpacked: {error}") from error
+                raise UntrustedDataError(f"{path} cannot be decompressed: {error}") from error
     except OSError as error:
         raise UnreachableError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -78,7 +78,7 @@ class _ZstdReader:
         try:
             return cast("bytes", self._opened.read(size))
         except self._error as error:
-            raise UntrustedDataError(f"{self._file} can't be unpacked: {error}") from error
+            raise UntrustedDataError(f"{self._file} cannot be decompressed: {error}") from error
 
 
 class _HashingReader(io.RawIOBase):
@@ -112,5 +112,5 @@ class _HashingReader(io.RawIOBase):
         if self._hash and self._hash.hexdigest() != self._wanted:
             raise UntrustedDataError(
                 f"{file} has SHA-256 {self._hash.hexdigest()[:12]}…, "
-                f"but its manifest declares {str(self._wanted)[:12]}…; fetch it anew"
+                f"but its manifest declares {str(self._wanted)[:12]}…; fetch it again"
             )

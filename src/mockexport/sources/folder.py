@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["FolderSource"]
 
 log = logging.getLogger(__name__)
-PIECE_BYTES = 1 << 26
+SPLIT_BYTES = 1 << 26
+Key = tuple[str, int | None, str | None]
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 
 
@@ -51,13 +52,13 @@ class FolderSource:
     def __init__(self, root: Path | str) -> None:
         self._root = Path(root)
         self._manifest: tuple[object, dict[str, ManifestEntry]] = (None, {})  # the one read last, by its file's version
-        self._listed: dict[str, dict[Download, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
+        self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
         self._told: set[Path] = set()  # the folders that can't be read
         if not self._root.is_dir():
             raise NotFoundError(f"no folder {str(root)!r}; a source is mock, a folder of exports or an http(s) URL")
 
     def __reduce__(self) -> tuple[type[FolderSource], tuple[Path]]:
-        """Travel to a process that may run elsewhere as the whole path."""
+        """Pickle the absolute path: another process may have another working directory."""
         return FolderSource, (self._root.absolute(),)
 
     @property
@@ -65,9 +66,14 @@ class FolderSource:
         """The folder, as the user wrote it."""
         return str(self._root)
 
+    @property
+    def root(self) -> Path:
+        """The folder above those of the exports."""
+        return self._root
+
     @_reading()
     def exports(self) -> list[str]:
-        """Return the names of the folders that hold CSV files or a manifest; one that can't be read is told of."""
+        """Return the names of the folders that hold CSV files or a manifest; warn of one that cannot be read."""
         return sorted(folder.name for folder in self._root.iterdir() if self._is_export_or_tell(folder))
 
     @_reading()
@@ -76,35 +82,38 @@ class FolderSource:
         folder = self._folder(export)
         files = self._files(folder)
         entries = self._entries(folder, export)
-        listed: dict[Download, tuple[Path, str | None]] = {}
+        downloads: list[Download] = []
+        listed: dict[Key, tuple[Path, str | None]] = {}
         if entries is None:
             versions = file_versions(files.values())
             for name, file in files.items():
-                declared = _declared(file, versions[file], in_pieces=True)
-                listed[Download(export=export, id=name, **declared)] = (file, None)
+                declared = _declared(file, versions[file], can_be_split=True)
+                downloads.append(Download(export=export, id=name, **declared))
+                listed[_key(downloads[-1])] = (file, None)
         else:
             _compare(folder, entries.values(), files.values())
             versions = file_versions(folder / entry.file for entry in entries.values())
             for entry in entries.values():
                 file = folder / entry.file
-                declared = _declared(file, versions[file], in_pieces=not entry.sha256)
-                listed[replace(entry.download, **declared)] = (file, entry.sha256)
+                declared = _declared(file, versions[file], can_be_split=not entry.sha256)
+                downloads.append(replace(entry.download, **declared))
+                listed[_key(downloads[-1])] = (file, entry.sha256)
         self._listed[export] = listed
-        return list(listed)
+        return downloads
 
     @_reading()
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
 
         Raises ChangedError when the file is not the one that was listed, or changes while it is read.
         """
-        file, sha256 = self._listed.get(download.export, {}).get(download) or (None, None)
+        file, sha256 = self._listed.get(download.export, {}).get(_key(download)) or (None, None)
         if file is None or not file.exists():  # what is there is compared with the ETag as it is opened
             file, sha256 = self._find(download)
         return read_csv_file(file, offset, download.etag, sha256)
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Do nothing: nothing is open between calls."""
 
     def _find(self, download: Download) -> tuple[Path, str | None]:
         """Return a download's file, and the SHA-256 that it should have, if one is declared."""
@@ -125,7 +134,7 @@ class FolderSource:
         if not known and any(_download_in(file) for file in self._root.iterdir()):
             raise NotFoundError(
                 f"{self.name} holds CSV files itself: an export is a folder in the source; "
-                f"try --source {str(self._root.absolute().parent)!r} and export {self._root.absolute().name!r}"
+                f"try source {str(self._root.absolute().parent)!r} and export {self._root.absolute().name!r}"
             )
         raise no_such("export", export, self.name, known)
 
@@ -178,6 +187,11 @@ class FolderSource:
         return files
 
 
+def _key(download: Download) -> Key:
+    """Return what tells a listed download from another version of it."""
+    return download.id, download.rows, download.etag
+
+
 def _is_export(folder: Path) -> bool:
     return (
         folder.is_dir()
@@ -207,14 +221,14 @@ def _compare(folder: Path, entries: Iterable[ManifestEntry], files: Iterable[Pat
             )
 
 
-def _declared(file: Path, version: FileVersion | None, *, in_pieces: bool) -> dict[str, Any]:
+def _declared(file: Path, version: FileVersion | None, *, can_be_split: bool) -> dict[str, Any]:
     """What the file system tells of a file: the size of the CSV, where it isn't packed, and its ETag.
 
-    A file that is being written just now has neither. One may be read in pieces when nothing has to be seen from its
-    start: it isn't packed, nor to be hashed.
+    A file that is being written just now has neither. One can be split when nothing has to be read from its start:
+    it is neither packed nor to be hashed.
     """
     if version is None:
         return {}
     if file.suffix != ".csv":
         return {"etag": version.etag}
-    return {"etag": version.etag, "size": version.size, "piece": PIECE_BYTES if in_pieces else None}
+    return {"etag": version.etag, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}

@@ -24,6 +24,7 @@ from mockexport.errors import (
     MockExportError,
     NotAuthorisedError,
     NotFoundError,
+    Remedy,
     UnreachableError,
     UntrustedDataError,
     UsageError,
@@ -47,13 +48,14 @@ from mockexport.http import (
     tls_context,
 )
 from mockexport.identity import is_strong
+from mockexport.source import CancelToken
 from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mockexport.model import Download
-    from mockexport.source import Chunks
+    from mockexport.source import Chunks, OnRetry
 
 __all__ = ["HttpSource"]
 
@@ -63,7 +65,7 @@ METADATA_AT_ONCE = 8
 METADATA_AHEAD = 64  # so that one slow answer doesn't hold up the seven others
 LOOK_SECONDS = 0.5
 REDIRECTS = 20
-PIECE_BYTES = 1 << 30  # worth a request of its own, wherever the server is
+SPLIT_BYTES = 1 << 30  # worth a request of its own, wherever the server is
 JSON_LIMIT = 64 << 20  # bytes; the ids of a million downloads fit
 URL_SHOWN = 200
 
@@ -76,11 +78,12 @@ SERVER_ERROR = 500  # and above
 class HttpSource:
     """The exports of a server; `url` is its root, the part before `/api/export`.
 
-    `timeout`, in seconds, bounds each wait for the server, `retries` how much trouble it may be. `token` is sent as a
-    bearer token, to this origin alone. `ca_bundle` is a file of certificates to trust in place of the usual ones.
+    `timeout`, in seconds, bounds each wait for the server, `retries` how often and for how long it is retried. `token`
+    is sent as a bearer token, to this origin alone. `ca_bundle` is a file of certificates to trust, not the usual
+    ones.
     `allow_unproven_end` takes a body that ends with its connection for whole where nothing else proves its end.
-    Raises UsageError for a URL that is none, a time-out that is none, and, once it is used, for certificates that can't
-    be read and a proxy of the environment that can't be used.
+    Raises UsageError for a URL or a timeout that is not valid, and, once it is used, for certificates that cannot be
+    read and a proxy of the environment that cannot be used.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class HttpSource:
         self._allow_unproven_end = allow_unproven_end
         check_url(url)
         if not 0 < timeout <= threading.TIMEOUT_MAX:  # nan too
-            raise UsageError(f"a time-out of {timeout:g} s can't be waited for")
+            raise UsageError(f"a timeout of {timeout:g} s is not valid")
         self._closed = threading.Event()  # ends the waits between tries; each `close` sets it and makes another
         self._answers_head = True
         self._client_made = threading.Lock()
@@ -147,25 +150,35 @@ class HttpSource:
         finally:  # after an error, or Ctrl-C, nobody waits for the others
             executor.shutdown(wait=False, cancel_futures=True)
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(
+        self,
+        download: Download,
+        offset: int = 0,
+        *,
+        on_retry: OnRetry | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Chunks:
         """Stream a download's bytes from byte `offset` on, across as many connections as it takes.
 
         `download.etag` is what is known of the bytes before `offset`, and all bytes must be of the version that it
-        names: ChangedError says that they are not. Bytes that arrive give new tries: what the retries bound is trouble
-        without progress, and the time that all trouble takes.
+        names: ChangedError says that they are not. Bytes that arrive renew the retries: what is bounded are retries
+        without progress, and the time that all of them take. `cancel` breaks off all running requests, as `close` does.
         """
         url = f"{self._url}{download_path(download.export, download.id)}/data"
-        closed, trouble = self._closed, 0.0
-        send = partial(self._request, url)
-        with contextlib.closing(HttpBody(send, download, offset, allow_unproven_end=self._allow_unproven_end)) as body:
+        cancel = cancel or CancelToken()
+        closed, retrying = self._closed, 0.0
+        send = partial(self._request, url, cancel=cancel)
+        body = HttpBody(send, download, offset, allow_unproven_end=self._allow_unproven_end)
+        with cancel.on_cancel(self.close), contextlib.closing(body):
             while not body.ended:
                 try:
                     chunk = body.read()
                 except RetryableError as failure:
-                    yield b""  # the way was lost
+                    if on_retry:
+                        on_retry()
                     started = time.monotonic()
-                    chunk = self._read_again(body, failure, closed, self._retries.budget - trouble)
-                    trouble += time.monotonic() - started
+                    chunk = self._read_again(body, failure, closed, self._retries.budget - retrying)
+                    retrying += time.monotonic() - started
                 if chunk:
                     yield chunk
 
@@ -176,7 +189,7 @@ class HttpSource:
             raise last.error from last
 
     def close(self) -> None:
-        """Break off all running requests, and let go of all connections."""
+        """Break off all running requests, and close all connections."""
         with self._client_made:
             self._closed.set()
             self._closed = threading.Event()
@@ -209,14 +222,14 @@ class HttpSource:
         try:
             return read(orjson.loads(body))
         except orjson.JSONDecodeError as error:
-            raise UntrustedDataError(f"{url} sent no JSON: {error}; is it an export server?") from error
+            raise UntrustedDataError(f"{url} did not send valid JSON: {error}; is it an export server?") from error
         except UntrustedDataError as error:
             raise UntrustedDataError(f"{url[:URL_SHOWN]}: {error}") from error
 
     def _ask_body(self, url: str) -> dict[str, Any]:
         """Ask what names a download's bytes; many servers don't say, and one that refuses is not asked again.
 
-        Where any of these very bytes can be asked for, the download may be read in pieces.
+        Where any of these very bytes can be asked for, the download can be split.
         """
         if self._answers_head:
             try:
@@ -224,12 +237,12 @@ class HttpSource:
                     etag = etag_of(response)
                     packed = content_coding(response) != "identity"
                     size = None if packed else content_length(response) or None  # some say 0 whatever GET sends
-                    in_pieces = (
+                    can_be_split = (
                         is_strong(etag)
                         and size is not None
                         and response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
                     )
-                    return {"etag": etag, "size": size, "piece": PIECE_BYTES if in_pieces else None}
+                    return {"etag": etag, "size": size, "split_size": SPLIT_BYTES if can_be_split else None}
             except (RetryableError, UnreachableError, NotFoundError):
                 pass
             except UsageError:
@@ -250,7 +263,7 @@ class HttpSource:
 
     @contextlib.contextmanager
     def _request(
-        self, url: str, headers: dict[str, str], *, method: str = "GET"
+        self, url: str, headers: dict[str, str], *, method: str = "GET", cancel: CancelToken | None = None
     ) -> Generator[httpx.Response, None, None]:
         """Send a request and follow redirects; yield the answer, its body not yet read.
 
@@ -258,6 +271,8 @@ class HttpSource:
         """
         with self._failures(url):
             client = self._http()
+            if cancel and cancel.cancelled:  # looked at only now, so that `close` breaks this client off, or it is seen
+                raise UnreachableError(f"{url} is not wanted any more")
             request = client.build_request(method, url, headers=headers)
             for _ in range(1 + REDIRECTS):
                 with contextlib.closing(client.send(request, stream=True)) as response:
@@ -270,22 +285,22 @@ class HttpSource:
 
     @contextlib.contextmanager
     def _failures(self, url: str) -> Generator[None, None, None]:
-        """Turn what can go wrong on the way into our own errors."""
+        """Turn transport errors into our own."""
         try:
             yield
         except (RetryableError, MockExportError):
             raise
         except (httpx.InvalidURL, UnicodeError) as error:  # an id too long for a URL, a redirect to what is no host
-            raise UntrustedDataError(f"{url[:URL_SHOWN]} can't be asked for: {error}") from error
+            raise UntrustedDataError(f"{url[:URL_SHOWN]} cannot be requested: {error}") from error
         except zlib.error as error:
-            raise UntrustedDataError(f"{url} can't be unpacked: {error}") from error
+            raise UntrustedDataError(f"{url} cannot be decompressed: {error}") from error
         except httpx.UnsupportedProtocol as error:
             raise UntrustedDataError(f"{url} redirects to what is neither http nor https") from error
         except (httpx.TransportError, httpx.StreamError, RuntimeError) as error:
             raise lost_connection(error, url, self._timeout) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as what it was made of."""
+        """Pickle the arguments: another process makes connections of its own."""
         return _made_again, (
             self._url, self._timeout, self._retries, self._token, self._ca_bundle, self._allow_unproven_end,
         )  # fmt: skip
@@ -328,7 +343,7 @@ def check_status(response: httpx.Response, url: str) -> None:
         wait = parse_retry_after(response.headers.get("Retry-After"))
         raise RetryableError(UnreachableError(f"{told}; try again later"), wait)
     if status in (UNAUTHORIZED, FORBIDDEN):
-        raise NotAuthorisedError(f"{told}; --token-file names a file with a token")
+        raise NotAuthorisedError(told, remedy=Remedy.TOKEN)
     if status in (NOT_FOUND, GONE, UNPROCESSABLE):
         raise NotFoundError(told)
     if status >= SERVER_ERROR:

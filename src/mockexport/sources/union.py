@@ -1,8 +1,8 @@
-"""UnionSource: two sources as one."""
+"""UnionSource: the union of two sources."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mockexport.errors import UsageError, no_such
 
@@ -29,7 +29,7 @@ class UnionSource:
 
     @property
     def name(self) -> str:
-        """What the user called the two."""
+        """The names of the two."""
         return f"{self._source.name} and {self._beside.name}"
 
     def exports(self) -> list[str]:
@@ -42,12 +42,12 @@ class UnionSource:
             raise no_such("export", export, self.name, known)
         return self._home(export).downloads(export)
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
         """Stream a download, from the source that has it."""
-        return self._home(download.export).open(download, offset)
+        return self._home(download.export).open(download, offset, **watch)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both."""
         self._source.close()
         self._beside.close()
 

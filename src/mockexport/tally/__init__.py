@@ -1,6 +1,6 @@
 """From bytes to counts: the tally, in plain Python (`reference`) and in C (`_native`), after one `contract`.
 
-No input and output here, and nothing of the rest of the package.
+The contract is that of all accumulators. No input and output here; of the rest of the package, the model alone.
 """
 
 from mockexport.tally.contract import (
@@ -8,12 +8,16 @@ from mockexport.tally.contract import (
     MAX_ROW_BYTES,
     PAIR_BYTES,
     REASONS,
+    Accumulator,
+    AccumulatorSpec,
     Malformed,
-    Tallied,
+    Result,
     Tally,
+    TooManyPairs,
     pairs_too_large,
     too_many_pairs,
 )
+from mockexport.tally.kernel import TallySpec, choose_tally, tally_name
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
@@ -21,10 +25,16 @@ __all__ = [
     "MAX_ROW_BYTES",
     "PAIR_BYTES",
     "REASONS",
+    "Accumulator",
+    "AccumulatorSpec",
     "Malformed",
     "ReferenceTally",
-    "Tallied",
+    "Result",
     "Tally",
+    "TallySpec",
+    "TooManyPairs",
+    "choose_tally",
     "pairs_too_large",
+    "tally_name",
     "too_many_pairs",
 ]

@@ -62,8 +62,8 @@ static PyObject *raise_problem(const Tally *t)
         return PyErr_NoMemory();
     PyObject *contract = import_contract();
     PyObject *text = contract ? problem_text(contract, t) : NULL;
-    PyObject *error = text ? PyObject_CallMethod(contract, "Malformed", "KO", (unsigned long long)t->problem_line, text)
-                           : NULL;
+    const char *kind = t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE ? "TooManyPairs" : "Malformed";
+    PyObject *error = text ? PyObject_CallMethod(contract, kind, "KO", (unsigned long long)t->problem_line, text) : NULL;
     Py_XDECREF(text);
     Py_XDECREF(contract);
     if (error) {
@@ -186,11 +186,13 @@ static PyObject *native_finish(PyObject *object, PyObject *unused)
         raise_problem(&self->tally);
     } else {
         PyObject *contract = import_contract();
-        PyObject *patients = contract ? patients_dict(&self->tally) : NULL;
+        PyObject *model = contract ? PyImport_ImportModule("mockexport.model") : NULL;
+        PyObject *patients = model ? patients_dict(&self->tally) : NULL;
         PyObject *left_out = patients ? left_out_dict(contract, &self->tally) : NULL;
         if (left_out)
-            result = PyObject_CallMethod(contract, "Tallied", "OO", patients, left_out);
+            result = PyObject_CallMethod(model, "Counts", "OO", patients, left_out);
         Py_XDECREF(contract);
+        Py_XDECREF(model);
         Py_XDECREF(patients);
         Py_XDECREF(left_out);
     }

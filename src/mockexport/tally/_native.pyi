@@ -1,6 +1,6 @@
 from typing import Final, Self
 
-from mockexport.tally.contract import Tallied
+from mockexport.model import Counts
 
 INSTRUCTION_SETS: Final[tuple[str, ...]]
 """What this processor has of the instruction sets that there is code for, the best one first."""
@@ -27,7 +27,7 @@ class NativeTally:
     @property
     def between_rows(self) -> bool: ...
     def feed(self, chunk: bytes, /) -> None: ...
-    def finish(self) -> Tallied: ...
+    def finish(self) -> Counts: ...
     def longest_probe(self) -> int:
         """Return how far a pair is from the place in the table that its hash chooses, at the most.
 

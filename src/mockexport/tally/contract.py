@@ -1,4 +1,7 @@
-"""What both tallies promise: the same counts, or the same error, however the bytes are cut into chunks.
+"""The contract of accumulators, and of the two tallies: the same counts, or the same error, however the bytes are cut.
+
+An accumulator folds the bytes of one body into a result; results add up, in whatever order and grouping. So downloads,
+splits of one and what a checkpoint keeps are accumulated one by one, and their results are added.
 
 The rules for rows, and the names of the reasons, are those of docs/wire.md ("Bad data"). How each rule is applied:
 
@@ -12,7 +15,10 @@ The rules for rows, and the names of the reasons, are those of docs/wire.md ("Ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+from mockexport.errors import Remedy
+from mockexport.model import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +29,12 @@ __all__ = [
     "MAX_ROW_BYTES",
     "PAIR_BYTES",
     "REASONS",
+    "Accumulator",
+    "AccumulatorSpec",
     "Malformed",
-    "Tallied",
+    "Result",
     "Tally",
+    "TooManyPairs",
     "header_problem",
     "pairs_too_large",
     "too_long",
@@ -57,7 +66,7 @@ PAIR_BYTES = 256
 
 
 class Malformed(Exception):  # noqa: N818 - it names a state of the data, and is always turned into UntrustedDataError
-    """A body that can't be counted: the line, from 1, and the reason."""
+    """A body that cannot be counted: the line, from 1, and the reason."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(line, reason)
@@ -67,15 +76,65 @@ class Malformed(Exception):  # noqa: N818 - it names a state of the data, and is
     def __str__(self) -> str:
         return f"line {self.line}: {self.reason}"
 
-
-class Tallied(NamedTuple):
-    """What a tally found: records by patient and type, and malformed rows left out by reason."""
-
-    patients: dict[str, dict[str, int]]
-    left_out: dict[str, int]
+    @property
+    def remedy(self) -> Remedy | None:
+        """What lets the body be counted all the same: rows with one of the `REASONS` can be left out."""
+        return Remedy.SKIP_MALFORMED if self.reason in REASONS else None
 
 
-class Tally(Protocol):
+class TooManyPairs(Malformed):
+    """A body with more distinct pairs than the limit, or longer ones."""
+
+    @property
+    def remedy(self) -> Remedy:
+        """A higher limit."""
+        return Remedy.MAX_PAIRS
+
+
+class Result(Protocol):
+    """What accumulators give: results add up, and the order and grouping change nothing (a commutative monoid)."""
+
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+R_co = TypeVar("R_co", bound=Result, covariant=True)
+
+
+class Accumulator(Protocol[R_co]):
+    """Folds the bytes of one body into a result, as they arrive.
+
+    After an error, and after `finish`, it is of no further use: it raises ValueError.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far, malformed ones included, the header not."""
+
+    @property
+    def between_rows(self) -> bool:
+        """Whether the bytes so far end at a row boundary, that of the header at the least."""
+
+    def feed(self, chunk: bytes, /) -> None:
+        """Take in the next bytes, cut anywhere. Raises Malformed."""
+
+    def finish(self) -> R_co:
+        """Say that the body has ended, and return the result. Raises Malformed."""
+
+
+class AccumulatorSpec(Protocol[R_co]):
+    """What makes accumulators, as a small value that can be pickled; each process makes its own from it."""
+
+    def new(self) -> Accumulator[R_co]:
+        """Make an accumulator for one body."""
+
+    def strict(self) -> Self:
+        """Return the same specification, but a malformed row is always an error; splits find a row boundary with it."""
+
+    def with_kernel(self, kernel: str) -> Self:
+        """Return the same specification for another kernel, that of another machine."""
+
+
+class Tally(Accumulator[Counts], Protocol):
     """Counts the records of one CSV body by patient and type, as its bytes arrive.
 
     `skip` says what a malformed row does: it is left out and counted by reason, or (the default) it ends the tally.
@@ -87,20 +146,6 @@ class Tally(Protocol):
     def __init__(
         self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS
     ) -> None: ...
-
-    @property
-    def rows(self) -> int:
-        """Rows read so far, malformed ones included, the header not."""
-
-    @property
-    def between_rows(self) -> bool:
-        """Whether the bytes so far end where a row ends, the header at the least."""
-
-    def feed(self, chunk: bytes, /) -> None:
-        """Take in the next bytes, cut anywhere. Raises Malformed."""
-
-    def finish(self) -> Tallied:
-        """Say that the body has ended, and return what was counted. Raises Malformed."""
 
 
 def header_problem(times: Mapping[bytes, int]) -> str | None:
@@ -120,12 +165,11 @@ def too_long(limit: int) -> str:
 
 def too_many_pairs(limit: int) -> str:
     """Name the problem of more than `limit` distinct pairs."""
-    return f"more than {limit:,} distinct pairs of patient and type; --max-pairs N raises the limit"
+    return f"more than {limit:,} distinct pairs of patient and type"
 
 
 def pairs_too_large(limit: int) -> str:
     """Name the problem of pairs that are too long for a limit of `limit` distinct ones."""
     return (
-        f"more than {limit * PAIR_BYTES:,} bytes in the distinct pairs of patient and type; "
-        f"--max-pairs N raises the limit to {PAIR_BYTES} N"
+        f"more than {limit * PAIR_BYTES:,} bytes in the distinct pairs of patient and type ({PAIR_BYTES} for each pair)"
     )

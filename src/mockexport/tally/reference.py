@@ -12,13 +12,14 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mockexport.model import Counts
 from mockexport.tally.contract import (
     COLUMNS,
     MAX_PAIRS,
     MAX_ROW_BYTES,
     PAIR_BYTES,
     Malformed,
-    Tallied,
+    TooManyPairs,
     header_problem,
     pairs_too_large,
     too_long,
@@ -74,7 +75,7 @@ class ReferenceTally:
             raise Malformed(self._line, too_long(self._max_row_bytes))
         self._ended = False
 
-    def finish(self) -> Tallied:
+    def finish(self) -> Counts:
         """End the body; what stands in the carry is its last row."""
         self._end()
         self._count(self._carry, last=True)
@@ -84,7 +85,7 @@ class ReferenceTally:
         patients: dict[str, dict[str, int]] = {}
         for (patient, event_type), n in self._pairs.items():
             patients.setdefault(patient.decode(), {})[type_name(event_type)] = n
-        return Tallied(patients, dict(self._left_out))
+        return Counts(patients, dict(self._left_out))
 
     def _end(self) -> None:
         """Refuse to go on after this call; `feed` takes that back when its chunk was sound."""
@@ -167,7 +168,7 @@ class ReferenceTally:
         if reason is None:
             pair = row[self._patient], row[self._type]
             if pair not in self._pairs and (problem := self._take_new([pair])):  # type: ignore[list-item]
-                raise Malformed(self._line, problem)
+                raise TooManyPairs(self._line, problem)
             self._pairs[pair] += 1  # type: ignore[index]
         elif self._skip:
             self._left_out[reason] += 1

@@ -58,11 +58,8 @@ class JournalFullError(JournalError):
     """The journal has reached its limit; `retry_after` says when to retry, in seconds."""
 
     def __init__(self, message: str, retry_after: int = 5) -> None:
-        super().__init__(message, retry_after)
+        super().__init__(message)
         self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class Journal(Protocol):

@@ -12,6 +12,7 @@ from mockexport._version import __version__
 from mockexport.errors import (
     NotAuthorisedError,
     NotFoundError,
+    Remedy,
     UnreachableError,
     UntrustedDataError,
     UsageError,
@@ -132,7 +133,7 @@ class HeartRateClient:
             unavailable = UnreachableError(f"{url} answered {status} {response.reason_phrase}; try again later")
             raise RetryableError(unavailable, parse_retry_after(response.headers.get("Retry-After")))
         if status in (UNAUTHORIZED, FORBIDDEN):
-            raise NotAuthorisedError(f"{url} answered {status}; --token-file names a file with a token")
+            raise NotAuthorisedError(f"{url} answered {status}", remedy=Remedy.TOKEN)
         return response
 
 

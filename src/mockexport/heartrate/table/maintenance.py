@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mockexport.errors import UnreachableError, UntrustedDataError
+from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.heartrate.readings import microseconds_of, time_of
 from mockexport.heartrate.table.merge import keep_latest
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
@@ -139,7 +139,8 @@ def drop_old_days(
         noted = "was never recorded before" if seen is None else f"was at {time_of(seen):%Y-%m-%d} when last recorded"
         raise UntrustedDataError(
             f"{len(old)} days are old by the clock, which is at {now:%Y-%m-%d} and {noted}, but no readings are of "
-            "that time: correct the clock, or start with --trust-clock"
+            "that time: correct the clock",
+            remedy=Remedy.TRUST_CLOCK,
         )
     for number in range(0, len(old), DAYS_A_COMMIT):
         files = [file for day in old[number : number + DAYS_A_COMMIT] for file in days[day]]

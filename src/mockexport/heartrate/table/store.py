@@ -6,7 +6,6 @@ module fsyncs it, because deltalake does not.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -37,6 +36,7 @@ from mockexport.heartrate.table.schema import (
     snapshot_of,
     statistics_of,
 )
+from mockexport.settings import store_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,7 +51,6 @@ COMMITS_A_CHECKPOINT = 50
 GRACE_SECONDS = 600.0  # replaced files stay this long, for other programs that read the table
 VACUUM_SECONDS = 600.0
 VACUUM_HOURS = 1  # GRACE_SECONDS for tables under a URL
-CLOUD_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they don't fsync
 PART, THROUGH = ".part", ".through"  # suffixes of a journal's id, in the table's application transactions
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
@@ -129,7 +128,7 @@ class DeltaStore:
     ) -> None:
         self._root = str(table).rstrip("/") if is_url(table) else str(Path(table).absolute())
         self._folder = None if is_url(table) else Path(self._root)
-        self._options = None if self._folder else _cloud_options()
+        self._options = None if self._folder else store_options()
         self._grace = grace
         self._lock = threading.RLock()
         self._writing: set[str] = set()
@@ -388,10 +387,6 @@ class DeltaStore:
             if now - since >= self._grace:
                 found[name].unlink(missing_ok=True)
                 del self._unused_since[name]
-
-
-def _cloud_options() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(CLOUD_SETTINGS)}
 
 
 def one_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
-"""Before any work: connect to a scheduler, and ask whether its workers will do."""
+"""Before any work: connect to a scheduler, and check that its workers can do it."""
 
 from __future__ import annotations
 
 import logging
+import pickle
 import pydoc
 import warnings
 from contextlib import contextmanager, suppress
@@ -14,9 +15,8 @@ import distributed
 from distributed.comm.addressing import get_address_host_port
 from distributed.comm.core import CommClosedError
 
-from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
-from mockexport.pipeline.dask.serialize import dumps, twins
-from mockexport.pipeline.dask.worker import check_version, is_elsewhere, look, this_network
+from mockexport.errors import MockExportError, Remedy, UnreachableError, UntrustedDataError, UsageError
+from mockexport.pipeline.dask.worker import check_version, exports_seen, is_elsewhere, this_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,7 +35,7 @@ NAMES_SHOWN = 6
 def connected(scheduler: str, timeout: float) -> Generator[distributed.Client, None, None]:
     """Connect to a scheduler; what Dask would print goes to our own log."""
     with warnings.catch_warnings(), _quiet():
-        warnings.filterwarnings("ignore", module=r"distributed\b")  # other versions of Dask or Python, which may do
+        warnings.filterwarnings("ignore", module=r"distributed\b")  # other versions of Dask or Python, which may work
         _check_address(scheduler)
         try:
             client = distributed.Client(scheduler, timeout=timeout, set_as_default=False)
@@ -55,9 +55,11 @@ def _check_address(scheduler: str) -> None:
         get_address_host_port(scheduler)
         certificates = distributed.Security().get_connection_args("client").get("ssl_context")
     except ValueError as error:
-        raise UsageError(f"--scheduler {scheduler!r} is no address: {error}; it looks like tcp://host:8786") from error
+        raise UsageError(
+            f"the scheduler {scheduler!r} is not a valid address: {error}; it looks like tcp://host:8786"
+        ) from error
     except OSError as error:
-        raise UsageError(f"the certificates that Dask's configuration names can't be read: {error}") from error
+        raise UsageError(f"cannot read the certificates that Dask's configuration names: {error}") from error
     if scheduler.startswith("tls://") and not certificates:
         raise UsageError(f"{scheduler} needs certificates; Dask's configuration names them: distributed.comm.tls")
 
@@ -87,11 +89,13 @@ def first_line(problem: object) -> str:
 
 
 def check(client: distributed.Client, scheduler: str, source: Source, timeout: float) -> int:
-    """Refuse workers that can't do the work; return how many threads they have."""
+    """Refuse workers that cannot do the work; return how many threads they have."""
     try:
         client.wait_for_workers(1, timeout)
     except TimeoutError as error:
-        raise UnreachableError(f"the scheduler {scheduler} has no workers; start some, or give --timeout") from error
+        raise UnreachableError(
+            f"the scheduler {scheduler} has no workers; start some", remedy=Remedy.TIMEOUT
+        ) from error
     # By a function that each of them has, whatever it lacks of ours.
     version = None
     with suppress(pydoc.ErrorDuringImport):
@@ -107,10 +111,12 @@ def check(client: distributed.Client, scheduler: str, source: Source, timeout: f
                     "name the source by an address that means the same on all machines"
                 )
     here = sorted(source.exports())
-    for worker, seen in _ask_workers(client, 2 * timeout, look, dumps(source, twins())).items():
+    for worker, seen in _ask_workers(client, 2 * timeout, exports_seen, pickle.dumps(source)).items():
         if isinstance(seen, Exception):
-            kind = type(seen) if isinstance(seen, MockExportError) else UnreachableError
-            raise kind(f"worker {worker} can't see the source: {first_line(seen)}") from seen
+            told = f"worker {worker} cannot see the source: "
+            if isinstance(seen, MockExportError):
+                raise type(seen)(told + seen.message, remedy=seen.remedy) from seen
+            raise UnreachableError(told + first_line(seen)) from seen
         if seen != here:
             found = ", ".join(seen[:NAMES_SHOWN]) or "none"
             raise UntrustedDataError(

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import time
 from contextlib import closing
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import distributed
 
 from mockexport._version import __version__
 from mockexport.errors import UsageError
-from mockexport.pipeline.dask.serialize import loads, own_twins
-from mockexport.pipeline.executors import Board, Cancelled
+from mockexport.pipeline.progress import Cancelled, ProgressCounters, TaskProgress
+from mockexport.settings import Settings
 
-__all__ = ["TOPIC", "check_version", "is_elsewhere", "look", "run_here", "this_network"]
+if TYPE_CHECKING:
+    from mockexport.source import Source
+
+__all__ = ["TOPIC", "check_version", "exports_seen", "is_elsewhere", "run_on_worker", "this_network"]
 
 TOPIC = "mockexport"  # of the events in which tasks tell how far they are; one for all runs, since Dask keeps topics
 CANCELLED_SECONDS = 0.25  # between two looks whether a task is still wanted
+RUNS_KEPT = 8  # whose sources a worker keeps open
 
 
-def run_here(version: str, source: bytes, task: bytes, run: str, number: int, pause: float) -> tuple[Any, list[int]]:
-    """Run a task; return its result, and what its board says of it in the end."""
+def run_on_worker(version: str, run: str, source: bytes, work: bytes, pause: float) -> tuple[Any, list[int]]:
+    """Do a task; return its result, and its counters in the end.
+
+    `work` has the pickled function and its task. The worker's own environment says by which kernel it is done.
+    """
     if version != __version__:  # a worker that came later than the check
         check_version(f"worker {distributed.get_worker().address}", version)
-    twins = own_twins()
-    with closing(loads(source, twins)) as opened:
-        board = _WorkerBoard(run, number, pause)
-        try:
-            result = loads(task, {**twins, "source": opened, "board": board})(board, 0)
-        except Cancelled:
-            raise distributed.Reschedule from None  # nobody hears this, unless the task is wanted again meanwhile
-    return result, board.numbers(0)
+    function, task = loads(work)
+    task = replace(task, spec=task.spec.with_kernel(Settings.from_environment().kernel))
+    counters = ProgressCounters(1)
+    progress = _WorkerProgress(run, task.number, counters, pause)
+    try:
+        result = function(source_of_run(run, source), task, progress)
+    except Cancelled:
+        raise distributed.Reschedule from None  # nobody waits for this, unless the task is wanted again meanwhile
+    return result, counters.of_task(0)
+
+
+@lru_cache(maxsize=RUNS_KEPT)
+def source_of_run(_run: str, source: bytes) -> Source:
+    """Return the source of a run, which this worker unpickles once, also when it came later than the first task."""
+    opened: Source = loads(source)
+    return opened
+
+
+def loads(data: bytes) -> Any:
+    """Unpickle what the client sent: a worker runs whatever its client sends, as Dask's own tasks do."""
+    return pickle.loads(data)  # noqa: S301
 
 
 def check_version(who: str, version: object) -> None:
@@ -56,40 +79,42 @@ def is_elsewhere(network: str) -> bool:
     return network != this_network()
 
 
-def look(source: bytes) -> list[str]:
+def exports_seen(source: bytes) -> list[str]:
     """Return the exports that this worker sees."""
-    with closing(loads(source, own_twins())) as opened:
+    opened: Source = loads(source)
+    with closing(opened):
         return sorted(opened.exports())
 
 
-class _WorkerBoard(Board):
-    """A worker's side, of one task, number 0: it says now and then how far it is, and looks whether it is wanted."""
+class _WorkerProgress(TaskProgress):
+    """The progress of a task on this worker: it is reported now and then, and the task ends when it is cancelled."""
 
-    def __init__(self, run: str, number: int, pause: float) -> None:
-        super().__init__([0] * Board.size(1))
-        self._run, self._number, self._pause = run, number, pause
+    def __init__(self, run: str, number: int, counters: ProgressCounters, pause: float) -> None:
+        super().__init__(counters, 0)
+        self._run, self._task, self._pause = run, number, pause
         self._worker = distributed.get_worker()
         self._key = self._worker.get_current_task()
         self._next_report = time.monotonic() + pause
         self._next_look = 0.0
 
-    def advance(self, task: int, rows: int, size: int) -> None:
-        """Say how far the task is. Raises Cancelled when nobody waits for it any more."""
-        super().advance(task, rows, size)
+    def advance(self, rows: int, size: int) -> None:
+        """Tell how far the task is. Raises Cancelled when nobody waits for it any more."""
+        super().advance(rows, size)
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + CANCELLED_SECONDS
             self._look()
         if now >= self._next_report:
             self._next_report = now + self._pause
-            self._worker.log_event(TOPIC, (self._run, self._number, self.numbers(task)))
+            self._worker.log_event(TOPIC, (self._run, self._task, self._counters.of_task(0)))
 
-    def try_again(self, task: int) -> None:
-        """Say that something had to be tried again. Raises Cancelled when nobody waits for the task any more."""
-        super().try_again(task)
+    def retry(self) -> None:
+        """Tell that something had to be tried again. Raises Cancelled when nobody waits for the task any more."""
+        super().retry()
         self._look()
 
     def _look(self) -> None:
         state = self._worker.state.tasks.get(self._key)
         if state is None or state.state == "cancelled":
+            self.cancel.cancel()
             raise Cancelled

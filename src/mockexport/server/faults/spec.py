@@ -96,7 +96,7 @@ def read_faults(text: str) -> FaultPlan:
         try:
             document = tomllib.loads(Path(text).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"--faults {text} can't be read: {error}") from error
+            raise UsageError(f"cannot read the faults {text}: {error}") from error
         return _read_document(document)
     plan = FaultPlan()
     for part in filter(None, (part.strip() for part in text.split(";"))):
@@ -107,12 +107,12 @@ def read_faults(text: str) -> FaultPlan:
         route, colon, fault = head.partition(":")
         name, _, amount = fault.partition("=")
         if not colon:
-            raise UsageError(f"--faults: {part!r} has no route; a rule looks like data:cut=100000,p=0.1")
+            raise UsageError(f"faults: {part!r} has no route; a rule looks like data:cut=100000,p=0.1")
         fields = {"route": route, "fault": name, "amount": amount}
         for option in options:
             key, _, value = option.partition("=")
             if key in fields:
-                raise UsageError(f"--faults: {part!r} has {key} twice")
+                raise UsageError(f"faults: {part!r} has {key} twice")
             fields[key] = value
         plan = replace(plan, rules=(*plan.rules, _rule(fields)))
     return plan
@@ -122,7 +122,7 @@ def _read_document(document: dict[str, Any]) -> FaultPlan:
     listed, seed = document.pop("fault", []), document.pop("seed", 0)
     tables = isinstance(listed, list) and all(isinstance(table, dict) for table in listed)
     if document or not tables or type(seed) is not int:
-        raise UsageError("--faults: the file may have a number `seed` and tables [[fault]], and nothing else")
+        raise UsageError("faults: the file may have a number `seed` and tables [[fault]], and nothing else")
     return FaultPlan(tuple(_rule({key: str(value) for key, value in table.items()}) for table in listed), seed)
 
 
@@ -130,13 +130,13 @@ def _rule(fields: dict[str, str]) -> Rule:
     text = ",".join(f"{key}={value}" for key, value in fields.items())
     if unknown := sorted(set(fields) - TOML_KEYS):
         raise UsageError(
-            f"--faults: {text!r} has the unknown option {unknown[0]!r}; there are p, times, retry-after and where"
+            f"faults: {text!r} has the unknown option {unknown[0]!r}; there are p, times, retry-after and where"
         )
     route, fault, amount = fields.get("route", ""), fields.get("fault", ""), fields.get("amount", "")
     if route not in ROUTES:
-        raise UsageError(f"--faults: {text!r} has no route {route!r}; there are {', '.join(ROUTES)}")
+        raise UsageError(f"faults: {text!r} has no route {route!r}; there are {', '.join(ROUTES)}")
     if fault not in AMOUNTS:
-        raise UsageError(f"--faults: {text!r} has no fault {fault!r}; there are {', '.join(AMOUNTS)}")
+        raise UsageError(f"faults: {text!r} has no fault {fault!r}; there are {', '.join(AMOUNTS)}")
     checks = (
         ("amount", amount, PATTERNS[AMOUNTS[fault]]),
         ("p", fields.get("p", "1"), PATTERNS[RATE]),
@@ -146,10 +146,10 @@ def _rule(fields: dict[str, str]) -> Rule:
     )
     for name, value, pattern in checks:
         if not pattern.fullmatch(value):
-            raise UsageError(f"--faults: {text!r}: {name} {value!r} is not valid for {fault} (docs/faults.md)")
+            raise UsageError(f"faults: {text!r}: {name} {value!r} is not valid for {fault} (docs/faults.md)")
     low, dots, high = amount.partition("..")
     if dots and int(low) > int(high):
-        raise UsageError(f"--faults: {text!r}: the range {amount} is empty")
+        raise UsageError(f"faults: {text!r}: the range {amount} is empty")
     return Rule(
         route=route,
         fault=fault,

@@ -1,4 +1,4 @@
-"""MockSource: the made-up exports as a Source; nothing to start, nothing to reach."""
+"""MockSource: the made-up exports as a Source, in this process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from mockexport.errors import no_such
 from mockexport.model import Download
+from mockexport.settings import Settings
+from mockexport.sources.mock.kernel import choose_generator
 from mockexport.sources.mock.specs import EXPORTS, plans
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mockexport.source import Chunks
-    from mockexport.sources.mock.reference import Generator
     from mockexport.sources.mock.specs import Plan
 
 __all__ = ["MockSource"]
@@ -19,12 +22,21 @@ CHUNK_BYTES = 1 << 18  # fits a core's own cache, so that whoever reads it next 
 
 
 class MockSource:
-    """Makes its exports up while they are read; `generator` is the twin that does it."""
+    """Makes its exports up while they are read.
+
+    `kernel` says by which generator: `native`, `pure`, or `auto` for the native one where it was built. Raises
+    UsageError when `native` is asked for and was not built.
+    """
 
     name = "mock"
 
-    def __init__(self, generator: type[Generator]) -> None:
-        self._generator = generator
+    def __init__(self, kernel: str = "auto") -> None:
+        self._kernel = kernel
+        self._generator = choose_generator(kernel)
+
+    def __reduce__(self) -> tuple[Callable[[str], MockSource], tuple[str]]:
+        """Pickle the kernel's name alone: a process on another machine uses the generator that it has."""
+        return _unpickled, (self._kernel,)
 
     def exports(self) -> list[str]:
         """Return the ids of the made-up exports."""
@@ -46,8 +58,8 @@ class MockSource:
             for plan in self._plans(export)
         ]
 
-    def open(self, download: Download, offset: int = 0) -> Chunks:
-        """Make a download's bytes up; those before `offset` are made and dropped."""
+    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
+        """Generate a download's bytes; those before `offset` are generated and dropped."""
         plan = next((plan for plan in self._plans(download.export) if plan.id == download.id), None)
         if plan is None:
             known = [plan.id for plan in self._plans(download.export)]
@@ -55,7 +67,7 @@ class MockSource:
         return self._chunks(plan, offset)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is open between calls."""
 
     def _plans(self, export: str) -> tuple[Plan, ...]:
         if export not in EXPORTS:
@@ -68,3 +80,7 @@ class MockSource:
             if offset < len(chunk):
                 yield chunk[offset:]
             offset = max(0, offset - len(chunk))
+
+
+def _unpickled(kernel: str) -> MockSource:
+    return MockSource("pure" if kernel == "pure" else Settings.from_environment().kernel)

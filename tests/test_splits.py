@@ -1,4 +1,4 @@
-"""A download that is counted in pieces counts as it does in one go, whatever stands where it is cut."""
+"""A download that is counted in splits counts as it does in one go, whatever stands where it is cut."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_bo
 
 from mockexport import MockExportError, UntrustedDataError, count
 from mockexport.errors import ChangedError
-from mockexport.kernels import choose_kernels
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.executors import process_workers, thread_workers
-from mockexport.pipeline.splits import Piece, split
-from mockexport.sources.folder import PIECE_BYTES, FolderSource
+from mockexport.pipeline.splits import Split, split_download
+from mockexport.sources.folder import SPLIT_BYTES, FolderSource
+from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport import Counts, Download
-    from mockexport.kernels import Kernels
     from mockexport.source import Chunks
 
 ROWS = st.sampled_from(
@@ -56,9 +55,9 @@ HEADS = st.sampled_from(
 )
 
 
-def outcome(source: MemorySource, *, skip: bool, kernels: Kernels) -> Counts | str:
+def outcome(source: MemorySource, *, skip: bool, kernel: str) -> Counts | str:
     try:
-        return count(source, EXPORT, skip_malformed=skip, tally=kernels.tally, start_workers=one_worker)
+        return count(source, EXPORT, skip_malformed=skip, kernel=kernel, start_workers=one_worker)
     except MockExportError as error:
         return str(error)
 
@@ -71,19 +70,19 @@ one_worker = partial(thread_workers, jobs=1)
     head=HEADS,
     rows=st.lists(ROWS, max_size=25),
     cut=st.integers(0, 3),
-    piece=st.integers(1, 120),
+    split_size=st.integers(1, 120),
     chunk_bytes=st.integers(1, 200),
     skip=st.booleans(),
     declared=st.sampled_from([None, 0, 5]),
 )
-@example(head=HEADER, rows=[b'P004,t,spo2,"a\nP001,t,bp_sys,71\nb"\n'] * 9, cut=0, piece=7, chunk_bytes=9, skip=False,
-         declared=None)  # fmt: skip
-def test_pieces_count_as_the_whole_does(
-    kernels: Kernels,
+@example(head=HEADER, rows=[b'P004,t,spo2,"a\nP001,t,bp_sys,71\nb"\n'] * 9, cut=0, split_size=7, chunk_bytes=9,
+         skip=False, declared=None)  # fmt: skip
+def test_splits_count_as_the_whole_does(
+    kernel: str,
     head: bytes,
     rows: list[bytes],
     cut: int,
-    piece: int,
+    split_size: int,
     chunk_bytes: int,
     skip: bool,
     declared: int | None,
@@ -92,123 +91,123 @@ def test_pieces_count_as_the_whole_does(
     body = body[: len(body) - cut]
     given_rows = {"a": None if declared is None else len(rows) + declared - 5}
     whole = MemorySource({"a": body}, given_rows, chunk_bytes)
-    in_pieces = MemorySource({"a": body}, given_rows, chunk_bytes, piece=piece)
-    assert outcome(in_pieces, skip=skip, kernels=kernels) == outcome(whole, skip=skip, kernels=kernels)
+    in_splits = MemorySource({"a": body}, given_rows, chunk_bytes, split_size=split_size)
+    assert outcome(in_splits, skip=skip, kernel=kernel) == outcome(whole, skip=skip, kernel=kernel)
 
 
 @pytest.mark.parametrize("body", SOUND.values(), ids=SOUND.keys())
-@pytest.mark.parametrize("piece", [1, 30, 64])
-def test_each_kind_of_sound_body_counts_in_pieces(kernels: Kernels, body: bytes, piece: int) -> None:
-    whole = count(MemorySource({"a": body}), EXPORT, tally=kernels.tally)
-    assert count(MemorySource({"a": body}, piece=piece), EXPORT, tally=kernels.tally) == whole
+@pytest.mark.parametrize("split_size", [1, 30, 64])
+def test_each_kind_of_sound_body_counts_in_splits(kernel: str, body: bytes, split_size: int) -> None:
+    whole = count(MemorySource({"a": body}), EXPORT, kernel=kernel)
+    assert count(MemorySource({"a": body}, split_size=split_size), EXPORT, kernel=kernel) == whole
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_a_malformed_row_is_named_with_its_own_line_however_the_body_is_cut(kernels: Kernels, kind: str) -> None:
+def test_a_malformed_row_is_named_with_its_own_line_however_the_body_is_cut(kernel: str, kind: str) -> None:
     body = MALFORMED[kind].body
-    told = outcome(MemorySource({"a": body}), skip=False, kernels=kernels)
+    told = outcome(MemorySource({"a": body}), skip=False, kernel=kernel)
     assert isinstance(told, str)
-    assert outcome(MemorySource({"a": body}, piece=max(1, len(body) // 5)), skip=False, kernels=kernels) == told
+    assert outcome(MemorySource({"a": body}, split_size=max(1, len(body) // 5)), skip=False, kernel=kernel) == told
 
 
-def test_pieces_are_read_from_their_own_places_and_nothing_twice(kernels: Kernels) -> None:
-    source = MemorySource({"a": csv_body(1000)}, chunk_bytes=100, piece=10_000)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 1000
+def test_splits_are_read_from_their_own_places_and_nothing_twice(kernel: str) -> None:
+    source = MemorySource({"a": csv_body(1000)}, chunk_bytes=100, split_size=10_000)
+    assert count(source, EXPORT, kernel=kernel).rows == 1000
     size = len(csv_body(1000))
     places = [len(HEADER), *(size * number // 4 - 1 for number in range(1, 4))]
     assert sorted(source.places) == sorted([("a", 0), *(("a", place) for place in places)])
 
 
-def test_pieces_that_begin_within_quotes_are_found_out_and_the_whole_is_read(kernels: Kernels) -> None:
+def test_splits_that_begin_within_quotes_are_found_out_and_the_whole_is_read(kernel: str) -> None:
     inside = b"P9,t,x,1\n" * 40
     body = HEADER + ROW * 10 + b'P001,t,note,"' + inside + b'"\n' + ROW * 10
-    source = MemorySource({"a": body}, chunk_bytes=100, piece=len(body) // 2)
-    counts = count(source, EXPORT, tally=kernels.tally)
+    source = MemorySource({"a": body}, chunk_bytes=100, split_size=len(body) // 2)
+    counts = count(source, EXPORT, kernel=kernel)
     assert counts.patients == {"P001": {"bp_sys": 20, "note": 1}}
     assert source.places[-1] == ("a", 0)
 
 
-def test_a_line_end_in_quotes_where_a_piece_begins_is_seen_for_what_it_is(kernels: Kernels) -> None:
+def test_a_line_end_in_quotes_where_a_split_begins_is_seen_for_what_it_is(kernel: str) -> None:
     row = b'P001,2025-08-26T00:00:04Z,bp_sys,"71\nand more"\n'
     body = HEADER + row * 100
-    source = MemorySource({"a": body}, chunk_bytes=100, piece=500)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 100
+    source = MemorySource({"a": body}, chunk_bytes=100, split_size=500)
+    assert count(source, EXPORT, kernel=kernel).rows == 100
     assert source.places.count(("a", 0)) == 1, "the header alone is read from the start"
 
 
-def test_fewer_rows_than_declared_are_an_error_in_pieces_too(kernels: Kernels) -> None:
-    source = MemorySource({"a": csv_body(100)}, {"a": 101}, piece=500)
+def test_fewer_rows_than_declared_are_an_error_in_splits_too(kernel: str) -> None:
+    source = MemorySource({"a": csv_body(100)}, {"a": 101}, split_size=500)
     with pytest.raises(UntrustedDataError, match="declares 101 rows but holds 100"):
-        count(source, EXPORT, tally=kernels.tally)
+        count(source, EXPORT, kernel=kernel)
 
 
 @pytest.mark.parametrize("declared", [99, 100, 101])
-def test_a_last_row_without_a_line_end_counts_in_pieces_as_in_one_go(kernels: Kernels, declared: int) -> None:
+def test_a_last_row_without_a_line_end_counts_in_splits_as_in_one_go(kernel: str, declared: int) -> None:
     body = csv_body(100)[:-1]
     whole = MemorySource({"a": body}, {"a": declared})
-    source = MemorySource({"a": body}, {"a": declared}, piece=500)
-    assert outcome(source, skip=False, kernels=kernels) == outcome(whole, skip=False, kernels=kernels)
+    source = MemorySource({"a": body}, {"a": declared}, split_size=500)
+    assert outcome(source, skip=False, kernel=kernel) == outcome(whole, skip=False, kernel=kernel)
     if declared == 100:
-        assert source.places.count(("a", 0)) == 1, "for the header alone: the pieces fit together"
+        assert source.places.count(("a", 0)) == 1, "for the header alone: the splits fit together"
 
 
-def test_pieces_that_end_elsewhere_than_the_download_are_no_count_of_it(kernels: Kernels) -> None:
+def test_splits_that_end_elsewhere_than_the_download_are_no_count_of_it(kernel: str) -> None:
     class Short(MemorySource):
         """The bodies end a row short of their sizes, at first."""
 
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             self.places.append((download.id, offset))
             body = self.bodies[download.id]
             yield body[offset : len(body) if len(self.places) > 4 else len(body) - len(ROW)]
 
-    source = Short({"a": csv_body(100)}, piece=len(csv_body(100)) // 3)
-    assert count(source, EXPORT, tally=kernels.tally).rows == 100
+    source = Short({"a": csv_body(100)}, split_size=len(csv_body(100)) // 3)
+    assert count(source, EXPORT, kernel=kernel).rows == 100
     assert source.places[-1] == ("a", 0), "it was read in one go"
 
 
-def test_a_piece_of_a_download_that_changed_ends_the_count_and_nothing_is_read_again(kernels: Kernels) -> None:
+def test_a_split_of_a_download_that_changed_ends_the_count_and_nothing_is_read_again(kernel: str) -> None:
     class Changed(MemorySource):
-        def open(self, download: Download, offset: int = 0) -> Chunks:
+        def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             yield from super().open(download, offset)
             if offset > len(HEADER):
                 raise ChangedError("a changed")
 
-    source = Changed({"a": csv_body(100)}, piece=500)
+    source = Changed({"a": csv_body(100)}, split_size=500)
     with pytest.raises(ChangedError, match="a changed"):
-        count(source, EXPORT, tally=kernels.tally, start_workers=one_worker)
+        count(source, EXPORT, kernel=kernel, start_workers=one_worker)
     assert source.places.count(("a", 0)) == 1
 
 
-def test_a_download_that_is_shorter_than_its_size_says_is_read_in_one_go(kernels: Kernels) -> None:
+def test_a_download_that_is_shorter_than_its_size_says_is_read_in_one_go(kernel: str) -> None:
     class Cut(MemorySource):
         def downloads(self, export: str) -> list[Download]:
             return [replace(download, size=2 * (download.size or 0)) for download in super().downloads(export)]
 
-    source = Cut({"a": csv_body(99)}, {"a": 100}, piece=500)
+    source = Cut({"a": csv_body(99)}, {"a": 100}, split_size=500)
     with pytest.raises(UntrustedDataError, match="declares 100 rows but holds 99"):
-        count(source, EXPORT, tally=kernels.tally)
+        count(source, EXPORT, kernel=kernel)
 
 
-def test_pieces_travel_to_processes(kernels: Kernels) -> None:
-    source = MemorySource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
-    counts = count(source, EXPORT, tally=kernels.tally, start_workers=partial(process_workers, jobs=2))
+def test_splits_travel_to_processes(kernel: str) -> None:
+    source = MemorySource({"a": csv_body(1000), "b": csv_body(10)}, split_size=5000)
+    counts = count(source, EXPORT, kernel=kernel, start_workers=partial(process_workers, jobs=2))
     assert counts.patients == {"P001": {"bp_sys": 1010}}
 
 
-def test_a_checkpoint_keeps_a_download_once_all_its_pieces_are_counted(tmp_path: Path, kernels: Kernels) -> None:
-    source = NamedSource({"a": csv_body(1000), "b": csv_body(10)}, piece=5000)
+def test_a_checkpoint_keeps_a_download_once_all_its_splits_are_counted(tmp_path: Path, kernel: str) -> None:
+    source = NamedSource({"a": csv_body(1000), "b": csv_body(10)}, split_size=5000)
     for expected in (0, 2):
         with Checkpoint(tmp_path / "kept", Subject("memory", EXPORT, skip_malformed=False)) as checkpoint:
             assert checkpoint.count == expected
-            assert count(source, EXPORT, tally=kernels.tally, checkpoint=checkpoint).rows == 1010
+            assert count(source, EXPORT, kernel=kernel, checkpoint=checkpoint).rows == 1010
 
 
-def test_small_downloads_and_those_without_a_size_stay_whole(kernels: Kernels) -> None:
-    small = MemorySource({"a": csv_body(10)}, piece=len(csv_body(10)) // 2 + 1)
+def test_small_downloads_and_those_without_a_size_stay_whole(kernel: str) -> None:
+    small = MemorySource({"a": csv_body(10)}, split_size=len(csv_body(10)) // 2 + 1)
     unknown = MemorySource({"a": csv_body(1000)})
     for source in (small, unknown):
         (download,) = source.downloads(EXPORT)
-        assert split(source, download, kernels.tally) == [download]
+        assert split_download(source, download, TallySpec(kernel)) == [download]
 
 
 # ---- Folders ----
@@ -219,28 +218,28 @@ def test_a_plain_file_is_cut_a_packed_or_hashed_one_is_not(tmp_path: Path) -> No
     (tmp_path / "trial" / "a.csv").write_bytes(csv_body(10))
     (tmp_path / "trial" / "b.csv.gz").write_bytes(b"")
     plain, packed = FolderSource(tmp_path).downloads("trial")
-    assert (plain.piece, packed.piece) == (PIECE_BYTES, None)
+    assert (plain.split_size, packed.split_size) == (SPLIT_BYTES, None)
     manifest = b'{"export": "trial", "downloads": [{"id": "a", "file": "a.csv", "sha256": "%s"}]}' % (b"0" * 64)
     (tmp_path / "trial" / "b.csv.gz").unlink()
     (tmp_path / "trial" / "manifest.json").write_bytes(manifest)
     (hashed,) = FolderSource(tmp_path).downloads("trial")
-    assert hashed.piece is None
+    assert hashed.split_size is None
 
 
-def test_a_large_file_is_counted_in_pieces(tmp_path: Path) -> None:
-    """Rows that differ in length, so that pieces begin anywhere in a row."""
+def test_a_large_file_is_counted_in_splits(tmp_path: Path) -> None:
+    """Rows that differ in length, so that splits begin anywhere in a row."""
     rows = b"".join(b"P%d,2025-08-26T00:00:04.906404Z,bp_sys,%d\n" % (n % 7, n) for n in range(10_000))
-    times = 3 * PIECE_BYTES // len(rows)
+    times = 3 * SPLIT_BYTES // len(rows)
     (tmp_path / "trial").mkdir()
     with (tmp_path / "trial" / "large.csv").open("wb") as file:
         file.write(HEADER)
         for _ in range(times):
             file.write(rows)
     source = FolderSource(tmp_path)
-    tally = choose_kernels(os.environ.get("MOCKEXPORT_KERNEL", "auto")).tally
-    parts = split(source, source.downloads("trial")[0], tally)
+    kernel = os.environ.get("MOCKEXPORT_KERNEL", "auto")
+    parts = split_download(source, source.downloads("trial")[0], TallySpec(kernel))
     assert len(parts) == 2
-    assert all(isinstance(part, Piece) for part in parts)
-    counts = count(source, "trial", tally=tally)
+    assert all(isinstance(part, Split) for part in parts)
+    counts = count(source, "trial", kernel=kernel)
     assert counts.rows == 10_000 * times
     assert counts.patients["P3"] == {"bp_sys": times * len(range(3, 10_000, 7))}
