@@ -67,7 +67,7 @@ def test_a_count_of_a_folder_finds_what_its_journal_elsewhere_has(tmp_path: Path
     (tmp_path / "journal").rename(tmp_path / "away")
     refused = run_command(tmp_path, "count", "heart_rate", "-s", "data")
     assert (refused.code, refused.stdout) == (6, "")
-    assert f"{tmp_path}/journal does not hold the journal of data" in refused.stderr
+    assert f"the journal of data is not in {tmp_path}/journal" in refused.stderr
 
 
 def test_a_server_without_the_journal_of_its_data_is_refused_and_told_where_it_was(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_journal_that_was_removed_is_missed(data: Path, journal: Path, apart: 
         path.unlink()
     with pytest.raises(UsageError, match=r"there is no journal in .*, and that of .* was last in"):
         HeartRate(data, journal=journal if apart else None)
-    with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
+    with pytest.raises(UntrustedDataError, match="the journal of "):
         HeartRate(data, read_only=True)
     assert rows(data, journal=journal if apart else None, replace_journal=True) == FLUSHED
     assert rows(data, journal=journal if apart else None) == FLUSHED
@@ -124,7 +124,7 @@ def test_a_journal_put_in_the_place_of_another_is_refused(tmp_path: Path, data: 
     shutil.copy(tmp_path / "others journal" / "journal.sqlite", journal / "journal.sqlite")
     with pytest.raises(UsageError, match="belongs to other data"):
         HeartRate(data, journal=journal)
-    with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
+    with pytest.raises(UntrustedDataError, match="the journal of "):
         HeartRate(data, read_only=True)
 
 
@@ -215,7 +215,7 @@ def test_what_an_older_version_left_without_its_journal_is_refused(tmp_path: Pat
         UsageError, match=r"there is no journal in .*, and that of .* is elsewhere: name its folder as the journal"
     ):
         HeartRate(data)
-    with pytest.raises(UntrustedDataError, match="does not hold the journal of"):
+    with pytest.raises(UntrustedDataError, match="the journal of "):
         HeartRate(data, read_only=True)
     HeartRate(tmp_path / "others").close()
     shutil.copy(tmp_path / "others" / "journal.sqlite", data / "journal.sqlite")
@@ -227,7 +227,7 @@ def test_what_an_older_version_left_without_its_journal_is_refused(tmp_path: Pat
 def test_a_journal_beside_the_one_that_is_named_is_not_passed_over(data: Path, journal: Path) -> None:
     shutil.copytree(FIRST_FORMAT, data)
     HeartRate(journal.with_name("others"), journal=journal).close()
-    with pytest.raises(UsageError, match=rf"{data} holds a journal with readings, beside the one in {journal}"):
+    with pytest.raises(UsageError, match=rf"{data} has a journal with readings as well as {journal}"):
         HeartRate(data, journal=journal)
     assert rows(data) == 8
 

@@ -47,7 +47,7 @@ def test_a_reading_of_more_than_a_day_ahead_is_400_alone_and_rejected_in_a_batch
         late, too_late = "2100-01-16T10:00:00Z", "2100-01-16T10:00:00.000001Z"
         assert client.post(ONE, json=reading(timestamp=late)).status_code == 202
         answer = client.post(ONE, json=reading(timestamp=too_late))
-        told = "timestamp: lies too far in the future, by the server's clock"
+        told = "timestamp: is too far in the future by the server's clock"
         assert (answer.status_code, answer.json()) == (400, {"detail": told})
         answer = client.post(BATCH, json={"readings": [reading(timestamp=late), reading(timestamp=too_late)]})
         assert answer.json()["errors"] == [{"index": 1, "reason": told}]
@@ -104,7 +104,7 @@ def test_a_clock_that_jumps_forward_makes_no_day_old(retaining: HeartRate, clock
     assert days_kept(retaining) == 4
     clock.now = NOW + jump
     if jump > timedelta(days=2):
-        with pytest.raises(UntrustedDataError, match=r"was at 2024-01-15 when noted last, .* trust_clock=True"):
+        with pytest.raises(UntrustedDataError, match=r"was at 2024-01-15 when last recorded, .* trust_clock=True"):
             retaining.drop_old_days()
     assert days_kept(retaining) == 4
     clock.now = NOW + timedelta(hours=1)
@@ -118,13 +118,13 @@ def test_a_clock_that_jumped_before_the_start_makes_no_day_old_either(tmp_path: 
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
         service.flush()
         clock.now = NOW + timedelta(days=1000)
-        with pytest.raises(UntrustedDataError, match="never noted before, but no reading is of that time"):
+        with pytest.raises(UntrustedDataError, match="never recorded before, but no readings are of that time"):
             service.drop_old_days()
         clock.now = NOW
         service.drop_old_days()
     clock.now = NOW + timedelta(days=1000)
     with HeartRate(tmp_path, **options) as service:
-        with pytest.raises(UntrustedDataError, match="was at 2024-01-15 when noted last"):
+        with pytest.raises(UntrustedDataError, match="was at 2024-01-15 when last recorded"):
             service.drop_old_days()
         assert days_kept(service) == 1
     with HeartRate(tmp_path, **options, trust_clock=True) as service:
@@ -188,7 +188,7 @@ def test_the_last_id_there_is_can_be_had_and_no_more(tmp_path: Path) -> None:
     journal = SqliteJournal(path, lambda _: None)
     journal.append(b"").result(60)
     assert journal.position == LAST_ID
-    with pytest.raises(JournalError, match=r"batch ids of .* are used up; go on with another journal"):
+    with pytest.raises(JournalError, match=r"batch ids of .* are used up; use a new journal"):
         journal.append(b"").result(60)
     journal.close()
 

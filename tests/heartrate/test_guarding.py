@@ -81,7 +81,7 @@ def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(
             assert client.get("/health").json()["detail"].startswith("cannot ")
             refused = client.post(ONE, json=GOOD)
             assert refused.status_code == 503
-            assert refused.json()["detail"].startswith("the readings were not kept: cannot ")
+            assert refused.json()["detail"].startswith("the readings were not stored: cannot ")
             assert client.get(ONE, params=QUERY).status_code in {200, 503}
         eventually(lambda: client.get("/health").status_code == 200)
         eventually(lambda: service.statistics().files == 1)
@@ -118,7 +118,7 @@ def test_a_thread_that_ended_all_the_same_is_seen(eventually: Callable[[Callable
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("places", [["_entries"], ["_write"], ["_kept"], ["_commit"], ["_write", "_repair"]])
+@pytest.mark.parametrize("places", [["_entries"], ["_write"], ["_on_commit"], ["_commit"], ["_write", "_repair"]])
 def test_a_fault_anywhere_in_the_journals_thread_refuses_its_group_and_the_thread_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: list[str], fault: Callable[..., Any]
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_fault_anywhere_in_the_journals_thread_refuses_its_group_and_the_threa
     broken = threading.Event()
 
     def add(entries: list[Entry]) -> None:
-        if places == ["_kept"] and broken.is_set():
+        if places == ["_on_commit"] and broken.is_set():
             fault()
         told.extend(entries)
 
@@ -141,7 +141,7 @@ def test_a_fault_anywhere_in_the_journals_thread_refuses_its_group_and_the_threa
         monkeypatch.setattr(SqliteJournal, place, faulty)
 
     for place in places:
-        if place != "_kept":
+        if place != "_on_commit":
             break_down(place)
     journal = SqliteJournal(tmp_path / "journal.sqlite", add)
     journal.append(b"before").result(WAIT_SECONDS)

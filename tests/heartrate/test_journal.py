@@ -192,11 +192,11 @@ def test_another_format_and_a_damaged_file_are_refused_by_name(path: Path) -> No
         connection.execute("UPDATE meta SET value = 99 WHERE name = 'format'")
     connection.close()
     for opened in (lambda: SqliteJournal(path, nothing), lambda: read_journal(path)):
-        with pytest.raises(UsageError, match=rf"{path} is of format 99; this version reads 1"):
+        with pytest.raises(UsageError, match=rf"{path} has the format 99, and this version reads 1"):
             opened()
     path.write_bytes(b"no journal" * 1000)
     for opened in (lambda: SqliteJournal(path, nothing), lambda: read_journal(path)):
-        with pytest.raises(UntrustedDataError, match=rf"{path} is no journal, or a damaged one"):
+        with pytest.raises(UntrustedDataError, match=rf"{path} is not a journal, or is damaged"):
             opened()
 
 

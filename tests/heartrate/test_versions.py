@@ -46,7 +46,7 @@ def test_a_table_of_another_format_is_refused_by_its_name(tmp_path: Path) -> Non
     entry.write_text(
         entry.read_text().replace('"mockexport.heartrate.format":"1"', '"mockexport.heartrate.format":"7"')
     )
-    with pytest.raises(UsageError, match=r"data/table is of format 7; this version reads 1"):
+    with pytest.raises(UsageError, match=r"data/table has the format 7, and this version reads 1"):
         HeartRate(tmp_path / "data")
 
 

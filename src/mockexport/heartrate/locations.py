@@ -78,7 +78,7 @@ class Locations:
             if self._apart and (own := read_journal(data / JOURNAL)) and own.entries:
                 raise UsageError(
                     f"{data} has a journal with readings as well as {self._apart}: "
-                    "serve it with its own journal, or remove that file if its readings may be lost"
+                    "serve it with its own journal, or move that file away if its readings are not needed"
                 )
         elif found is None:
             raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
