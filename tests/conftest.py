@@ -45,8 +45,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_report_header() -> str | None:
-    """Print the seed, with which a failure can be replayed."""
-    return None if seeds.run_seed is None else f"seed: --hypothesis-seed={seeds.run_seed} replays this run"
+    """Print the seed of a slow run, with which a failure can be replayed."""
+    return seeds.told()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print it at the end too, where it stands beside the failures, and with -q."""
+    if seeds.told():
+        terminalreporter.write_line(str(seeds.told()))
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

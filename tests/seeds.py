@@ -9,7 +9,7 @@ import random
 
 from hypothesis import HealthCheck, settings
 
-__all__ = ["examples", "rng", "run_seed", "seed_of", "use_fixed", "use_fresh", "wants_slow"]
+__all__ = ["examples", "rng", "run_seed", "seed_of", "told", "use_fixed", "use_fresh", "wants_slow"]
 
 run_seed: str | None = None
 """The seed of a slow run; None in the default run."""
@@ -36,6 +36,11 @@ def use_fresh(seed: str) -> None:
     global run_seed  # noqa: PLW0603 - known once the options are read, before any test module is loaded
     run_seed = seed
     settings.load_profile("slow")
+
+
+def told() -> str | None:
+    """What a slow run prints of its seed."""
+    return None if run_seed is None else f"seed: --hypothesis-seed={run_seed} replays this run"
 
 
 def seed_of(name: object) -> str:
