@@ -65,7 +65,7 @@ def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
 
 ExportArgument = Annotated[
     str,
-    typer.Argument(metavar="EXPORT", help="The export's id.", autocompletion=complete_export, show_default=False),
+    typer.Argument(metavar="EXPORT", help="The id of the export.", autocompletion=complete_export, show_default=False),
 ]
 SourceOption = Annotated[
     str | None,
