@@ -16,7 +16,7 @@ from tests.heartrate.synthetic import TEN, batch
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UnreachableError
-from mockexport.heartrate import background
+from mockexport.heartrate import background, table
 from mockexport.heartrate.background import BackgroundThread
 from mockexport.heartrate.ingest import routes
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
@@ -24,9 +24,7 @@ from mockexport.heartrate.journal import sqlite as journal_file
 from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.journal.sqlite import read_journal
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.table import maintenance as upkeep
-from mockexport.heartrate.table import pending
-from mockexport.heartrate.table import queries as questions
+from mockexport.heartrate.table import pending, queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +64,7 @@ def test_a_panic_of_polars_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize("fault", [panic, out_of_memory])
-@pytest.mark.parametrize(("module", "name"), [(upkeep, "flush"), (pending, "frame_of")], ids=["flush", "frames"])
+@pytest.mark.parametrize(("module", "name"), [(table, "flush"), (pending, "frame_of")], ids=["flush", "frames"])
 def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,7 +91,7 @@ def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["compact", "tidy"])
-def test_upkeep_that_fails_is_told_and_goes_on_and_costs_no_reading(
+def test_maintenance_that_fails_is_reported_and_retried_and_costs_no_reading(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[[Callable[[], object]], None],
@@ -103,7 +101,7 @@ def test_upkeep_that_fails_is_told_and_goes_on_and_costs_no_reading(
     monkeypatch.setattr("mockexport.heartrate.service.MAINTENANCE_SECONDS", 0.01)
     with kept(tmp_path, flush_seconds=0.01) as (client, _):
         with monkeypatch.context() as patched:
-            patched.setattr(upkeep, name, fault)
+            patched.setattr(table, name, fault)
             eventually(lambda: client.get("/health").status_code == 503)
             assert client.get("/health").json()["detail"].startswith(f"cannot {name}")
             assert client.post(ONE, json=GOOD).status_code == 202
@@ -231,8 +229,8 @@ class DeafLoop(asyncio.SelectorEventLoop):
 
 def test_a_wake_up_that_failed_is_made_good_by_the_next_one() -> None:
     async def posts() -> None:
-        waking, futures = LoopBridge(), [Future[None]() for _ in range(3)]
-        waiting = [asyncio.create_task(waking.wait(future, WAIT_SECONDS)) for future in futures]
+        bridge, futures = LoopBridge(), [Future[None]() for _ in range(3)]
+        waiting = [asyncio.create_task(bridge.wait(future, WAIT_SECONDS)) for future in futures]
         await asyncio.sleep(0)
         with ThreadPoolExecutor(1) as thread:
             for future in futures:
@@ -255,7 +253,7 @@ def test_a_fault_while_the_table_is_read_is_an_error_of_one_line(
     with HeartRate(tmp_path, flush_seconds=3600) as service:
         service.accept(batch(("user_123", "d", TEN, 60.0))).result(60)
         (day,) = service.days()
-        monkeypatch.setattr(questions, name, fault)
+        monkeypatch.setattr(queries if name == "distinct_readings" else table, name, fault)
         ask = {"points": lambda: service.query("user_123", TEN, TEN), "days_in": service.days}
         with pytest.raises(UnreachableError, match="cannot read the table: "):
             ask.get(name, lambda: list(service.rows(day)))()
@@ -267,7 +265,7 @@ def test_a_panic_in_a_query_is_503_and_the_next_one_is_answered(
     with kept(tmp_path, flush_seconds=3600) as (client, _):
         assert client.post(ONE, json=GOOD).status_code == 202
         with monkeypatch.context() as patched:
-            patched.setattr(questions, "points", panic)
+            patched.setattr(table, "points", panic)
             for _ in range(2 * routes.QUERIES_AT_ONCE):
                 answer = client.get(ONE, params=QUERY)
                 assert (answer.status_code, "cannot read the table" in answer.text) == (503, True)
