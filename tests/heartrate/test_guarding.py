@@ -91,7 +91,7 @@ def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["compact", "tidy"])
-def test_upkeep_that_fails_is_told_and_goes_on_and_costs_no_reading(
+def test_maintenance_that_fails_is_reported_and_retried_and_costs_no_reading(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[[Callable[[], object]], None],
@@ -229,8 +229,8 @@ class DeafLoop(asyncio.SelectorEventLoop):
 
 def test_a_wake_up_that_failed_is_made_good_by_the_next_one() -> None:
     async def posts() -> None:
-        waking, futures = LoopBridge(), [Future[None]() for _ in range(3)]
-        waiting = [asyncio.create_task(waking.wait(future, WAIT_SECONDS)) for future in futures]
+        bridge, futures = LoopBridge(), [Future[None]() for _ in range(3)]
+        waiting = [asyncio.create_task(bridge.wait(future, WAIT_SECONDS)) for future in futures]
         await asyncio.sleep(0)
         with ThreadPoolExecutor(1) as thread:
             for future in futures:

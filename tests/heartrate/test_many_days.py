@@ -16,7 +16,7 @@ from tests.heartrate.synthetic import DAY, MIDNIGHT, Row, batch
 from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.table import maintenance as upkeep
+from mockexport.heartrate.table import maintenance
 from mockexport.heartrate.table.store import DeltaStore
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def leave(service: HeartRate) -> None:
 
 @pytest.fixture(autouse=True)
 def _few_days_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "DAYS_A_COMMIT", DAYS_A_COMMIT)
+    monkeypatch.setattr(maintenance, "DAYS_A_COMMIT", DAYS_A_COMMIT)
 
 
 def test_a_commit_adds_a_bounded_number_of_days_and_the_journal_lets_go_after_the_last(
@@ -80,7 +80,7 @@ def test_readings_that_come_between_two_commits_of_a_flush_are_for_the_next_one(
     with HeartRate(tmp_path, flush_seconds=3600) as service:
         service.accept(batch(*rows(0, 10))).result(60)
         assert service._journal
-        assert upkeep.flush(service._pending, service._journal, service._store)
+        assert maintenance.flush(service._pending, service._journal, service._store)
         service.accept(batch(*rows(1, 10))).result(60)
         assert [day.rows for day in service.days()] == [2] * 10
         service.flush()
@@ -99,13 +99,13 @@ def test_a_crash_between_two_commits_of_a_flush_neither_loses_nor_doubles(
         service.accept(batch(*rows(1, 10))).result(60)
         assert service._journal
         for _ in range(done - 1 if not told else done):
-            upkeep.flush(service._pending, service._journal, service._store)
+            maintenance.flush(service._pending, service._journal, service._store)
         if not told:
             with monkeypatch.context() as patched:
                 patched.setattr(SqliteJournal, "release", power_loss)
                 patched.setattr(SqliteJournal, "note", power_loss)
                 with pytest.raises(JournalError):
-                    upkeep.flush(service._pending, service._journal, service._store)
+                    maintenance.flush(service._pending, service._journal, service._store)
         leave(service)
     with HeartRate(tmp_path, flush_seconds=3600) as service:
         assert [day.rows for day in service.days()] == [2] * 10
@@ -127,7 +127,7 @@ def test_a_commit_of_a_flush_that_power_loss_cut_short_is_made_again(tmp_path: P
         noted = None
         for _ in range(2):
             noted = service._journal.version
-            upkeep.flush(service._pending, service._journal, service._store)
+            maintenance.flush(service._pending, service._journal, service._store)
         service._journal.note(noted or 0)  # as if the second commit had not been noted
         leave(service)
     newest = max((tmp_path / "table" / "_delta_log").glob("*.json"))
@@ -142,9 +142,8 @@ def test_kill_9_in_the_midst_of_a_flush_of_many_days_neither_loses_nor_doubles(t
     script = (
         "import pathlib, sys\n"
         "from tests.heartrate.synthetic import batch\nfrom tests.heartrate.test_many_days import rows\n"
-        "from mockexport.heartrate.table import maintenance as upkeep\n"
-        "from mockexport.heartrate.service import HeartRate\n"
-        "upkeep.DAYS_A_COMMIT = 4\n"
+        "from mockexport.heartrate.table import maintenance\nfrom mockexport.heartrate.service import HeartRate\n"
+        "maintenance.DAYS_A_COMMIT = 4\n"
         "with HeartRate(pathlib.Path(sys.argv[1]), flush_seconds=3600) as service:\n"
         "    service.accept(batch(*rows(0, 100))).result(60)\n"
         "    real = service._journal.note\n"

@@ -11,12 +11,11 @@ import pytest
 from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
-from mockexport.heartrate import service as service_module
+from mockexport.heartrate import table
 from mockexport.heartrate.journal.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
-from mockexport.heartrate.table import maintenance as upkeep
-from mockexport.heartrate.table import queries as questions
+from mockexport.heartrate.table import maintenance, queries
 from mockexport.heartrate.table.schema import File
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def test_the_rows_of_a_day_that_changed_since_it_was_counted_are_refused(tmp_pat
 def test_the_rows_of_a_day_are_as_they_were_when_reading_them_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", 10)
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
         for number in range(20):
             service.accept(batch(*[(f"user_{row}", "d", TEN + number, 60.0) for row in range(20)])).result(60)
@@ -142,7 +141,7 @@ def test_the_rows_of_a_day_are_as_they_were_when_reading_them_began(
 def test_a_day_larger_than_memory_should_hold_is_compacted_in_pieces_that_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", 50)
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
         for number in range(10):
             rows = [(f"user_{row % 7}", "d", TEN + row + 20 * number, 60.0 + number) for row in range(40)]
@@ -162,10 +161,10 @@ def test_runs_are_compacted_by_size_so_that_a_large_one_is_not_rewritten_for_eac
     day = time_of(TEN).date()
     large = [File(f"large-{number}", day, 1 << 20, 1) for number in range(3)]
     small = [File(f"small{number}-0", day, 1000, 1) for number in range(6)]
-    assert upkeep.runs_to_compact([*large, *small[:5]]) == []
-    assert upkeep.runs_to_compact([*large, *small]) == small
+    assert maintenance.runs_to_compact([*large, *small[:5]]) == []
+    assert maintenance.runs_to_compact([*large, *small]) == small
     middle = [File(f"middle{number}-0", day, 1 << 18, 1) for number in range(6)]
-    assert set(upkeep.runs_to_compact([*large, *small[:2], *middle])) == {*small[:2], *middle}
+    assert set(maintenance.runs_to_compact([*large, *small[:2], *middle])) == {*small[:2], *middle}
 
 
 def test_days_that_ended_longer_ago_than_is_retained_are_dropped_and_no_others(tmp_path: Path) -> None:
@@ -202,7 +201,8 @@ def many_pieces(service: HeartRate) -> None:
 def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("mockexport.heartrate.service.MAINTENANCE_SECONDS", 3600.0)  # or it drops the day on its own
     now = time_of(TEN + 10 * DAY)
     options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
     with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
@@ -226,8 +226,8 @@ def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
 def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_clean_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(questions, "ROWS_AT_ONCE", 10)
-    monkeypatch.setattr(service_module, "UPKEEP_SECONDS", 3600.0)  # or it compacts and deletes while we look
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("mockexport.heartrate.service.MAINTENANCE_SECONDS", 3600.0)  # or it drops the day on its own
     now = time_of(TEN + 10 * DAY)
     options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
     with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
@@ -256,6 +256,7 @@ def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_cl
 def test_a_day_that_is_dropped_between_two_looks_at_it_is_a_clean_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mockexport.heartrate.service.MAINTENANCE_SECONDS", 3600.0)  # or it drops the day on its own
     now = time_of(TEN + 10 * DAY)
     with HeartRate(
         tmp_path / "data", flush_seconds=3600, now=lambda: now, retain=timedelta(days=3), trust_clock=True
@@ -263,7 +264,7 @@ def test_a_day_that_is_dropped_between_two_looks_at_it_is_a_clean_error(
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
         service.flush()
         (day,) = service.days()
-        real = questions.days_in
+        real = table.days_in
         calls = []
 
         def dropped_after(*arguments: Any) -> Any:
@@ -272,7 +273,7 @@ def test_a_day_that_is_dropped_between_two_looks_at_it_is_a_clean_error(
             service.drop_old_days()
             return found
 
-        monkeypatch.setattr(questions, "days_in", dropped_after)
+        monkeypatch.setattr(table, "days_in", dropped_after)
         assert sum(frame.height for frame in service.rows(day)) == 1
         assert calls
         with pytest.raises(ChangedError):
