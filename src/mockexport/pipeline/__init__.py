@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from mockexport.pipeline.dask import cluster_workers
     from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, fetch
-    from mockexport.pipeline.progress import OnProgress, ProgressCounters
+    from mockexport.pipeline.progress import ProgressCounters
+    from mockexport.pipeline.running import OnProgress
     from mockexport.pipeline.splits import Split
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
@@ -57,10 +58,8 @@ __getattr__ = lazy_attributes(
             "Fetched",
             "fetch",
         ),
-        "progress": (
-            "OnProgress",
-            "ProgressCounters",
-        ),
+        "progress": ("ProgressCounters",),
+        "running": ("OnProgress",),
         "splits": ("Split",),
         "verify": (
             "Committed",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from mockexport.pipeline.checkpoint import Checkpoint
     from mockexport.pipeline.executors import StartWorkers
-    from mockexport.pipeline.progress import OnProgress, TaskProgress
+    from mockexport.pipeline.progress import TaskProgress
+    from mockexport.pipeline.running import OnProgress
     from mockexport.source import Source
 
 __all__ = ["CountTask", "count", "count_task"]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from mockexport.model import Download
     from mockexport.pipeline.executors import StartWorkers
-    from mockexport.pipeline.progress import OnProgress, TaskProgress
+    from mockexport.pipeline.progress import TaskProgress
+    from mockexport.pipeline.running import OnProgress
     from mockexport.source import Source
     from mockexport.tally import Tally
 

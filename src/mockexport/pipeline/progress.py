@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mockexport.source import CancelToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence, Sequence
+    from collections.abc import MutableSequence, Sequence
 
-    from mockexport.model import Download
-    from mockexport.pipeline.splits import Split
-
-__all__ = ["Cancelled", "OnProgress", "ProgressCounters", "TaskProgress"]
-
-OnProgress: TypeAlias = "Callable[[Sequence[Download | Split], ProgressCounters], None]"
-"""Called in the caller's own thread, ten times a second, with the tasks' downloads or splits and their counters."""
+__all__ = ["Cancelled", "ProgressCounters", "TaskProgress"]
 
 WAITING, RUNNING, FINISHED = range(3)
 FIELDS = 4  # of a task: its state, rows, bytes and retries

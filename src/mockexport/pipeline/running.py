@@ -7,22 +7,25 @@ import queue
 import time
 from concurrent.futures import BrokenExecutor, wait
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, Remedy
 from mockexport.pipeline.executors import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from concurrent.futures import Future
 
     from mockexport.model import Download
     from mockexport.pipeline.executors import StartWorkers, Work
-    from mockexport.pipeline.progress import OnProgress
+    from mockexport.pipeline.progress import ProgressCounters
     from mockexport.pipeline.splits import Split
     from mockexport.source import Source
 
-__all__ = ["run_tasks"]
+__all__ = ["OnProgress", "run_tasks"]
+
+OnProgress: TypeAlias = "Callable[[Sequence[Download | Split], ProgressCounters], None]"
+"""Called in the caller's own thread, ten times a second, with the tasks' downloads or splits and their counters."""
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Task)

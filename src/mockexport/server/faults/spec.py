@@ -97,7 +97,7 @@ def read_faults(text: str) -> FaultPlan:
         try:
             document = tomllib.loads(Path(text).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read the faults {text}: {error}") from error
+            raise UsageError(f"faults {text} can't be read: {error}") from error
         return _read_document(document)
     plan = FaultPlan()
     for part in filter(None, (part.strip() for part in text.split(";"))):
