@@ -23,35 +23,39 @@ FUNCTIONS = {
         allow_unproven_end: bool = False) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
-        tally: type[Tally] | None = None, start_workers: StartWorkers = thread_workers,
+        kernel: str = 'auto', start_workers: StartWorkers = thread_workers,
         on_progress: OnProgress | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
-        source: Source, export: str, root: Path, *, tally: Callable[..., Tally] | None = None,
+        source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
     "thread_workers": """(
-        tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]""",
+        source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
     "process_workers": """(
-        tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[tuple[Executor, Board], None, None]""",
+        source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
     "cluster_workers": """(
-        tasks: int, _rows: int = 0, *, scheduler: str, source: Source, timeout: float = 30.0
-        ) -> Generator[tuple[Executor, Board], None, None]""",
+        source: Source, tasks: int, _rows: int = 0, *, scheduler: str, timeout: float = 30.0
+        ) -> Generator[Workers, None, None]""",
 }
 FIELDS = {
     "Committed": "patients totals",
     "Counts": "patients left_out",
     "Difference": "patient event_type expected actual",
-    "Download": "export id rows event_types patients start_time end_time size etag piece",
+    "Download": "export id rows event_types patients start_time end_time size etag split_size",
     "Export": "id downloads rows patients event_types start_time end_time",
     "Fetched": "id file rows bytes sha256",
+    "Split": "download id begin stop header size",
     "Subject": "source export skip_malformed",
 }
 MEMBERS = {  # of the other classes: what users may call
-    "Board": "rows bytes tries running ended",
+    "CancelToken": "cancel cancelled on_cancel",
     "Checkpoint": "__enter__ __exit__ close count nameless",
+    "ProgressCounters": "rows bytes retries running finished",
+    "Remedy": "",  # its members are those that errors carry
     "Source": "name exports downloads open close",
+    "Workers": "counters submit cancel",
 }
 ERRORS = {
     "MockExportError": (Exception, 70),
@@ -64,11 +68,11 @@ ERRORS = {
     "ChangedError": (mockexport.UntrustedDataError, 6),
 }
 ALIASES = {
-    "OnProgress": "Callable[[Sequence[Download], Board], None]",
-    "StartWorkers": "Callable[[int, int], AbstractContextManager[tuple[Executor, Board]]]",
+    "OnProgress": "Callable[[Sequence[Download | Split], ProgressCounters], None]",
+    "StartWorkers": "Callable[[Source, int, int], AbstractContextManager[Workers]]",
 }
 # The types of others that stand in the signatures above; every other type is public.
-TYPES = "Any Callable Generator Iterable Sequence AbstractContextManager Executor Path Tally"
+TYPES = "Any Callable Generator Iterable Sequence AbstractContextManager Path"
 TYPES += " str int float bool list tuple type"
 
 

@@ -111,7 +111,7 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("document", WRONG)
 def test_what_is_no_result_of_a_count_is_refused(document: object) -> None:
-    with pytest.raises(UntrustedDataError, match="no result of a count"):
+    with pytest.raises(UntrustedDataError, match="not a result of a count"):
         read_committed(document)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         NotAuthorisedError,
         NotFoundError,
         NotResumableError,
+        Remedy,
         UnreachableError,
         UntrustedDataError,
         UsageError,
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
     from mockexport.factory import open_source
     from mockexport.model import Counts, Download, Export, summarise
     from mockexport.pipeline import (
-        Board,
         Checkpoint,
         Committed,
         Difference,
         Fetched,
         OnProgress,
+        ProgressCounters,
+        Split,
         StartWorkers,
         Subject,
+        Workers,
         cluster_workers,
         compare,
         count,
@@ -45,10 +48,10 @@ if TYPE_CHECKING:
         read_committed,
         thread_workers,
     )
-    from mockexport.source import Source
+    from mockexport.source import CancelToken, Source
 
 __all__ = [
-    "Board",
+    "CancelToken",
     "ChangedError",
     "Checkpoint",
     "Committed",
@@ -62,12 +65,16 @@ __all__ = [
     "NotFoundError",
     "NotResumableError",
     "OnProgress",
+    "ProgressCounters",
+    "Remedy",
     "Source",
+    "Split",
     "StartWorkers",
     "Subject",
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
+    "Workers",
     "__version__",
     "cluster_workers",
     "compare",
@@ -84,18 +91,20 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "errors": tuple(name for name in __all__ if name.endswith("Error")),
+        "errors": ("Remedy", *(name for name in __all__ if name.endswith("Error"))),
         "factory": ("open_source",),
         "model": ("Counts", "Download", "Export", "summarise"),
         "pipeline": (
-            "Board",
             "Checkpoint",
             "Committed",
             "Difference",
             "Fetched",
             "OnProgress",
+            "ProgressCounters",
+            "Split",
             "StartWorkers",
             "Subject",
+            "Workers",
             "cluster_workers",
             "compare",
             "count",
@@ -104,7 +113,7 @@ __getattr__ = lazy_attributes(
             "read_committed",
             "thread_workers",
         ),
-        "source": ("Source",),
+        "source": ("CancelToken", "Source"),
     },
 )
 

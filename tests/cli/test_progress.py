@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from array import array
 
 import pytest
 
-from mockexport import Board, Download
+from mockexport import Download, ProgressCounters
 from mockexport.cli.progress import OVERALL, Bar, Progress, download_bars, download_progress, plain_line
 from mockexport.cli.terminal import Terminal
 
 
-def board_of(*tasks: tuple[int, int]) -> Board:
-    """A board of running tasks, with the rows and bytes of each."""
-    board = Board(array("Q", bytes(8 * Board.size(len(tasks)))))
+def counters_of(*tasks: tuple[int, int]) -> ProgressCounters:
+    """The counters of running tasks, with the rows and bytes of each."""
+    counters = ProgressCounters(len(tasks))
     for number, (rows, size) in enumerate(tasks):
-        board.advance(number, rows, size)
-    return board
+        counters.advance(number, rows, size)
+    return counters
 
 
 def download(name: str, rows: int | None, size: int | None) -> Download:
@@ -36,16 +35,16 @@ def test_progress_is_measured_in_what_every_download_declares(
     declared: list[tuple[int | None, int | None]], done: int, total: int | None
 ) -> None:
     downloads = [download(name, *amounts) for name, amounts in zip("ab", declared, strict=True)]
-    bars = download_bars("trial", downloads, board_of((10, 100), (20, 200)))
+    bars = download_bars("trial", downloads, counters_of((10, 100), (20, 200)))
     assert (bars[OVERALL].done, bars[OVERALL].total, bars[OVERALL].processed) == (done, total, 30)
     assert [bar.name for bar in bars.values()] == ["trial", "  a", "  b"]
     assert all(bar.total is None or bar.done <= bar.total for bar in bars.values())
 
 
 def test_a_download_that_has_ended_has_no_bar_and_counts_as_ended() -> None:
-    board = board_of((10, 100), (20, 200))
-    board.end(0, 10)
-    bars = download_bars("trial", [download("a", 10, 100), download("b", 40, 400)], board)
+    counters = counters_of((10, 100), (20, 200))
+    counters.finish(0, 10)
+    bars = download_bars("trial", [download("a", 10, 100), download("b", 40, 400)], counters)
     assert bars.keys() == {OVERALL, 1}
     assert bars[OVERALL].details == ("1 of 2 downloads",)
 

@@ -195,7 +195,7 @@ def test_a_table_under_a_url_names_its_journal_too(tmp_path: Path, journal: Path
     journal.rename(tmp_path / "moved")
     assert rows(url, journal=tmp_path / "moved") == 50
     shutil.rmtree(tmp_path / "moved")
-    with pytest.raises(UsageError, match=rf"was last in {tmp_path}/moved: name it"):
+    with pytest.raises(UsageError, match=rf"was last in {tmp_path}/moved: name that folder"):
         HeartRate(url, journal=tmp_path / "moved")
     assert rows(url, journal=tmp_path / "moved", replace_journal=True) == 50  # close() had flushed the rest
 
