@@ -292,3 +292,11 @@ def test_the_core_depends_on_five_packages_and_no_other() -> None:
 def test_the_version_stands_in_one_place_and_the_changelog_tells_of_it() -> None:
     assert f"[{mockexport.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert (PACKAGE / "_version.py").read_text(encoding="utf-8").count(mockexport.__version__) == 1
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    from tests.draw_rooms import PICTURE, draw
+
+    assert PICTURE.read_text(encoding="utf-8") == draw(read_graph()), (
+        "run: uv run --group dev python -m tests.draw_rooms"
+    )

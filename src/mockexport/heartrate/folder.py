@@ -12,7 +12,7 @@ from mockexport.files import make_folder, open_locked, write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["JOURNAL", "MARKER", "OWNER_ONLY", "Marker", "claim_folder", "is_heart_rate_folder", "read_marker"]
+__all__ = ["JOURNAL", "MARKER", "OWNER_ONLY", "Marker", "claim_folder", "is_heart_rate_folder", "is_url", "read_marker"]
 
 MARKER = "heartrate.json"
 LOCK = "lock"
@@ -92,3 +92,8 @@ def claim_folder(folder: Path, table: str) -> IO[bytes]:
         lock.close()
         raise
     return lock
+
+
+def is_url(data: str | Path) -> bool:
+    """Return whether `data` is a URL and not a folder."""
+    return "://" in str(data)

@@ -12,20 +12,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
-from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, read_marker
+from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_url, read_marker
 from mockexport.heartrate.journal import JournalContents, read_id, read_journal
 
 if TYPE_CHECKING:
     from mockexport.heartrate.table import Store
 
-__all__ = ["Locations", "is_url"]
+__all__ = ["Locations"]
 
 TABLE = "table"
-
-
-def is_url(data: str | Path) -> bool:
-    """Return whether `data` is a URL and not a folder."""
-    return "://" in str(data)
 
 
 class Locations:

@@ -22,8 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.files import make_folder, sync_folder
-from mockexport.heartrate.folder import OWNER_ONLY
-from mockexport.heartrate.locations import is_url
+from mockexport.heartrate.folder import OWNER_ONLY, is_url
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.schema import (

@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import socket
 import struct
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
+from mockexport.server.faults.spec import ROUTES
+
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from mockexport.server.faults.spec import Rule
+    from mockexport.server.faults.spec import FaultPlan, Rule
 
     Filter = Callable[[bytes, bool], bytes]  # a part of a body, and whether more follows
 
-__all__ = ["FaultyExchange"]
+__all__ = ["Faults", "FaultyExchange"]
 
 SLOW_PARTS_A_SECOND = 10
 POLL_SECONDS = 0.1
@@ -36,6 +40,43 @@ NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a TCP reset
 
 class _Aborted(Exception):  # noqa: N818 - not an error: the user requested it
     """Ends the application's work on a response whose connection is closed."""
+
+
+@dataclass
+class Faults:
+    """An ASGI middleware that applies the faults of a plan to an application.
+
+    Which rules apply to a request depends on the seed, the rule, the method and path, and the number of earlier
+    requests with these; not on time or other paths. So clients that send the same requests meet the same faults,
+    however many run at a time, and whether or not they send HEAD first.
+    """
+
+    application: ASGIApp
+    plan: FaultPlan
+    _requests: Counter[str] = field(default_factory=Counter)
+    _applied: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, with the faults that apply to this request."""
+        matching = self._matching(scope["method"], scope["path"]) if scope["type"] == "http" else []
+        if matching:
+            await FaultyExchange(matching).run(self.application, scope, receive, send)
+        else:
+            await self.application(scope, receive, send)
+
+    def _matching(self, method: str, path: str) -> list[tuple[Rule, random.Random]]:
+        request = f"{method} {path}"
+        self._requests[request] += 1
+        matching = []
+        for number, rule in enumerate(self.plan.rules):
+            if not ROUTES[rule.route].fullmatch(path):
+                continue
+            rng = random.Random(f"{self.plan.seed}/{number}/{request}/{self._requests[request]}")
+            spent = rule.times is not None and self._applied[number, request] >= rule.times
+            if rng.random() < rule.p and not spent:
+                self._applied[number, request] += 1
+                matching.append((rule.draw(rng), rng))
+        return matching
 
 
 class FaultyExchange:

@@ -1,26 +1,23 @@
 """Faults on request: a server that fails on purpose, seeded and so repeatable.
 
-`read_faults` parses the rules; `Faults` is an ASGI middleware that applies them. docs/faults.md describes the language.
+`read_faults` parses the rules, which inject.py applies. docs/faults.md describes the language.
 """
 
 from __future__ import annotations
 
-import random
 import re
 import tomllib
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mockexport.errors import UsageError
-from mockexport.server.faults.inject import FaultyExchange
 from mockexport.wire import API
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    import random
 
-__all__ = ["AMOUNTS", "ROUTES", "FaultPlan", "Faults", "Rule", "read_faults"]
+__all__ = ["AMOUNTS", "ROUTES", "FaultPlan", "Rule", "read_faults"]
 
 ROUTES = {
     "exports": re.compile(re.escape(API)),
@@ -159,40 +156,3 @@ def _rule(fields: dict[str, str]) -> Rule:
         retry_after=fields.get("retry-after"),
         where=fields.get("where", "inside"),
     )
-
-
-@dataclass
-class Faults:
-    """An ASGI middleware that applies the faults of a plan to an application.
-
-    Which rules apply to a request depends on the seed, the rule, the method and path, and the number of earlier
-    requests with these; not on time or other paths. So clients that send the same requests meet the same faults,
-    however many run at a time, and whether or not they send HEAD first.
-    """
-
-    application: ASGIApp
-    plan: FaultPlan
-    _requests: Counter[str] = field(default_factory=Counter)
-    _applied: Counter[tuple[int, str]] = field(default_factory=Counter)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application, with the faults that apply to this request."""
-        matching = self._matching(scope["method"], scope["path"]) if scope["type"] == "http" else []
-        if matching:
-            await FaultyExchange(matching).run(self.application, scope, receive, send)
-        else:
-            await self.application(scope, receive, send)
-
-    def _matching(self, method: str, path: str) -> list[tuple[Rule, random.Random]]:
-        request = f"{method} {path}"
-        self._requests[request] += 1
-        matching = []
-        for number, rule in enumerate(self.plan.rules):
-            if not ROUTES[rule.route].fullmatch(path):
-                continue
-            rng = random.Random(f"{self.plan.seed}/{number}/{request}/{self._requests[request]}")
-            spent = rule.times is not None and self._applied[number, request] >= rule.times
-            if rng.random() < rule.p and not spent:
-                self._applied[number, request] += 1
-                matching.append((rule.draw(rng), rng))
-        return matching
