@@ -120,7 +120,7 @@ def test_a_journal_that_does_not_answer_is_503(
     monkeypatch.setattr(routes, "JOURNAL_SECONDS", 0.1)
     waiting: Future[None] = Future()
     service.accepting = lambda _: waiting
-    busy(client.post(ONE, json=GOOD), "not known whether")
+    busy(client.post(ONE, json=GOOD), "may or may not be stored")
     assert not waiting.cancelled()
 
 
