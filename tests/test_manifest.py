@@ -111,7 +111,7 @@ WRONG_FIELDS: list[tuple[str, list[Any]]] = [
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG_FIELDS for value in values])
 def test_an_entry_with_a_wrong_field_is_refused(tmp_path: Path, name: str, value: object) -> None:
-    with pytest.raises(UntrustedDataError, match=r"no manifest of export 'trial'"):
+    with pytest.raises(UntrustedDataError, match=r"not a manifest of export 'trial'"):
         read(tmp_path, {"export": "trial", "downloads": [{**SOUND, name: value}]})
 
 
