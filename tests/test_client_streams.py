@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.bodies import COUNTS_OF_SOUND, MALFORMED, PLAIN, SOUND
+from tests.pairing import pairs
 from tests.scripted_http import Answer, ScriptedServer, chunked, http
 from tests.sources import WAIT_SECONDS, csv_body
 
@@ -74,8 +75,7 @@ def test_a_body_arrives_as_it_was_sent(read: Callable[..., bytes], send: Callabl
     assert read(send(BODY)) == BODY
 
 
-@EACH_TRANSFER
-@pytest.mark.parametrize("body", SOUND.values(), ids=SOUND.keys())
+@pytest.mark.parametrize(("send", "body"), pairs(TRANSFERS, SOUND))
 def test_every_kind_of_sound_body_is_counted_right(
     http_server: ScriptedServer, http_source: HttpSource, send: Callable[[bytes], bytes], body: bytes
 ) -> None:
@@ -83,8 +83,7 @@ def test_every_kind_of_sound_body_is_counted_right(
     assert count(http_source, "trial") == Counts(COUNTS_OF_SOUND)
 
 
-@EACH_TRANSFER
-@pytest.mark.parametrize("wrong", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize(("send", "wrong"), pairs(TRANSFERS, MALFORMED))
 def test_every_kind_of_malformed_body_fails_naming_line_and_reason(
     http_server: ScriptedServer, trusting: HttpSource, send: Callable[[bytes], bytes], wrong: Malformed
 ) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pairing import pairs
 from tests.sources import HEADER, ROW, WAIT_SECONDS, MemorySource, StallingSource, csv_body
 
 from mockexport import (
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 THREADS: StartWorkers = partial(thread_workers, jobs=2)
 PROCESSES: StartWorkers = partial(process_workers, jobs=2)
+KINDS = {
+    kind.__name__: kind
+    for kind in (UnreachableError, UsageError, NotFoundError, NotAuthorisedError, UntrustedDataError, MockExportError)
+}
 EITHER = pytest.mark.parametrize("start_workers", [THREADS, PROCESSES], ids=["threads", "processes"])
 
 
@@ -88,11 +93,7 @@ def test_the_first_error_wakes_and_ends_a_download_that_waits(eventually: Callab
     assert_nothing_is_left(before, eventually)
 
 
-@EITHER
-@pytest.mark.parametrize(
-    "kind",
-    [UsageError, NotFoundError, NotAuthorisedError, UnreachableError, UntrustedDataError, MockExportError],
-)
+@pytest.mark.parametrize(("start_workers", "kind"), pairs({"threads": THREADS, "processes": PROCESSES}, KINDS))
 def test_the_first_error_stops_the_others_and_comes_out_as_it_was_raised(
     start_workers: StartWorkers, kind: type[MockExportError], eventually: Callable[..., None]
 ) -> None:

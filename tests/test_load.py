@@ -23,7 +23,7 @@ READ_BYTES = 1 << 19  # that each of them takes, before it goes away or on
 WAVES = 10
 MORE_MB = 5  # that a wave of as many clients may leave behind, in one wave of all those; all of them need more
 IDLE_THREADS = 1 + 16 + 40 + 4  # the event loop, the workers of the bodies, those of the routes, and some to spare
-STARTS = 2
+STARTS = 1
 
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory and threads of a process are read from /proc"

@@ -15,6 +15,7 @@ from tests.bodies import PLAIN
 from tests.cli.conftest import COMMAND, environment, write_export
 from tests.commands import Ended, run_command, serve_command
 from tests.files import PACK, source_of
+from tests.pairing import pairs
 from tests.sources import WAIT_SECONDS
 
 from mockexport import Download, UntrustedDataError, count
@@ -93,8 +94,12 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], int]] = {
 }
 
 
-@pytest.mark.parametrize("what", COMMANDS)
-@pytest.mark.parametrize("odd", ["a FIFO", "a link to an endless device"])
+TRIED = ("a FIFO", "a link to an endless device")
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"), pairs(dict(zip(TRIED, TRIED, strict=True)), dict(zip(COMMANDS, COMMANDS, strict=True)))
+)
 def test_the_command_waits_for_no_fifo_and_no_device(tmp_path: Path, what: str, odd: str) -> None:
     name, arguments, code = COMMANDS[what]
     write_export(tmp_path / "root", "trial", a=PLAIN)

@@ -28,7 +28,7 @@ from mockexport.sources.http import HttpSource
 
 __all__ = ["BEHAVIOURS", "ChangingRun", "changing_runs", "some_changing_runs"]
 
-EVERY = 33  # run that is in each run of the tests; odd, so that both commands are
+EVERY = 65  # run that is in each run of the tests; odd, so that both commands are
 SEEDS = range(100, 105)
 
 
