@@ -119,7 +119,7 @@ def test_after_an_error_no_further_download_is_begun() -> None:
     source = Spy(bodies, chunk_bytes=100, rows={"bad": 10**9})  # the largest goes first
     with pytest.raises(UntrustedDataError, match="'bad'"):
         count(source, "trial", start_workers=THREADS)
-    assert opened[0] == "bad"
+    assert "bad" in opened[:2]  # the first task of one of two threads
     assert len(opened) < 50
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 import zlib
@@ -130,9 +132,31 @@ def test_a_token_file_without_a_token_is_a_usage_error_that_tells_nothing_of_it(
         path.write_bytes(held)
     done = run_command(tmp_path, *command, "--token-file", path)
     assert done.code == 2
-    assert done.stderr.startswith(f"mockexport: error: --token-file {path} ")
+    assert re.match(rf"mockexport: error: (cannot read )?--token-file {re.escape(str(path))}\b", done.stderr)
     assert done.stderr.count("\n") == 1
     assert "second" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_token_comes_from_a_pipe_too_and_a_pipe_that_nobody_writes_to_has_none(
+    http_server: ScriptedServer, tmp_path: Path
+) -> None:
+    http_server.has(EXPORT, {"a": http(csv_body(3))})
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused = run_command(tmp_path, "count", EXPORT, "-s", http_server.url, "--token-file", pipe)
+    assert (refused.code, refused.stderr) == (
+        2,
+        f"mockexport: error: --token-file {pipe} has no token on its first line\n",
+    )
+    descriptor = os.open(pipe, os.O_RDWR)
+    try:
+        os.write(descriptor, f"{TOKEN}\nmore".encode())
+        done = run_command(tmp_path, "count", EXPORT, "-s", http_server.url, "--token-file", pipe)
+    finally:
+        os.close(descriptor)
+    assert done.code == 0, done.stderr
+    assert authorizations(http_server) == {BEARER}
 
 
 @pytest.mark.parametrize(

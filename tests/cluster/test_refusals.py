@@ -78,7 +78,7 @@ def test_jobs_and_a_scheduler_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
-    missing = stub(tmp_path, "distributed", "raise ImportError('hidden by the test')")
+    missing = stub(tmp_path, "distributed", "raise ModuleNotFoundError('hidden by the test')")
     done = run_command(tmp_path, "count", "--scheduler", "tcp://127.0.0.1:9", PYTHONPATH=missing)
     assert done.code == 2
     assert one_line(done.stderr) == "counting on a Dask cluster needs an extra; pip install 'mockexport[cluster]'"

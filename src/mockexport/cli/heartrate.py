@@ -21,11 +21,11 @@ from mockexport.cli.options import (
     TimeoutOption,
     TokenOption,
     VerboseOption,
-    read_token,
 )
 from mockexport.cli.output import check_writable, write_output
 from mockexport.cli.progress import sending_progress
 from mockexport.cli.terminal import Terminal
+from mockexport.cli.token import read_token
 from mockexport.encoding import json_bytes
 from mockexport.errors import UsageError
 from mockexport.model import parse_time

@@ -14,9 +14,10 @@ import typer
 
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
 from mockexport.cli.terminal import Terminal
+from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
-from mockexport.errors import UntrustedDataError, UsageError
+from mockexport.errors import UsageError
 from mockexport.factory import open_source
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
@@ -39,7 +40,6 @@ __all__ = [
     "Run",
     "SourceOption",
     "complete_export",
-    "read_token",
     "with_run",
 ]
 
@@ -226,24 +226,6 @@ class Run(NamedTuple):
 
     def _render(self, table: RenderableType) -> bytes:
         return self.terminal.render(table, to_file=self.output is not None and str(self.output) != "-")
-
-
-def read_token(path: Path | None) -> str | None:
-    """Read a bearer token from the first line of a file. Raises UsageError, which never shows the file's content."""
-    if path is None:
-        return None
-    from mockexport.local_file import read_whole
-
-    try:
-        token = read_whole(path).decode("ascii").partition("\n")[0].strip()
-    except UntrustedDataError as error:
-        raise UsageError(f"--token-file {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise UsageError(f"cannot read --token-file {path}: {reason}") from None
-    if not token or not token.isprintable() or " " in token:
-        raise UsageError(f"--token-file {path} has no token on its first line")
-    return token
 
 
 def prepare(

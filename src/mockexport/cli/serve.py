@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mockexport.cli.options import QuietOption, SourceOption, VerboseOption, read_token
+from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
 from mockexport.cli.terminal import Terminal
+from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
 from mockexport.factory import open_source
 from mockexport.settings import Settings

@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, MutableSequence
     from concurrent.futures import Executor, Future
     from contextlib import AbstractContextManager
-    from multiprocessing.process import BaseProcess
+    from multiprocessing.connection import Connection
 
     from mockexport.source import Source
 
@@ -38,7 +38,7 @@ __all__ = [
     "workers_for",
 ]
 
-GRACE_SECONDS = 2.0  # for processes to end by themselves
+GRACE_SECONDS = 2.0  # for a process to end by itself
 ROWS_FOR_PROCESSES = 20_000_000  # 0.9 GB: there starting processes takes about as long as they save
 
 
@@ -82,19 +82,24 @@ class LocalWorkers:
     executor: Executor
     cancel_token: CancelToken
     source: Source | None = None  # None: each worker process has its own
+    futures: set[Future[Any]] = field(default_factory=set)
 
     def submit(self, work: Work[T, R], task: T) -> Future[R]:
         """Have a task done."""
         if self.source is None:
-            return self.executor.submit(_run_in_process, work, task)
-        return self.executor.submit(
-            work, self.source, task, TaskProgress(self.counters, task.number, self.cancel_token)
-        )
+            future = self.executor.submit(_run_in_process, work, task)
+        else:
+            progress = TaskProgress(self.counters, task.number, self.cancel_token)
+            future = self.executor.submit(work, self.source, task, progress)
+        self.futures.add(future)
+        future.add_done_callback(self.futures.discard)
+        return future
 
     def cancel(self) -> None:
         """Cancel all tasks."""
         self.cancel_token.cancel()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        for future in list(self.futures):
+            future.cancel()
 
 
 def default_jobs() -> int:
@@ -107,7 +112,11 @@ def default_jobs() -> int:
 
 @contextmanager
 def thread_workers(
-    source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None
+    source: Source,
+    tasks: int,
+    rows: int = 0,  # noqa: ARG001
+    *,
+    jobs: int | None = None,
 ) -> Generator[Workers, None, None]:
     """Run tasks on threads of this process, which share the source."""
     from concurrent.futures import ThreadPoolExecutor
@@ -119,13 +128,18 @@ def thread_workers(
         yield workers
     except BaseException:  # the threads end by themselves, at their next step
         workers.cancel()
+        executor.shutdown(wait=False)
         raise
     executor.shutdown()
 
 
 @contextmanager
 def process_workers(
-    source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None
+    source: Source,
+    tasks: int,
+    rows: int = 0,  # noqa: ARG001
+    *,
+    jobs: int | None = None,
 ) -> Generator[Workers, None, None]:
     """Run tasks on processes of their own, each with a source of its own; tasks and source are pickled."""
     import multiprocessing
@@ -136,25 +150,16 @@ def process_workers(
     flag: Any = context.RawArray("B", 1)
     level = logging.getLogger("mockexport").getEffectiveLevel()
     jobs = max(1, min(tasks, jobs or default_jobs()))
-    with ProcessPoolExecutor(jobs, context, _start_process, (source, tasks, numbers, flag, level)) as executor:
-        processes = getattr(executor, "_processes", {})  # public only from Python 3.14 on, by terminate_workers()
+    theirs, ours = context.Pipe(duplex=False)  # they end when our end is closed, by us or by our death
+    given = (source, tasks, numbers, flag, level, theirs)
+    with theirs, ours, ProcessPoolExecutor(jobs, context, _start_process, given) as executor:
         workers = LocalWorkers(ProgressCounters(tasks, numbers), executor, CancelToken(flag))
         try:
             yield workers
         except BaseException:
             workers.cancel()
-            _end(list(processes.values()))
+            ours.close()
             raise
-
-
-def _end(processes: list[BaseProcess]) -> None:
-    """Give processes some time to end by themselves; end those that don't, and wait until they have."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        process.terminate()
-    for process in processes:
-        process.join(GRACE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,12 @@ _process: _Process | None = None  # in a worker process: set before its first ta
 
 
 def _start_process(
-    source: Source, tasks: int, numbers: MutableSequence[int], flag: MutableSequence[int], level: int
+    source: Source,
+    tasks: int,
+    numbers: MutableSequence[int],
+    flag: MutableSequence[int],
+    level: int,
+    pipe: Connection[Any, Any],
 ) -> None:
     global _process  # noqa: PLW0603 - a pool's initializer has no other way to give a process something
     _process = _Process(source, ProgressCounters(tasks, numbers), CancelToken(flag))
@@ -178,7 +188,7 @@ def _start_process(
     logging.basicConfig(format="mockexport: %(message)s")
     logging.getLogger("mockexport").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which cancels the token
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
 
 
 def _run_in_process(work: Work[T, R], task: T) -> R:
@@ -187,12 +197,11 @@ def _run_in_process(work: Work[T, R], task: T) -> R:
     return work(_process.source, task, TaskProgress(_process.counters, task.number, _process.cancel))
 
 
-def _end_with_parent() -> None:
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
+def _end_with(pipe: Connection[Any, Any]) -> None:
+    """When the other end of a pipe is closed, give this process some time to end by itself; then end it."""
+    with suppress(EOFError, OSError):
+        pipe.recv_bytes()
+    time.sleep(GRACE_SECONDS)
     os._exit(1)
 
 

@@ -32,7 +32,12 @@ REPORT_SECONDS = 0.5  # between two of one task, at the least
 
 @contextmanager
 def cluster_workers(
-    source: Source, tasks: int, _rows: int = 0, *, scheduler: str, timeout: float = 30.0
+    source: Source,
+    tasks: int,
+    rows: int = 0,  # noqa: ARG001
+    *,
+    scheduler: str,
+    timeout: float = 30.0,
 ) -> Generator[Workers, None, None]:
     """Run tasks on the workers of the Dask scheduler at an address such as `tcp://host:8786`.
 

@@ -92,8 +92,10 @@ def read_faults(text: str) -> FaultPlan:
     if text.endswith(".toml"):
         try:
             document = tomllib.loads(Path(text).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read the faults {text}: {error}") from error
+        except OSError as error:
+            raise UsageError(f"cannot read {text}: {error.strerror}") from error
+        except ValueError as error:  # of TOML, or of UTF-8
+            raise UsageError(f"{text} is not valid TOML: {error}") from error
         return _read_document(document)
     plan = FaultPlan()
     for part in filter(None, (part.strip() for part in text.split(";"))):
