@@ -32,11 +32,11 @@ FUNCTIONS = {
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
     "thread_workers": """(
-        source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
+        source: Source, tasks: int, rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
     "process_workers": """(
-        source: Source, tasks: int, _rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
+        source: Source, tasks: int, rows: int = 0, *, jobs: int | None = None) -> Generator[Workers, None, None]""",
     "cluster_workers": """(
-        source: Source, tasks: int, _rows: int = 0, *, scheduler: str, timeout: float = 30.0
+        source: Source, tasks: int, rows: int = 0, *, scheduler: str, timeout: float = 30.0
         ) -> Generator[Workers, None, None]""",
 }
 FIELDS = {
