@@ -11,7 +11,6 @@ import errno
 import os
 import re
 import stat
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -105,6 +104,8 @@ def spooled(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, N
     if isinstance(data, bytes):
         yield [data]
         return
+    import tempfile  # brings others along
+
     with tempfile.SpooledTemporaryFile(SPOOLED_IN_MEMORY) as file:
         for chunk in data:
             try:

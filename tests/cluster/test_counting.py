@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
+import textwrap
 import threading
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cli.conftest import write_export
 from tests.cluster.conftest import odd_worker
-from tests.cluster.machines import COMMITTED
+from tests.cluster.machines import COMMITTED, ROOT
 from tests.cluster.sources import Watched
 from tests.commands import run_command, serve_command
 from tests.conftest import KERNELS
@@ -185,3 +187,15 @@ def test_a_checkpoint_of_a_cluster_and_one_of_this_machine_are_the_same(cluster:
     with Checkpoint(tmp_path / "kept", subject) as checkpoint:
         assert checkpoint.count == 2
         assert count(source, "demo", checkpoint=checkpoint) == there
+
+
+def test_the_program_in_the_documentation_counts(cluster: Cluster, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    found = re.search(r"From a program:\n\n((?:    .*\n|\n)+)", page)
+    assert found
+    program = textwrap.dedent(found[1]).replace("/shared/exports", str(tmp_path))
+    program = program.replace("tcp://host:8786", cluster.address).replace("\ncount(", "\ncounts = count(")
+    write_export(tmp_path, TRIAL, a=csv_body(10))
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names["counts"].rows == 10

@@ -139,8 +139,6 @@ def serve_command(
     The API is documented at /docs of the server. With --verbose, each request is logged. With --data, the server
     accepts heart-rate readings too (docs/heart-rate.md).
     """
-    from mockexport.server import Faults, create_app, read_faults, run  # needs the extra
-
     settings = Settings.from_environment()
     terminal = Terminal(quiet=quiet, verbose=verbose)
     token = read_token(token_file or settings.token_file)
@@ -150,6 +148,8 @@ def serve_command(
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is not None and "://" in data and journal is None:
         raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
+    from mockexport.server import Faults, create_app, read_faults, run  # needs the extra, and takes its time
+
     plan = read_faults(faults) if faults else None
     with ExitStack() as stack:
         exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
