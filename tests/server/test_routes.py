@@ -11,7 +11,14 @@ from tests.server.sources import DeclaringSource, WatchedSource, path_of
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource, csv_body
 
 from mockexport import Download
-from mockexport.errors import MockExportError, NotAuthorisedError, NotFoundError, UnreachableError, UntrustedDataError
+from mockexport.errors import (
+    MockExportError,
+    NotAuthorisedError,
+    NotFoundError,
+    Remedy,
+    UnreachableError,
+    UntrustedDataError,
+)
 from mockexport.server.ids import entity_tag, wire_id
 from mockexport.sources.folder import FolderSource
 
@@ -197,12 +204,18 @@ class OtherwiseSource(MemorySource):
         raise self.error
 
 
-@pytest.mark.parametrize("error", [UnreachableError("gone"), UntrustedDataError("odd"), NotAuthorisedError("no")])
-def test_a_source_that_cannot_be_read_is_502_and_says_why(serve: Serve, error: MockExportError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [UnreachableError("gone"), UntrustedDataError("odd"), NotAuthorisedError("no", remedy=Remedy.TOKEN)],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_source_that_cannot_be_read_is_502_and_says_why_but_not_what_its_operator_may_do(
+    serve: Serve, error: MockExportError
+) -> None:
     client = serve(OtherwiseSource(error))
     for path in PATHS[1:]:
         answer = client.get(path)
-        assert (answer.status_code, answer.json()) == (502, {"detail": str(error)})
+        assert (answer.status_code, answer.json()) == (502, {"detail": error.message})
 
 
 def test_a_source_that_is_not_there_is_404(serve: Serve) -> None:

@@ -150,5 +150,6 @@ def _download(downloads: WireDownloads, export: str, download: UUID) -> Download
 
 async def _answer_error(_request: Request, error: Exception) -> Response:
     """Answer an error of the source: 404 if something is missing, else 502, as this server is a gateway to it."""
-    logger.warning("the source failed: %s", error)
-    return JSONResponse({"detail": unicode_only(str(error))}, 404 if isinstance(error, NotFoundError) else 502)
+    message = error.message if isinstance(error, MockExportError) else str(error)  # a remedy is not for clients
+    logger.warning("the source failed: %s", message)
+    return JSONResponse({"detail": unicode_only(message)}, 404 if isinstance(error, NotFoundError) else 502)
