@@ -45,6 +45,7 @@ class Remedy(Enum):
 
     ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
     CA_BUNDLE = "ca_bundle names other certificates to trust"
+    COLUMNS = "patient_column and type_column name the columns"
     FEWER_JOBS = "fewer jobs need less memory"
     MAX_PAIRS = "a larger max_pairs raises the limit"
     REPLACE_JOURNAL = "if it is lost, with all that it alone held, replace_journal=True continues without it"

@@ -14,6 +14,7 @@ __all__ = ["error_text"]
 OPTIONS = {
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
     Remedy.CA_BUNDLE: "--ca-bundle names other certificates to trust",
+    Remedy.COLUMNS: "--patient-column and --type-column name the columns",
     Remedy.FEWER_JOBS: "try fewer --jobs",
     Remedy.MAX_PAIRS: "--max-pairs N raises the limit",
     Remedy.REPLACE_JOURNAL: "if it is lost, with all that it alone held, --replace-journal continues without it",

@@ -38,19 +38,20 @@ static PyObject *problem_text(PyObject *contract, const Tally *t)
     if (t->problem == NO_HEADER)
         return PyUnicode_FromString("empty body");
     PyObject *times = PyDict_New();
-    if (!times)
-        return NULL;
-    for (int i = 0; i < HEADER_COLUMNS; i++) {
-        PyObject *name = PyBytes_FromString(COLUMN_NAMES[i]);
+    for (int i = 0; i < HEADER_COLUMNS && times; i++) {
+        const Text *wanted = &t->names[i];
+        if (!wanted->bytes)
+            continue;
+        PyObject *name = PyBytes_FromStringAndSize((const char *)wanted->bytes, (Py_ssize_t)wanted->length);
         PyObject *n = PyLong_FromUnsignedLongLong(t->names_seen[i]);
         const int wrong = !name || !n || PyDict_SetItem(times, name, n);
         Py_XDECREF(name);
         Py_XDECREF(n);
-        if (wrong) {
-            Py_DECREF(times);
-            return NULL;
-        }
+        if (wrong)
+            Py_CLEAR(times);
     }
+    if (!times)
+        return NULL;
     PyObject *text = PyObject_CallMethod(contract, "header_problem", "O", times);
     Py_DECREF(times);
     return text;
@@ -246,16 +247,48 @@ static PyObject *random_seed(void)
     return seed;
 }
 
+/* Tell a tally which columns the header must have: a tuple of bytes and None, or NULL for those of contract.py. */
+static int name_columns(Tally *t, PyObject *columns)
+{
+    PyObject *contract = columns ? NULL : import_contract();
+    PyObject *wanted = columns ? Py_NewRef(columns) : contract ? PyObject_GetAttrString(contract, "COLUMNS") : NULL;
+    Py_XDECREF(contract);
+    int failed = !wanted;
+    for (int i = 0; i < HEADER_COLUMNS && !failed; i++) {
+        PyObject *name = PyTuple_GetItem(wanted, i);
+        char *bytes;
+        Py_ssize_t length;
+        if (name == Py_None)
+            continue;
+        failed = !name || PyBytes_AsStringAndSize(name, &bytes, &length);
+        if (!failed && tally_name(t, i, (const uint8_t *)bytes, (uint64_t)length)) {
+            PyErr_NoMemory();
+            failed = 1;
+        }
+    }
+    Py_XDECREF(wanted);
+    return failed;
+}
+
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"skip", "max_row_bytes", "max_pairs", "instructions", "seed", NULL};
+    static char *names[] = {"skip", "max_row_bytes", "max_pairs", "columns", "delimiter", "instructions", "seed", NULL};
     int skip = 0;
     Py_ssize_t max_row_bytes = 1 << 20, max_pairs = 10000000;
     const char *instructions = NULL;
-    PyObject *given = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnnzS", names, &skip, &max_row_bytes, &max_pairs, &instructions,
-                                     &given))
+    PyObject *columns = NULL, *given = NULL;
+    char delimiter = ',';
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnnO!czS", names, &skip, &max_row_bytes, &max_pairs, &PyTuple_Type,
+                                     &columns, &delimiter, &instructions, &given))
         return NULL;
+    if (columns && PyTuple_Size(columns) != HEADER_COLUMNS) {
+        PyErr_Format(PyExc_ValueError, "columns must be %d names", HEADER_COLUMNS);
+        return NULL;
+    }
+    if (delimiter == '"' || delimiter == '\r' || delimiter == '\n') {
+        PyErr_SetString(PyExc_ValueError, "delimiter must not be a quote or a line end");
+        return NULL;
+    }
     if (max_row_bytes < 0 || max_row_bytes > INT32_MAX) { /* a key keeps the lengths of its fields in 32 bits each */
         PyErr_Format(PyExc_ValueError, "max_row_bytes must be 0 to %d", INT32_MAX);
         return NULL;
@@ -283,12 +316,14 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         return NULL;
     }
     self->lock = PyThread_allocate_lock();
-    const int failed = tally_init(&self->tally, skip, (uint64_t)max_row_bytes, (uint64_t)max_pairs,
+    const int failed = tally_init(&self->tally, skip, (uint64_t)max_row_bytes, (uint64_t)max_pairs, (uint8_t)delimiter,
                                   (const uint8_t *)PyBytes_AsString(seed), rows);
     Py_DECREF(seed);
     if (failed || !self->lock) {
-        Py_DECREF(self);
-        return PyErr_NoMemory();
+        PyErr_NoMemory();
+        Py_CLEAR(self);
+    } else if (name_columns(&self->tally, columns)) {
+        Py_CLEAR(self);
     }
     return (PyObject *)self;
 }

@@ -1,6 +1,7 @@
 from typing import Final, Self
 
 from mockexport.model import Counts
+from mockexport.tally.contract import Columns
 
 INSTRUCTION_SETS: Final[tuple[str, ...]]
 """What this processor has of the instruction sets that there is code for, the best one first."""
@@ -19,6 +20,8 @@ class NativeTally:
         skip: bool = False,
         max_row_bytes: int = ...,
         max_pairs: int = ...,
+        columns: Columns = ...,
+        delimiter: bytes = ...,
         instructions: str | None = None,
         seed: bytes = ...,
     ) -> Self: ...

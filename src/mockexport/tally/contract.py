@@ -15,13 +15,16 @@ The rules for rows, and the names of the reasons, are those of docs/wire.md ("Ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
 from mockexport.errors import Remedy
 from mockexport.model import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Columns: TypeAlias = tuple[bytes, bytes | None, bytes, bytes | None]
+"""The names of the columns of patient, time, type and value; None for one that the header need not have."""
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +34,7 @@ __all__ = [
     "REASONS",
     "Accumulator",
     "AccumulatorSpec",
+    "Columns",
     "Malformed",
     "Result",
     "Tally",
@@ -42,7 +46,7 @@ __all__ = [
 ]
 
 COLUMNS = (b"patient_id", b"event_time", b"event_type", b"value")
-"""The columns that a header must name, once each, in whatever order, among others."""
+"""The columns that a header must name by default, once each, in whatever order, among others."""
 
 REASONS = (
     "bad quote",
@@ -138,23 +142,31 @@ class Tally(Accumulator[Counts], Protocol):
     """Counts the records of one CSV body by patient and type, as its bytes arrive.
 
     `skip` says what a malformed row does: it is left out and counted by reason, or (the default) it ends the tally.
+    `columns` are those that the header must name, and `delimiter` is the byte between fields.
     A missing or doubled column, an empty body, a row longer than `max_row_bytes`, and a row whose pair of patient and
     type is one more than `max_pairs` distinct ones, or takes them past `PAIR_BYTES` each on average, always end it.
     After an error, and after `finish`, the tally is of no further use: it raises ValueError.
     """
 
     def __init__(
-        self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS
+        self,
+        *,
+        skip: bool = False,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        max_pairs: int = MAX_PAIRS,
+        columns: Columns = COLUMNS,
+        delimiter: bytes = b",",
     ) -> None: ...
 
 
 def header_problem(times: Mapping[bytes, int]) -> str | None:
-    """Judge a header by how often it names each column; None when it is sound."""
-    for column in COLUMNS:
-        if times[column] == 0:
-            return f"no column {column.decode()} in the header"
-        if times[column] > 1:
-            return f"column {column.decode()} stands twice in the header"
+    """Judge a header by how often it names each column that it must have; None when it is sound."""
+    for column, found in times.items():
+        name = column.decode(errors="backslashreplace")
+        if found == 0:
+            return f"no column {name} in the header"
+        if found > 1:
+            return f"column {name} stands twice in the header"
     return None
 
 

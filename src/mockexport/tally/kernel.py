@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Self
 
 from mockexport.native import native_part
 from mockexport.tally.contract import MAX_PAIRS, MAX_ROW_BYTES
+from mockexport.tally.header import CsvFormat, HeaderFirst
 from mockexport.tally.reference import ReferenceTally
 
 if TYPE_CHECKING:
-    from mockexport.tally.contract import Tally
+    from mockexport.model import Counts
+    from mockexport.tally.contract import Accumulator, Tally
 
 __all__ = ["TallySpec", "choose_tally", "tally_name"]
 
 NATIVE = "mockexport.tally._native"
+CSV = CsvFormat()
 
 
 def choose_tally(kernel: str = "auto") -> type[Tally]:
@@ -36,18 +39,27 @@ def tally_name(kernel: str = "auto") -> str:
 class TallySpec:
     """What makes tallies; the contract is `mockexport.tally.contract.AccumulatorSpec`, of `Counts`.
 
-    `kernel` says which tally (`choose_tally`); the other fields are its arguments.
+    `kernel` says which tally (`choose_tally`), and `csv` how the body is written; the other fields are its arguments.
     """
 
     kernel: str = "auto"
     skip_malformed: bool = False
     max_row_bytes: int = MAX_ROW_BYTES
     max_pairs: int = MAX_PAIRS
+    csv: CsvFormat = CSV
 
-    def new(self) -> Tally:
+    def new(self) -> Accumulator[Counts]:
         """Make a tally. Raises UsageError where the kernel is `native` and was not built."""
+        choose_tally(self.kernel)
+        return HeaderFirst(self.csv, self.max_row_bytes, self._new_tally)
+
+    def _new_tally(self, delimiter: bytes) -> Tally:
         return choose_tally(self.kernel)(
-            skip=self.skip_malformed, max_row_bytes=self.max_row_bytes, max_pairs=self.max_pairs
+            skip=self.skip_malformed,
+            max_row_bytes=self.max_row_bytes,
+            max_pairs=self.max_pairs,
+            columns=self.csv.columns,
+            delimiter=delimiter,
         )
 
     def strict(self) -> Self:

@@ -29,11 +29,12 @@ from mockexport.tally.contract import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from mockexport.tally.contract import Columns
+
 __all__ = ["ReferenceTally"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK_BYTES = 1 << 18
-PLAIN_FIELD_END = re.compile(rb'[,\n"]')
 
 Pair = tuple[bytes, bytes]
 Row = list[bytes] | str
@@ -43,8 +44,20 @@ Row = list[bytes] | str
 class ReferenceTally:
     """Counts the records of one CSV body; the contract is `mockexport.tally.contract.Tally`."""
 
-    def __init__(self, *, skip: bool = False, max_row_bytes: int = MAX_ROW_BYTES, max_pairs: int = MAX_PAIRS) -> None:
+    def __init__(
+        self,
+        *,
+        skip: bool = False,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        max_pairs: int = MAX_PAIRS,
+        columns: Columns = COLUMNS,
+        delimiter: bytes = b",",
+    ) -> None:
+        if delimiter in b'"\r\n':
+            raise ValueError("delimiter must not be a quote or a line end")
         self.rows = 0
+        self._wanted = columns
+        self._delimiter = delimiter
         self._skip = skip
         self._max_row_bytes = max_row_bytes
         self._max_pairs = max_pairs
@@ -103,7 +116,7 @@ class ReferenceTally:
                 continue
             stop = end if self._columns and end else at + 1  # a header, or a row larger than a block, by itself
             while at < stop:
-                row, row_end = scan_row(data, at)
+                row, row_end = scan_row(data, at, self._delimiter)
                 if row_end == len(data) and not last:
                     return data[at:]
                 self._take_row(row, row_end - at)
@@ -122,7 +135,8 @@ class ReferenceTally:
             return False
         text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
         rows = text.count(b"\n")
-        fields = (b",\n" + text[:-1].replace(b"\n", b",\n")).split(b",")[1:]
+        marked = self._delimiter + b"\n"
+        fields = (marked + text[:-1].replace(b"\n", marked)).split(self._delimiter)[1:]
         if len(fields) != rows * self._columns:
             return False
         if b"".join(fields[:: self._columns]).count(b"\n") != rows:
@@ -178,12 +192,12 @@ class ReferenceTally:
     def _take_header(self, names: Row) -> None:
         if isinstance(names, str):
             raise Malformed(self._line, names)
-        problem = header_problem({column: names.count(column) for column in COLUMNS})
+        problem = header_problem({column: names.count(column) for column in self._wanted if column is not None})
         if problem:
             raise Malformed(self._line, problem)
         self._columns = len(names)
-        self._patient = names.index(b"patient_id")
-        self._type = names.index(b"event_type")
+        self._patient = names.index(self._wanted[0])
+        self._type = names.index(self._wanted[2])
 
     def _problem(self, row: Row) -> str | None:
         if isinstance(row, str):
@@ -217,8 +231,9 @@ def is_utf8(field: bytes) -> bool:
     return True
 
 
-def scan_row(data: bytes, at: int) -> tuple[Row, int]:
+def scan_row(data: bytes, at: int, delimiter: bytes) -> tuple[Row, int]:
     """Read the row that begins at `at`; return it and the position of its line feed (or of the end of the data)."""
+    field_end = plain_field_end(delimiter)
     fields: list[bytes] = []
     while True:
         if data.startswith(b'"', at):
@@ -230,16 +245,22 @@ def scan_row(data: bytes, at: int) -> tuple[Row, int]:
             if data.startswith(b"\r", at) and at + 1 in (len(data), data.find(b"\n", at, at + 2)):
                 at += 1
         else:
-            found = PLAIN_FIELD_END.search(data, at)
+            found = field_end.search(data, at)
             end = found.start() if found else len(data)
-            fields.append(data[at:end] if data.startswith(b",", end) else data[at:end].removesuffix(b"\r"))
+            fields.append(data[at:end] if data.startswith(delimiter, end) else data[at:end].removesuffix(b"\r"))
             at = end
         if at == len(data) or data.startswith(b"\n", at):
             return fields, at
-        if not data.startswith(b",", at):  # text behind a closing quote, or a quote within a plain field
+        if not data.startswith(delimiter, at):  # text behind a closing quote, or a quote within a plain field
             end = data.find(b"\n", at)
             return "bad quote", len(data) if end < 0 else end
         at += 1
+
+
+@lru_cache(8)
+def plain_field_end(delimiter: bytes) -> re.Pattern[bytes]:
+    """Return the pattern of what ends a field without quotes."""
+    return re.compile(rb'[\n"' + re.escape(delimiter) + rb"]")
 
 
 def closing_quote(data: bytes, at: int) -> int:

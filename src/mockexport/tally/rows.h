@@ -2,10 +2,10 @@
 
      NAME(x)      x with the instruction set's name behind it
      TARGET       the attribute that lets the compiler use it
-     MASKS(p)     the 64 bytes at p as three bit masks: where a comma, a line feed, a quote stands (bit 0 is p[0])
+     MASKS(p, d)  the 64 bytes at p as three bit masks: where the byte d, a line feed, a quote is (bit 0 is p[0])
      SELECT(m, k) a mask with the k-th set bit of m alone
 
-   A row is taken when it holds no quotes and as many commas as the header; anything else is left to the careful path,
+   A row is taken when it holds no quotes and as many delimiters as the header; anything else is left to the careful path,
    a row at a time. Rows are gathered into batches, so that looking them up in the table overlaps with reading the next ones. */
 
 /* A row that doesn't end within 64 bytes, or with a key field of more than 16. Returns where the next one begins, or NULL
@@ -14,27 +14,28 @@ TARGET static const uint8_t *NAME(long_row)(const Tally *t, Batch *batch, const 
 {
     const uint64_t columns[2] = {t->patient_column, t->type_column};
     const uint8_t *starts[2] = {row, row}, *stops[2] = {row, row};
-    uint64_t commas = 0; /* seen so far */
+    const uint8_t delimiter = t->delimiter;
+    uint64_t cuts_seen = 0;
     for (const uint8_t *p = row; end - p >= 64; p += 64) {
-        Masks masks = MASKS(p);
+        Masks masks = MASKS(p, delimiter);
         uint64_t row_end = masks.line_feed & -masks.line_feed;
         uint64_t within = row_end - 1; /* all bits, when the row doesn't end here */
         if (masks.quote & within)
             return NULL;
-        uint64_t cuts = (masks.comma & within) | row_end;
+        uint64_t cuts = (masks.delimiter & within) | row_end;
         uint64_t seen = COUNT(cuts);
         for (int f = 0; f < 2; f++) {
-            uint64_t stop = columns[f] - commas; /* the cut that ends the field; the one before it begins it */
+            uint64_t stop = columns[f] - cuts_seen; /* the cut that ends the field; the one before it begins it */
             if (stop - 1 < seen)
                 starts[f] = p + LOWEST(SELECT(cuts, stop - 1)) + 1;
             if (stop < seen)
                 stops[f] = p + LOWEST(SELECT(cuts, stop));
         }
-        commas += seen;
+        cuts_seen += seen;
         if (!row_end)
             continue;
         const uint8_t *line_feed = p + LOWEST(row_end);
-        if (commas != t->columns || (uint64_t)(line_feed - row) > t->max_row_bytes)
+        if (cuts_seen != t->columns || (uint64_t)(line_feed - row) > t->max_row_bytes)
             return NULL;
         for (int f = 0; f < 2; f++)
             if (stops[f] == line_feed && line_feed[-1] == '\r')
@@ -57,6 +58,7 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
     Batch *filling = &batches[0], *waiting = &batches[1];
     filling->used = waiting->used = 0;
     const uint64_t patient_column = t->patient_column, type_column = t->type_column, columns = t->columns;
+    const uint8_t delimiter = t->delimiter;
     const int key_is_last = patient_column == columns - 1 || type_column == columns - 1;
     const uint64_t *slots = t->pairs.slots;
     uint64_t mask = t->pairs.mask;
@@ -64,10 +66,10 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
     filling->seeds = t->pairs.seeds;
 
     while (end - p >= 64 + SHORT_FIELD) { /* a field may be loaded from the row's last byte on */
-        Masks masks = MASKS(p);
+        Masks masks = MASKS(p, delimiter);
         uint64_t row_end = masks.line_feed & -masks.line_feed;
         uint64_t within = row_end - 1;
-        uint64_t cuts = (masks.comma & within) | row_end;
+        uint64_t cuts = (masks.delimiter & within) | row_end;
         if (row_end && !(masks.quote & within) && COUNT(cuts) == columns) {
             uint64_t begins = cuts << 1 | 1;
             uint64_t patient = LOWEST(SELECT(begins, patient_column)), patient_end = LOWEST(SELECT(cuts, patient_column));

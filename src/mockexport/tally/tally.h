@@ -29,7 +29,7 @@ enum problem {
 
 #define PAIR_BYTES 256 /* as in contract.py */
 #define HEADER_COLUMNS 4
-static const char *const COLUMN_NAMES[HEADER_COLUMNS] = {"patient_id", "event_time", "event_type", "value"};
+enum header_column { PATIENT_COLUMN, TIME_COLUMN, TYPE_COLUMN, VALUE_COLUMN }; /* as in COLUMNS of contract.py */
 
 typedef struct {
     uint8_t *bytes;
@@ -43,6 +43,8 @@ struct Tally {
     TakeRows take_rows;      /* the fast path for this processor, or NULL */
     int skip;
     uint64_t max_row_bytes, max_pairs;
+    uint8_t delimiter;
+    Text names[HEADER_COLUMNS]; /* that the header must have; without bytes where it need not */
 
     uint64_t columns; /* 0 until the header has come */
     uint64_t patient_column, type_column;
@@ -125,13 +127,14 @@ static void end_field(Tally *t)
 {
     if (!t->columns) {
         for (int i = 0; i < HEADER_COLUMNS; i++) {
-            if (t->patient.length != strlen(COLUMN_NAMES[i]) ||
-                memcmp(t->patient.bytes, COLUMN_NAMES[i], t->patient.length))
+            const Text *name = &t->names[i];
+            if (!name->bytes || t->patient.length != name->length ||
+                (name->length && memcmp(t->patient.bytes, name->bytes, name->length)))
                 continue;
             t->names_seen[i]++;
-            if (i == 0)
+            if (i == PATIENT_COLUMN)
                 t->patient_column = t->column;
-            else if (i == 2)
+            else if (i == TYPE_COLUMN)
                 t->type_column = t->column;
         }
         t->patient.length = 0;
@@ -147,7 +150,7 @@ static int take_row(Tally *t, int bad_quote)
         if (bad_quote)
             return fail(t, NOT_QUOTED_RIGHT, t->row_line);
         for (int i = 0; i < HEADER_COLUMNS; i++)
-            if (t->names_seen[i] != 1)
+            if (t->names[i].bytes && t->names_seen[i] != 1)
                 return fail(t, WRONG_HEADER, t->row_line);
         t->columns = t->column;
         return 0;
@@ -204,7 +207,7 @@ static const uint8_t *careful(Tally *t, const uint8_t *p, const uint8_t *end)
             t->state = PLAIN;
             /* fall through */
         case PLAIN:
-            while (p < end && *p != ',' && *p != '\n' && *p != '"')
+            while (p < end && *p != t->delimiter && *p != '\n' && *p != '"')
                 p++;
             if (p > from)
                 t->cr = p[-1] == '\r';
@@ -212,7 +215,7 @@ static const uint8_t *careful(Tally *t, const uint8_t *p, const uint8_t *end)
                 return NULL;
             if (p == end)
                 break;
-            if (*p == ',')
+            if (*p == t->delimiter)
                 end_field(t);
             else if (*p == '"')
                 t->state = BAD_QUOTE;
@@ -235,7 +238,7 @@ static const uint8_t *careful(Tally *t, const uint8_t *p, const uint8_t *end)
                 if (keep(t, p, 1))
                     return NULL;
                 t->state = QUOTED;
-            } else if (*p == ',') {
+            } else if (*p == t->delimiter) {
                 end_field(t);
             } else if (*p == '\r') {
                 t->state = CR_BEHIND_QUOTE;
@@ -315,12 +318,25 @@ static int take_end(Tally *t)
     return t->columns ? 0 : fail(t, NO_HEADER, 1);
 }
 
-static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, uint64_t max_pairs, const uint8_t *seed, TakeRows rows)
+/* Name a column that the header must have. */
+static int tally_name(Tally *t, int column, const uint8_t *bytes, uint64_t length)
+{
+    Text *name = &t->names[column];
+    name->bytes = malloc(length + 1);
+    name->length = length;
+    if (name->bytes && length)
+        memcpy(name->bytes, bytes, length);
+    return name->bytes ? 0 : -1;
+}
+
+static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, uint64_t max_pairs, uint8_t delimiter,
+                      const uint8_t *seed, TakeRows rows)
 {
     memset(t, 0, sizeof *t);
     t->skip = skip;
     t->max_row_bytes = max_row_bytes;
     t->max_pairs = max_pairs;
+    t->delimiter = delimiter;
     t->take_rows = max_row_bytes < 64 ? NULL : rows; /* the fast path doesn't measure rows of up to 64 bytes */
     t->line = t->row_line = 1;
     t->problem = NO_PROBLEM;
@@ -333,4 +349,8 @@ static void tally_free(Tally *t)
     free(t->patient.bytes);
     free(t->type.bytes);
     t->patient.bytes = t->type.bytes = NULL;
+    for (int i = 0; i < HEADER_COLUMNS; i++) {
+        free(t->names[i].bytes);
+        t->names[i].bytes = NULL;
+    }
 }
