@@ -232,7 +232,7 @@ def test_a_count_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_aga
 def test_a_count_in_pieces_of_a_file_that_changes_is_an_error_and_the_file_is_not_read_in_one_go(
     export: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, bytes], object], after: int
 ) -> None:
-    monkeypatch.setattr("mockexport.sources.folder.SPLIT_BYTES", len(OLD) // 3)
+    monkeypatch.setattr("mockexport.sources.data_files.SPLIT_BYTES", len(OLD) // 3)
     file, plain, download = written(export)
     assert [type(part) for part in split_download(plain, download, TallySpec())] == [Split] * 3
     source = Changing(export.parent, partial(change, file, NEW), after)
@@ -248,7 +248,7 @@ MANY = 400_000  # rows, some 15 MB: plain Python takes long enough over them to 
 IN_PIECES = (
     sys.executable,
     "-c",
-    "import mockexport.sources.folder as d, mockexport.__main__ as m; d.SPLIT_BYTES = 1 << 21; m.main()",
+    "import mockexport.sources.data_files as d, mockexport.__main__ as m; d.SPLIT_BYTES = 1 << 21; m.main()",
 )
 
 

@@ -19,7 +19,8 @@ from mockexport.errors import ChangedError
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.executors import process_workers, thread_workers
 from mockexport.pipeline.splits import Split, split_download
-from mockexport.sources.folder import SPLIT_BYTES, FolderSource
+from mockexport.sources.data_files import SPLIT_BYTES
+from mockexport.sources.folder import FolderSource
 from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:

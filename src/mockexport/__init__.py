@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         thread_workers,
     )
     from mockexport.source import CancelToken, Source
+    from mockexport.tally import CsvFormat
 
 __all__ = [
     "CancelToken",
@@ -56,6 +57,7 @@ __all__ = [
     "Checkpoint",
     "Committed",
     "Counts",
+    "CsvFormat",
     "Difference",
     "Download",
     "Export",
@@ -114,6 +116,7 @@ __getattr__ = lazy_attributes(
             "thread_workers",
         ),
         "source": ("CancelToken", "Source"),
+        "tally": ("CsvFormat",),
     },
 )
 

@@ -47,6 +47,7 @@ class Remedy(Enum):
     CA_BUNDLE = "ca_bundle names other certificates to trust"
     COLUMNS = "patient_column and type_column name the columns"
     FEWER_JOBS = "fewer jobs need less memory"
+    IGNORE = "ignore=[NAME] leaves it out"
     MAX_PAIRS = "a larger max_pairs raises the limit"
     REPLACE_JOURNAL = "if it is lost, with all that it alone held, replace_journal=True continues without it"
     SKIP_MALFORMED = "skip_malformed=True counts the rest"

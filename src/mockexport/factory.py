@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mockexport.source import Source
 
 __all__ = ["open_source"]
@@ -23,10 +25,12 @@ def open_source(
     token: str | None = None,
     ca_bundle: str | Path | None = None,
     allow_unproven_end: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Source:
-    """Return the Source that `name` means: `mock`, an http(s) URL, or a folder (a folder called mock is `./mock`).
+    """Return the Source that `name` means: `mock`, an http(s) URL, a folder, a file, or a pattern such as `data/*.csv`.
 
-    A folder holds exports as CSV files, or what `mockexport serve --data` keeps there.
+    A folder holds exports, each a folder of CSV files; or such files itself; or what `mockexport serve --data` keeps
+    there. A file or folder called mock is `./mock`. `ignore` has patterns for names of files and folders to leave out.
 
     `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
     The rest is for servers: `timeout`, in seconds, bounds each wait for one; `retries` is how often a request is tried
@@ -34,8 +38,8 @@ def open_source(
     as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones;
     `allow_unproven_end` takes a body for whole that ends with its connection, where nothing else proves its end.
 
-    Raises UsageError for another kind of URL, and NotFoundError when there is no such folder. Close the source when
-    done, or use `contextlib.closing`.
+    Raises UsageError for another kind of URL, and NotFoundError when there is no such file or folder. Close the source
+    when done, or use `contextlib.closing`.
     """
     if name == "mock":
         from mockexport.sources import MockSource
@@ -43,9 +47,11 @@ def open_source(
         return MockSource(kernel)
     scheme, separator, _ = str(name).partition("://")
     if not separator:
-        return _open_folder(Path(name))
+        return _open_local(name, ignore)
     if scheme.lower() not in ("http", "https"):
-        raise UsageError(f"source {name!s} is neither http nor https; a source is mock, a folder or an http(s) URL")
+        raise UsageError(
+            f"source {name!s} is neither http nor https; a source is mock, a folder, a file or an http(s) URL"
+        )
     from mockexport.http import Retries
     from mockexport.sources import HttpSource
 
@@ -59,8 +65,16 @@ def open_source(
     )
 
 
-def _open_folder(folder: Path) -> Source:
-    """Return what is in a folder: heart-rate readings, by the file that marks them, or exports."""
+def _open_local(name: str | Path, ignore: Sequence[str]) -> Source:
+    """Return a file, a pattern of files, or what is in a folder: readings, by the file that marks them, or exports."""
+    from mockexport.sources import FilesSource, is_pattern
+
+    folder = Path(name)
+    if folder.exists():
+        if not folder.is_dir():
+            return FilesSource(name, ignore=ignore)
+    elif is_pattern(str(name)):
+        return FilesSource(name, ignore=ignore)
     if _holds_readings(folder):
         from mockexport.extras import needs_extra
 
@@ -70,7 +84,7 @@ def _open_folder(folder: Path) -> Source:
             return HeartRateSource(folder)
     from mockexport.sources import FolderSource
 
-    return FolderSource(folder)
+    return FolderSource(folder, ignore=ignore)
 
 
 def _holds_readings(folder: Path) -> bool:

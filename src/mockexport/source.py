@@ -110,11 +110,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class ReadsFolder(Protocol):
-    """A source that reads each export from a folder of that name, which nothing may be fetched into."""
+    """A source that reads each export from a folder, which nothing may be fetched into."""
 
-    @property
-    def root(self) -> Path:
-        """The folder above those of the exports."""
+    def folder_of(self, export: str) -> Path:
+        """Return the folder with the files of an export. Raises NotFoundError."""
 
 
 @cache

@@ -103,7 +103,7 @@ def test_splits_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_export(tmp_path, TRIAL, a=csv_body(20_000), b=csv_body(10))
-    monkeypatch.setattr("mockexport.sources.folder.SPLIT_BYTES", 100_000)
+    monkeypatch.setattr("mockexport.sources.data_files.SPLIT_BYTES", 100_000)
     monkeypatch.setattr("mockexport.sources.http.SPLIT_BYTES", 100_000)
     parts: dict[str, set[Download]] = {}
     with serve_command("-s", tmp_path) as server:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
-from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
+from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
 from mockexport.tally import MAX_PAIRS
@@ -35,7 +35,12 @@ Examples:
   mockexport count large --format table         a table in colour
   mockexport count large -s http://host:8000    from a server
   mockexport count trial -s exports             from exports/trial/*.csv
+  mockexport count -s visits.csv                a file of your own
+  mockexport count -s 'data/*.tsv.gz' --patient-column id --type-column code
 """
+
+
+DEFAULT_EXPORT = "demo"
 
 
 class OnMalformed(StrEnum):
@@ -49,9 +54,7 @@ class OnMalformed(StrEnum):
 @with_run(parallel=True, on_cluster=True)
 def count_command(
     run: Run,
-    export: Annotated[
-        str, typer.Argument(metavar="EXPORT", help="The id of the export.", autocompletion=complete_export)
-    ] = "demo",
+    export: ExportArgument = None,
     on_malformed: Annotated[
         OnMalformed,
         typer.Option(
@@ -77,6 +80,7 @@ def count_command(
     from mockexport.pipeline import count
 
     started = time.monotonic()
+    export = run.export(export, DEFAULT_EXPORT)
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,
@@ -84,7 +88,7 @@ def count_command(
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
+            csv=run.csv, start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
@@ -113,7 +117,7 @@ def open_checkpoint(
         return
     from mockexport.pipeline import Checkpoint, Subject
 
-    with Checkpoint(path, Subject(run.source.name, export, skip_malformed)) as checkpoint:
+    with Checkpoint(path, Subject(run.source.name, export, skip_malformed, run.csv)) as checkpoint:
         try:
             yield checkpoint
         except BaseException:

@@ -38,12 +38,12 @@ Examples:
 
 @app.command("list", epilog=LIST_EXAMPLES)
 @with_run(parallel=False)
-def list_command(run: Run, export: ExportArgument) -> None:
+def list_command(run: Run, export: ExportArgument = None) -> None:
     """List the downloads of an export.
 
     Values that the source does not declare are null.
     """
-    documents = map(download_document, run.source.downloads(export))
+    documents = map(download_document, run.source.downloads(run.export(export)))
     run.write_list(documents, columns=list(download_document(Download("", ""))))
 
 
@@ -51,13 +51,13 @@ def list_command(run: Run, export: ExportArgument) -> None:
 @with_run(parallel=True)
 def fetch_command(
     run: Run,
-    export: ExportArgument,
     directory: Annotated[
         Path,
         typer.Option(
             "--dir", metavar="DIR", help="Write to DIR/EXPORT, which is created if needed.", show_default=False
         ),
     ],
+    export: ExportArgument = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
     """Fetch the CSV files of an export into a folder.
@@ -68,10 +68,11 @@ def fetch_command(
     """
     from mockexport.pipeline import fetch
 
+    export = run.export(export)
     with download_progress(run.terminal, export) as on_progress:
         fetched = fetch(
             run.source, export, directory,
-            max_pairs=max_pairs, kernel=run.kernel,
+            max_pairs=max_pairs, kernel=run.kernel, csv=run.csv,
             start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]

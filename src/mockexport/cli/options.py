@@ -17,12 +17,12 @@ from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
-from mockexport.errors import UsageError
+from mockexport.errors import NotFoundError, UsageError
 from mockexport.factory import open_source
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
 from mockexport.sources import generator_name
-from mockexport.tally import tally_name
+from mockexport.tally import DELIMITERS, CsvFormat, tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +43,8 @@ __all__ = [
     "with_run",
 ]
 
+CSV_OPTIONS = ("patient_column", "type_column", "delimiter")
+EXPORTS_SHOWN = 6
 MAX_PAIRS_LIMIT = 1_000_000_000  # of the native tally
 
 
@@ -64,14 +66,17 @@ def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 ExportArgument = Annotated[
-    str,
-    typer.Argument(metavar="EXPORT", help="The id of the export.", autocompletion=complete_export, show_default=False),
-]
+    str | None,
+    typer.Argument(
+        metavar="[EXPORT]", autocompletion=complete_export, show_default=False,
+        help="The id of the export; it may be left out if the source holds only one.",
+    ),
+]  # fmt: skip
 SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False,
-        help="mock (generated data), a folder of exports, or the URL of a server.  "
+        help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or the URL of a server.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
@@ -95,6 +100,33 @@ OutputOption = Annotated[
     typer.Option(
         "--output", "-o", metavar="FILE", show_default=False,
         help="Write the output to FILE, only once it is complete; - is stdout.",
+    ),
+]  # fmt: skip
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore", metavar="GLOB", show_default=False,
+        help="Leave out files and folders of these names, such as '*.bak'. May be repeated.",
+    ),
+]  # fmt: skip
+PatientColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--patient-column", metavar="NAME", show_default=False,
+        help="The column of patients in your files; only this one and that of types are needed then.",
+    ),
+]  # fmt: skip
+TypeColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--type-column", metavar="NAME", show_default=False, help="The column of event types in your files."
+    ),
+]  # fmt: skip
+DelimiterOption = Annotated[
+    str,
+    typer.Option(
+        "--delimiter", metavar="CHARACTER",
+        help="What is between fields: , ; | or tab; auto takes the one that the header has.",
     ),
 ]  # fmt: skip
 FormatOption = Annotated[Format, typer.Option("--format", help="The format of the output.")]
@@ -189,10 +221,30 @@ class Run(NamedTuple):
 
     source: Source
     kernel: str
+    csv: CsvFormat
     start_workers: StartWorkers
     terminal: Terminal
     output: Path | None
     format: Format
+
+    def export(self, named: str | None, default: str | None = None) -> str:
+        """Return the export that the user named, or the only one that the source holds, or a default.
+
+        Raises UsageError when there is more than one, and NotFoundError when there is none.
+        """
+        if named is not None:
+            return named
+        if default and (self.source.name == "mock" or "://" in self.source.name):  # without a request
+            return default
+        exports = self.source.exports()
+        if len(exports) == 1:
+            return exports[0]
+        if default in exports:
+            return str(default)
+        if not exports:
+            raise NotFoundError(f"{self.source.name} holds no export")
+        shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
+        raise UsageError(f"name an export: {self.source.name} holds {shown}")
 
     def write(
         self,
@@ -238,6 +290,10 @@ def prepare(
     allow_unproven_end: UnprovenEndOption = False,
     jobs: JobsOption = None,
     scheduler: SchedulerOption = None,
+    patient_column: PatientColumnOption = None,
+    type_column: TypeColumnOption = None,
+    delimiter: DelimiterOption = "auto",
+    ignore: IgnoreOption = None,
     output: OutputOption = None,
     format: FormatOption = Format.json,
     progress: ProgressOption = None,
@@ -248,6 +304,7 @@ def prepare(
     settings = Settings.from_environment()
     if output is not None and str(output) != "-":
         check_writable(output)
+    csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
     terminal.detail(kernels_text(settings.kernel))
@@ -260,15 +317,26 @@ def prepare(
         token=read_token(token_file or settings.token_file),
         ca_bundle=ca_bundle,
         allow_unproven_end=allow_unproven_end,
+        ignore=ignore or (),
     )
     return Run(
         source=data,
         kernel=settings.kernel,
+        csv=csv,
         start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,
         output=output,
         format=format,
     )
+
+
+def read_delimiter(text: str) -> str | None:
+    """Read a delimiter: a character, or its name; None for `auto`. Raises UsageError."""
+    names = {"auto": None, "comma": ",", "semicolon": ";", "pipe": "|", "tab": "\t", "\\t": "\t"}
+    delimiter = names.get(text.lower(), text)
+    if delimiter is not None and delimiter not in DELIMITERS:
+        raise UsageError(f"--delimiter {text!r} is not one of , ; | tab auto")
+    return delimiter
 
 
 def choose_workers(
@@ -288,11 +356,12 @@ def choose_workers(
 def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
-    `parallel` commands process downloads and have --jobs, --progress and --allow-unproven-end too; those that can do so
+    `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of CSV files
+    too; those that can do so
     `on_cluster` have --scheduler.
     """
     left_out = {
-        *(() if parallel else ("jobs", "progress", "allow_unproven_end")),
+        *(() if parallel else ("jobs", "progress", "allow_unproven_end", *CSV_OPTIONS)),
         *(() if on_cluster else ("scheduler",)),
     }
     shared = {

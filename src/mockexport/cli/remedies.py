@@ -16,6 +16,7 @@ OPTIONS = {
     Remedy.CA_BUNDLE: "--ca-bundle names other certificates to trust",
     Remedy.COLUMNS: "--patient-column and --type-column name the columns",
     Remedy.FEWER_JOBS: "try fewer --jobs",
+    Remedy.IGNORE: "--ignore NAME leaves it out",
     Remedy.MAX_PAIRS: "--max-pairs N raises the limit",
     Remedy.REPLACE_JOURNAL: "if it is lost, with all that it alone held, --replace-journal continues without it",
     Remedy.SKIP_MALFORMED: "--on-malformed skip counts the rest",

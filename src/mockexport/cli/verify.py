@@ -115,7 +115,7 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
     with download_progress(run.terminal, file.stem) as on_progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
-            kernel=run.kernel, start_workers=run.start_workers, on_progress=on_progress,
+            kernel=run.kernel, csv=run.csv, start_workers=run.start_workers, on_progress=on_progress,
         )  # fmt: skip
     return compare(saved, counts)
 

@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.files import open_locked, sync_folder
 from mockexport.identity import is_strong
 from mockexport.model import Counts
+from mockexport.tally import CSV, CsvFormat
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,6 +45,7 @@ class Subject:
     source: str
     export: str
     skip_malformed: bool
+    csv: CsvFormat = CSV
 
 
 class Checkpoint:
@@ -130,12 +132,13 @@ class Checkpoint:
 
     def _head(self) -> dict[str, Any]:
         subject = self._subject
-        return {
+        head = {
             "mockexport_checkpoint": FORMAT,
             "source": subject.source,
             "export": subject.export,
             "skip_malformed": subject.skip_malformed,
         }
+        return head if subject.csv == CSV else {**head, "csv": asdict(subject.csv)}
 
     def _write(self, entry: dict[str, Any]) -> None:
         file = self._opened()

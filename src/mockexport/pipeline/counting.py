@@ -18,7 +18,7 @@ from mockexport.pipeline.reading import describe, read_download
 from mockexport.pipeline.running import run_tasks
 from mockexport.pipeline.splits import Split, SplitResult, are_contiguous, read_split, split_download
 from mockexport.pipeline.total import RunningTotal
-from mockexport.tally import MAX_PAIRS, TallySpec, choose_tally
+from mockexport.tally import CSV, MAX_PAIRS, TallySpec, choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnProgress
     from mockexport.source import Source
+    from mockexport.tally import CsvFormat
 
 __all__ = ["CountTask", "count", "count_task"]
 
@@ -41,6 +42,7 @@ def count(
     skip_malformed: bool = False,
     max_pairs: int = MAX_PAIRS,
     kernel: str = "auto",
+    csv: CsvFormat = CSV,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -50,8 +52,9 @@ def count(
     `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. More
     than `max_pairs` distinct pairs of patient and type, or more than 256 bytes each on average, end it, so that memory
     is bounded. `kernel` says which tally counts: `native`, `pure`, or `auto` for the native one where it was built.
-    `start_workers` starts what reads the downloads in parallel. `on_progress` is called in the caller's own thread, ten
-    times a second, with how far the workers are. `checkpoint` keeps what is finished, and spares what it has kept.
+    `csv` names the columns that are counted by, and the delimiter. `start_workers` starts what reads the downloads in
+    parallel. `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are.
+    `checkpoint` keeps what is finished, and spares what it has kept.
 
     Raises NotFoundError for an unknown export, UsageError for a kernel that was not built, UnreachableError and
     NotAuthorisedError for what the source cannot get, and UntrustedDataError when a download is truncated, malformed
@@ -62,7 +65,7 @@ def count(
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    spec = TallySpec(kernel, skip_malformed, max_pairs=max_pairs)
+    spec = TallySpec(kernel, skip_malformed, max_pairs=max_pairs, csv=csv)
     run = _Run(source, downloads, spec, start_workers, on_progress)
     total = RunningTotal(max_pairs, f"export {export!r}")
     if checkpoint:

@@ -17,7 +17,7 @@ from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
 from mockexport.pipeline.running import run_tasks
 from mockexport.source import ReadsFolder
-from mockexport.tally import MAX_PAIRS, Malformed, TallySpec, choose_tally
+from mockexport.tally import CSV, MAX_PAIRS, Malformed, TallySpec, choose_tally
 from mockexport.wire import is_plain_id
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnProgress
     from mockexport.source import Source
-    from mockexport.tally import Tally
+    from mockexport.tally import CsvFormat, Tally
 
 __all__ = ["Fetched", "fetch"]
 
@@ -55,6 +55,7 @@ def fetch(
     *,
     max_pairs: int = MAX_PAIRS,
     kernel: str = "auto",
+    csv: CsvFormat = CSV,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
 ) -> list[Fetched]:
@@ -63,14 +64,14 @@ def fetch(
     A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared. What
     an earlier run finished is checked against its SHA-256 and kept, and what it had begun is resumed, where the source
     names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it is there,
-    the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`,
+    the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`, `csv`,
     `start_workers` and `on_progress` are those of `count`.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
-    spec = TallySpec(kernel, skip_malformed=True, max_pairs=max_pairs)
+    spec = TallySpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv)
     downloads = list(source.downloads(export))
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
@@ -78,7 +79,7 @@ def fetch(
         if not is_plain_id(name):
             raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
     folder = root / export
-    if isinstance(source, ReadsFolder) and folder.exists() and folder.samefile(source.root / export):
+    if isinstance(source, ReadsFolder) and folder.exists() and folder.samefile(source.folder_of(export)):
         raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
     try:
         make_folder(folder)

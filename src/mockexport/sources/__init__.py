@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from mockexport.sources.files import FilesSource, is_pattern
     from mockexport.sources.folder import FolderSource
     from mockexport.sources.http import HttpSource
     from mockexport.sources.mock import Generator, MockSource, ReferenceGenerator, choose_generator, generator_name
     from mockexport.sources.union import UnionSource
 
 __all__ = [
+    "FilesSource",
     "FolderSource",
     "Generator",
     "HttpSource",
@@ -21,11 +23,13 @@ __all__ = [
     "UnionSource",
     "choose_generator",
     "generator_name",
+    "is_pattern",
 ]
 
 __getattr__ = lazy_attributes(
     __name__,
     {
+        "files": ("FilesSource", "is_pattern"),
         "folder": ("FolderSource",),
         "http": ("HttpSource",),
         "mock": (

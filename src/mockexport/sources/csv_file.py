@@ -1,4 +1,4 @@
-"""A CSV file, packed or not, as chunks of its CSV: all of one version of the file, or an error."""
+"""A file of records, compressed or not, as chunks of its text: all of one version of the file, or an error."""
 
 from __future__ import annotations
 
@@ -6,27 +6,41 @@ import gzip
 import hashlib
 import io
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, cast
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from mockexport.errors import UnreachableError, UntrustedDataError
+from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.local_file import LocalFile
+from mockexport.sources.data_files import compression
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from mockexport.source import Chunks
 
-__all__ = ["read_csv_file"]
+__all__ = ["read_csv_file", "reading"]
 
 CHUNK_BYTES = 1 << 19  # fits a core's own cache, so that the tally finds it there; smaller ones cost more turns
+XZ_MEMORY = 1 << 30  # bytes; `xz -9` takes a sixteenth
+
+
+@contextmanager
+def reading() -> Generator[None, None, None]:
+    """Turn what the file system refuses into UnreachableError."""
+    try:
+        yield
+    except OSError as error:
+        raise UnreachableError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: str | None = None) -> Chunks:
-    """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
+    """Stream a file, decompressed, from byte `offset` of the text on; read to its end, its SHA-256 is checked.
 
     `etag` is that of the version that was listed. Raises ChangedError for any other one, before a chunk of it is given;
-    UntrustedDataError for a file that can't be unpacked, that is not a regular one, or whose SHA-256 differs.
+    UntrustedDataError for a file that cannot be decompressed, that is not a regular one, or whose SHA-256 differs.
     """
     try:
         with LocalFile(path, etag) as file:
@@ -43,8 +57,8 @@ def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: 
 
 def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chunks:
     reader = _HashingReader(file, sha256)
-    opened = _unpacked(path, reader)
-    if path.suffix == ".csv" and offset:
+    opened = _decompressed(path, reader)
+    if offset and not compression(path.name):
         file.seek(offset)
         reader.forget()
         offset = 0
@@ -57,16 +71,19 @@ def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chu
     reader.check(path)
 
 
-def _unpacked(path: Path, reader: _HashingReader) -> BinaryIO:
-    if path.suffix == ".gz":
+def _decompressed(path: Path, reader: _HashingReader) -> BinaryIO:
+    suffix = compression(path.name)
+    if suffix == ".gz":
         return cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", reader)))
-    if path.suffix == ".zst":
+    if suffix == ".zst":
         return cast("BinaryIO", _ZstdReader(path, reader))
+    if suffix:
+        return cast("BinaryIO", _StreamsReader(path, reader, suffix))
     return cast("BinaryIO", reader)
 
 
 class _ZstdReader:
-    """A zstd file as the CSV in it; the module's own error becomes ours."""
+    """A zstd file as the text in it; the module's own error becomes ours."""
 
     def __init__(self, file: Path, reader: _HashingReader) -> None:
         zstd = zstd_module()
@@ -79,6 +96,65 @@ class _ZstdReader:
             return cast("bytes", self._opened.read(size))
         except self._error as error:
             raise UntrustedDataError(f"{self._file} cannot be decompressed: {error}") from error
+
+
+class _StreamsReader:
+    """A bzip2 or xz file, of one stream or several, as the text in it.
+
+    The standard library's readers ignore whatever follows the last stream; here it is an error, but for the zero bytes
+    with which xz files may be padded.
+    """
+
+    def __init__(self, file: Path, reader: _HashingReader, suffix: str) -> None:
+        try:
+            self._new, self._error = _xz() if suffix == ".xz" else _bzip2()
+        except ImportError as error:
+            raise UsageError(f"this Python was built without {error.name}, which {file} needs") from error
+        self._file = file
+        self._reader = reader
+        self._padding = b"\0" if suffix == ".xz" else b""
+        self._stream: Any = None  # None between streams
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; none at the end of the last stream."""
+        while True:
+            data = self._rest
+            if not data and (self._stream is None or self._stream.needs_input):
+                data = self._reader.read(CHUNK_BYTES)
+                if not data and self._stream is None:
+                    return b""
+                if not data:
+                    raise EOFError("it ends before its compressed data does")
+            if self._stream is None:
+                data = data.lstrip(self._padding) if self._padding else data
+            self._rest = b""
+            if data or self._stream:
+                chunk = self._decompress(data, size)
+                if chunk:
+                    return chunk
+
+    def _decompress(self, data: bytes, size: int) -> bytes:
+        self._stream = self._stream or self._new()
+        try:
+            chunk: bytes = self._stream.decompress(data, size)
+        except self._error as error:
+            raise UntrustedDataError(f"{self._file} cannot be decompressed: {error}") from error
+        if self._stream.eof:
+            self._rest, self._stream = self._stream.unused_data, None
+        return chunk
+
+
+def _bzip2() -> tuple[Callable[[], Any], type[Exception]]:
+    import bz2
+
+    return bz2.BZ2Decompressor, OSError
+
+
+def _xz() -> tuple[Callable[[], Any], type[Exception]]:
+    import lzma
+
+    return partial(lzma.LZMADecompressor, memlimit=XZ_MEMORY), lzma.LZMAError
 
 
 class _HashingReader(io.RawIOBase):

@@ -17,11 +17,12 @@ from mockexport.tally.contract import (
     pairs_too_large,
     too_many_pairs,
 )
-from mockexport.tally.header import DELIMITERS, CsvFormat
+from mockexport.tally.header import CSV, DELIMITERS, CsvFormat
 from mockexport.tally.kernel import TallySpec, choose_tally, tally_name
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
+    "CSV",
     "DELIMITERS",
     "MAX_PAIRS",
     "MAX_ROW_BYTES",

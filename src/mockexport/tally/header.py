@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mockexport.model import Counts
     from mockexport.tally.contract import Tally
 
-__all__ = ["DELIMITERS", "CsvFormat", "HeaderFirst", "find_delimiter"]
+__all__ = ["CSV", "DELIMITERS", "CsvFormat", "HeaderFirst", "find_delimiter"]
 
 DELIMITERS = (",", ";", "\t", "|")
 """What may be between fields, in the order in which a header is tried."""
@@ -54,6 +54,10 @@ class CsvFormat:
         named = [name if given is None else given.encode(errors="surrogateescape")
                  for given, name in ((self.patient_column, patient), (self.type_column, event_type))]  # fmt: skip
         return named[0], None, named[1], None
+
+
+CSV = CsvFormat()
+"""The format of an export's CSV, whatever its delimiter."""
 
 
 class WrongHeader(Malformed):

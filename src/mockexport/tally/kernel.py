@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from mockexport.native import native_part
 from mockexport.tally.contract import MAX_PAIRS, MAX_ROW_BYTES
-from mockexport.tally.header import CsvFormat, HeaderFirst
+from mockexport.tally.header import CSV, CsvFormat, HeaderFirst
 from mockexport.tally.reference import ReferenceTally
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["TallySpec", "choose_tally", "tally_name"]
 
 NATIVE = "mockexport.tally._native"
-CSV = CsvFormat()
 
 
 def choose_tally(kernel: str = "auto") -> type[Tally]:

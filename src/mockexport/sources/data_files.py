@@ -1,0 +1,101 @@
+"""Files of records: which ones of a folder are counted, what each is called, and which ones are known to be no data.
+
+Nothing in a folder is left out in silence: what is neither data nor known, nor ignored by the user, is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from mockexport.errors import Remedy, UntrustedDataError
+from mockexport.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mockexport.identity import FileVersion
+
+__all__ = ["Ignored", "compression", "data_id", "declared", "is_data"]
+
+SPLIT_BYTES = 1 << 26
+TEXT = (".csv", ".tsv", ".txt")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
+CHECKSUMS = ("*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sum*", "sha1sum*", "sha256sum*", "sha512sum*")
+KNOWN_FOLDERS = ("deleted", "error", "attachments")  # beside the files that a client of FHIR Bulk Data keeps
+
+
+def compression(name: str) -> str | None:
+    """Return the suffix of a compressed file, in lower case; None for a plain one."""
+    lower = name.lower()
+    return next((suffix for suffix in COMPRESSIONS if lower.endswith(suffix)), None)
+
+
+def data_id(name: str) -> str:
+    """Return the id of the download that a file holds: its name without the suffixes of its format."""
+    stem = name[: -len(compression(name) or "") or None]
+    text = next((suffix for suffix in TEXT if stem.lower().endswith(suffix)), "")
+    return stem[: -len(text) or None] or name
+
+
+def is_data(name: str) -> bool:
+    """Return whether the files of that name in a folder are counted: by their suffix, in any case, and not hidden."""
+    stem = name[: -len(compression(name) or "") or None]
+    return not name.startswith(".") and stem.lower().endswith(TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """What is left out of a folder: hidden files, those that are known to be no data, and the user's own patterns."""
+
+    patterns: tuple[str, ...] = ()
+
+    def __call__(self, path: Path) -> bool:
+        """Return whether a file or folder is left out."""
+        name = path.name
+        if name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in self.patterns):
+            return True
+        known = KNOWN_FOLDERS if path.is_dir() else (*KNOWN_FILES, *CHECKSUMS)
+        return any(fnmatchcase(name.lower(), pattern) for pattern in known)
+
+    def data_in(self, folder: Path) -> list[Path]:
+        """Return the files of records in a folder, by name.
+
+        Raises UntrustedDataError for anything else that is not left out, and OSError.
+        """
+        return [path for path in sorted(folder.iterdir()) if not self(path) and _checked(path)]
+
+    def of(self, paths: Iterable[Path]) -> list[Path]:
+        """Return the files that a pattern found, whatever their names. Raises UntrustedDataError for a folder."""
+        return [path for path in paths if not self(path) and not _is_folder(path)]
+
+
+def _checked(path: Path) -> bool:
+    if not _is_folder(path) and not is_data(path.name):
+        raise UntrustedDataError(
+            f"{path} would not be counted: it is not a .csv, .tsv or .txt file, plain or compressed",
+            remedy=Remedy.IGNORE,
+        )
+    return True
+
+
+def _is_folder(path: Path) -> bool:
+    if path.is_dir():
+        raise UntrustedDataError(f"{path} is a folder within an export, and would not be counted", remedy=Remedy.IGNORE)
+    return False
+
+
+def declared(path: Path, version: FileVersion | None, *, can_be_split: bool) -> dict[str, Any]:
+    """Return what the file system tells of a file: its ETag, and the size of its records where it is not compressed.
+
+    A file that is being written just now has neither. One can be split when nothing has to be read from its start:
+    it is neither compressed nor to be hashed.
+    """
+    if version is None:
+        return {}
+    if compression(path.name):
+        return {"etag": version.etag}
+    return {"etag": version.etag, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
