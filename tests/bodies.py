@@ -38,6 +38,7 @@ class Malformed(NamedTuple):
     line: int
     reason: str
     skipping: int | None = None
+    header: str = ""  # what is told of it
 
 
 def among(row: bytes) -> bytes:
@@ -57,10 +58,25 @@ MALFORMED: dict[str, Malformed] = {
     "a type that is not UTF-8": Malformed(among(b"P001,t,\xc3(,1\n"), 3, "event_type is not UTF-8", 2),
     "behind rows of several lines": Malformed(among(b'P001,"\n\n",bp_sys,1\nP001\n'), 6, "too few fields", 3),
     "a row that never ends": Malformed(among(b"x" * ((1 << 20) + 1)), 3, "row longer than 1048576 bytes"),
-    "a missing column": Malformed(b"patient_id,event_time,event_type\nP001,t,x\n", 1, "no column value in the header"),
+    "a missing column": Malformed(
+        b"patient_id,event_time,event_type\nP001,t,x\n",
+        1,
+        "no column value in the header",
+        header=", which has patient_id, event_time, event_type; patient_column and type_column name the columns",
+    ),
     "a doubled column": Malformed(b"value," + HEADER, 1, "column value stands twice in the header"),
-    "no header": Malformed(ROW + ROW, 1, "no column patient_id in the header"),
-    "another kind of file": Malformed(b"<html><body>Oops</body></html>\n", 1, "no column patient_id in the header"),
+    "no header": Malformed(
+        ROW + ROW,
+        1,
+        "no column patient_id in the header",
+        header="; the first line looks like data; patient_column and type_column name the columns",
+    ),
+    "another kind of file": Malformed(
+        b"<html><body>Oops</body></html>\n",
+        1,
+        "no column patient_id in the header",
+        header=", which has <html><body>Oops</body></html>; patient_column and type_column name the columns",
+    ),
     "an empty body": Malformed(b"", 1, "empty body"),
     "nothing but blank lines": Malformed(b"\n\r\n", 1, "empty body"),
 }

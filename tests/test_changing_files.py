@@ -112,12 +112,12 @@ def test_a_file_that_changed_since_it_was_listed_gives_no_chunk(
 
 
 def test_a_link_that_leads_to_another_file_by_the_end_is_a_change(export: Path) -> None:
-    for name, body in (("old", OLD), ("new", NEW)):
+    for name, body in ((".old", OLD), (".new", NEW)):
         (export / name).write_bytes(body)
-    (export / "a.csv").symlink_to("old")
+    (export / "a.csv").symlink_to(".old")
     chunks = source_of(export).open(Download("trial", "a"))
     next(chunks)
-    (export / ".link").symlink_to("new")
+    (export / ".link").symlink_to(".new")
     (export / ".link").replace(export / "a.csv")
     with pytest.raises(ChangedError, match=r"a\.csv changed while it was read"):
         list(chunks)

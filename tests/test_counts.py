@@ -152,7 +152,7 @@ def test_every_kind_of_malformed_body_fails_naming_download_line_and_reason(kern
         count(source, "trial", kernel=kernel)
     told = f"download 'd1' of export 'trial' is malformed at line {wrong.line}: {wrong.reason}"
     hint = "; skip_malformed=True counts the rest" if wrong.skipping else ""
-    assert str(failed.value) == told + hint
+    assert str(failed.value) == told + wrong.header + hint
 
 
 @EACH_MALFORMED

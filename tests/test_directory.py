@@ -18,14 +18,14 @@ from mockexport.sources.folder import FolderSource
 
 
 def test_exports_are_the_folders_with_csv_files_and_downloads_these_files_by_name(tmp_path: Path) -> None:
-    for name in ("b/z.csv", "b/a.csv.gz", "b/m.csv.zst", "a/x.y.csv", "empty/notes.txt", "b/notes.txt", "b/x.csv.bak"):
+    for name in ("b/z.csv", "b/a.csv.gz", "b/m.csv.zst", "a/x.y.csv", "a/UP.TSV.Gz", "empty/notes.md", "b/README.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(PLAIN)
-    (tmp_path / "loose.txt").touch()
+    (tmp_path / "loose.md").touch()
     source = FolderSource(tmp_path)
     assert source.exports() == ["a", "b"]
     assert [download.id for download in source.downloads("b")] == ["a", "m", "z"]
-    assert [download.id for download in source.downloads("a")] == ["x.y"]
+    assert [download.id for download in source.downloads("a")] == ["UP", "x.y"]
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
@@ -83,11 +83,13 @@ def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
             FolderSource(tmp_path / name)
 
 
-def test_a_folder_that_holds_csv_files_itself_gets_a_hint(export: Path) -> None:
+def test_a_folder_that_holds_csv_files_itself_is_an_export_of_its_own_name(export: Path) -> None:
     (export / "a.csv").write_bytes(PLAIN)
-    with pytest.raises(NotFoundError) as failed:
-        FolderSource(export).downloads("demo")
-    assert f"try source {str(export.parent)!r} and export 'trial'" in str(failed.value)
+    source = FolderSource(export)
+    assert source.exports() == ["trial"]
+    assert count(source, "trial") == count(source_of(export), "trial")
+    with pytest.raises(NotFoundError, match=r"no export 'demo' in .*; it has trial"):
+        source.downloads("demo")
 
 
 def test_an_unknown_export_or_download_has_a_suggestion(export: Path) -> None:
@@ -125,10 +127,10 @@ def test_no_id_of_a_download_leads_out_of_its_export(export: Path, name: str) ->
 # ---- What can't be read ----
 
 
-def test_a_folder_that_is_called_like_a_file_holds_no_download(export: Path) -> None:
+def test_a_folder_within_an_export_is_an_error_whatever_it_is_called(export: Path) -> None:
+    (export / "b.csv").write_bytes(PLAIN)
     (export / "a.csv").mkdir()
-    assert source_of(export).downloads("trial") == []
-    with pytest.raises(NotFoundError, match="no downloads"):
+    with pytest.raises(UntrustedDataError, match=r"a\.csv is a folder within an export, and would not be counted"):
         count(source_of(export), "trial")
 
 

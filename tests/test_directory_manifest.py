@@ -68,7 +68,6 @@ def test_a_manifest_makes_an_export_of_a_folder_even_before_its_files_are_there(
 
 def test_a_file_that_is_listed_and_missing_is_an_error_with_a_hint(export: Path) -> None:
     (export / "a.csv").write_bytes(PLAIN)
-    (export / "c.csv").mkdir()
     for missing in ("b.csv", "c.csv"):
         list_in(export, entry("a.csv", PLAIN), entry(missing))
         with pytest.raises(UntrustedDataError, match=rf"lists {missing}, which is not there; .*fetch. completes it"):
@@ -83,8 +82,8 @@ def test_a_file_that_is_there_and_not_listed_is_an_error(export: Path) -> None:
         count(source_of(export), "trial")
 
 
-def test_what_is_no_csv_file_need_not_be_listed(export: Path) -> None:
-    for name in ("a.csv", "notes.txt", ".hidden.csv", ".a.csv.part"):
+def test_what_is_known_to_be_no_data_need_not_be_listed(export: Path) -> None:
+    for name in ("a.csv", "README.md", "a.csv.sha256", "fetch.log", ".hidden.csv", ".a.csv.part"):
         (export / name).write_bytes(PLAIN)
     list_in(export, entry("a.csv", PLAIN))
     assert count(source_of(export), "trial") == Counts(COUNTS_OF_SOUND)

@@ -20,13 +20,15 @@ FUNCTIONS = {
     "open_source": """(
         name: str | Path = 'mock', *, kernel: str = 'auto', timeout: float = 30.0, retries: int = 5,
         retry_budget: float = 300.0, token: str | None = None, ca_bundle: str | Path | None = None,
-        allow_unproven_end: bool = False) -> Source""",
+        allow_unproven_end: bool = False, ignore: Sequence[str] = ()) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
-        kernel: str = 'auto', start_workers: StartWorkers = thread_workers,
-        on_progress: OnProgress | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
+        kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
+        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
+        checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
         source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
+        csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
@@ -42,12 +44,13 @@ FUNCTIONS = {
 FIELDS = {
     "Committed": "patients totals",
     "Counts": "patients left_out",
+    "CsvFormat": "patient_column type_column delimiter",
     "Difference": "patient event_type expected actual",
     "Download": "export id rows event_types patients start_time end_time size etag split_size",
     "Export": "id downloads rows patients event_types start_time end_time",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",
-    "Subject": "source export skip_malformed",
+    "Subject": "source export skip_malformed csv",
 }
 MEMBERS = {  # of the other classes: what users may call
     "CancelToken": "cancel cancelled on_cancel",

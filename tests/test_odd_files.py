@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system ha
 
 
 def link_to_fifo(path: Path) -> None:
-    os.mkfifo(path.with_name("fifo"))
-    path.symlink_to("fifo")
+    os.mkfifo(path.with_name(".fifo"))
+    path.symlink_to(".fifo")
 
 
 ODD: dict[str, Callable[[Path], object]] = {

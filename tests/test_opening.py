@@ -45,7 +45,7 @@ def test_a_folder_that_is_called_mock_is_reached_by_its_path(tmp_path: Path, mon
 
 
 def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no folder"):
+    with pytest.raises(NotFoundError, match="no file or folder"):
         open_source(tmp_path / "nowhere")
 
 

@@ -40,9 +40,6 @@ Examples:
 """
 
 
-DEFAULT_EXPORT = "demo"
-
-
 class OnMalformed(StrEnum):
     """What to do with a malformed row."""
 
@@ -80,7 +77,7 @@ def count_command(
     from mockexport.pipeline import count
 
     started = time.monotonic()
-    export = run.export(export, DEFAULT_EXPORT)
+    export = run.export(export)
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 CSV_OPTIONS = ("patient_column", "type_column", "delimiter")
+DEFAULT_EXPORT = "demo"
 EXPORTS_SHOWN = 6
 MAX_PAIRS_LIMIT = 1_000_000_000  # of the native tally
 
@@ -68,15 +69,15 @@ def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
 ExportArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[EXPORT]", autocompletion=complete_export, show_default=False,
-        help="The id of the export; it may be left out if the source holds only one.",
+        metavar="EXPORT", autocompletion=complete_export, show_default=False,
+        help="The id of the export.  [default: the only one of the source, or demo]",
     ),
 ]  # fmt: skip
 SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False,
-        help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or the URL of a server.  "
+        help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or a URL.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
@@ -227,20 +228,20 @@ class Run(NamedTuple):
     output: Path | None
     format: Format
 
-    def export(self, named: str | None, default: str | None = None) -> str:
-        """Return the export that the user named, or the only one that the source holds, or a default.
+    def export(self, named: str | None) -> str:
+        """Return the export that the user named, or the only one that the source holds, or the default one.
 
-        Raises UsageError when there is more than one, and NotFoundError when there is none.
+        Raises UsageError when there are others, and NotFoundError when there is none.
         """
         if named is not None:
             return named
-        if default and (self.source.name == "mock" or "://" in self.source.name):  # without a request
-            return default
+        if self.source.name == "mock" or "://" in self.source.name:  # without a request
+            return DEFAULT_EXPORT
         exports = self.source.exports()
         if len(exports) == 1:
             return exports[0]
-        if default in exports:
-            return str(default)
+        if DEFAULT_EXPORT in exports:
+            return DEFAULT_EXPORT
         if not exports:
             raise NotFoundError(f"{self.source.name} holds no export")
         shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")

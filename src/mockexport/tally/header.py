@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,7 @@ DELIMITERS = (",", ";", "\t", "|")
 """What may be between fields, in the order in which a header is tried."""
 
 CACHED_BYTES = 4096  # all downloads of an export have the same header
+DATA = re.compile(rb"[-+.]?[0-9]|$")  # a number, a time, nothing: not how the name of a column begins
 NAMES_SHOWN = 12
 
 
@@ -158,6 +160,8 @@ def _delimiter_of_line(line: bytes, csv: CsvFormat, limit: int) -> bytes | None:
 
 
 def _describe(missing: bytes, names: list[bytes]) -> str:
-    shown = ", ".join(name.decode(errors="backslashreplace") for name in names[:NAMES_SHOWN])
     problem = header_problem({missing: 0})
+    if any(DATA.match(name) for name in names):  # of a patient, perhaps, so it is not shown
+        return f"{problem}; the first line looks like data"
+    shown = ", ".join(name.decode(errors="backslashreplace") for name in names[:NAMES_SHOWN])
     return f"{problem}, which has {shown}{', …' if len(names) > NAMES_SHOWN else ''}"
