@@ -320,7 +320,8 @@ def test_duckdb_counts_the_same(tmp_path: Path, delimiter: str, packed: str, col
         (tmp_path / f"{name}.csv{packed}").write_bytes(PACK[packed](text.encode()))
     patient, event_type = columns
     found = duckdb.execute(
-        f"select {patient}, {event_type}, count(*) from read_csv(?, delim=?, header=true, all_varchar=true) group by all",
+        f"select {patient}, {event_type}, count(*)"
+        " from read_csv(?, delim=?, header=true, all_varchar=true) group by all",
         [str(tmp_path / f"*.csv{packed}"), delimiter],
     ).fetchall()
     counts = count(open_source(tmp_path / f"*.csv{packed}"), tmp_path.name, csv=CsvFormat(*columns))

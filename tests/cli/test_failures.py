@@ -21,7 +21,6 @@ USAGE = {
     "unknown subcommand": "exports lst",
     "unknown option": "count --fromat csv",
     "unknown form": "count --format xml",
-    "no export": "downloads list",
     "no folder to fetch to": "downloads fetch demo",
     "no number of jobs": "count --jobs 0",
     "word for a number": "count --jobs many",
