@@ -143,7 +143,7 @@ def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workp
     assert "\x1b[1;3" not in shown
 
 
-@pytest.mark.parametrize("option", ["--no-progress", "--quiet"])
+@pytest.mark.parametrize("option", by_default(["--no-progress", "--quiet"], "--no-progress"))
 def test_progress_can_be_had_without(option: str, workplace: Path, slow_server: str) -> None:
     code, shown = on_a_terminal(workplace, "count", "demo", "-s", slow_server, option)
     assert code == 0
