@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 DOWNLOADS = 10
-ROWS = 35_000  # of each, 1.5 MB
-BYTES_A_SECOND = 6_000_000  # of each body: a download takes a quarter of a second, whatever the machine
+ROWS = 70_000  # of each, 3 MB
+BYTES_A_SECOND = 12_000_000  # of each body: a download takes a quarter of a second, whatever the machine
 MOMENTS = [pytest.param(seed, marks=() if seed == 1 else pytest.mark.slow) for seed in range(54)]
 PATIENCE_SECONDS = 0.3  # between a finished download and the kill, at the most: longer than a download takes
 SYNC_OFTEN = (
@@ -78,7 +78,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[tupl
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for 15 MB, which doesn't outlive its test."""
+    """A folder for 30 MB, which doesn't outlive its test."""
     folder = tmp_path / "run"
     folder.mkdir()
     yield folder
