@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import certifi
 import orjson
 import pytest
 from tests import seeds
@@ -128,19 +127,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback is not reached through the proxy of the machine."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Of the usual certificates one is enough for our own clients: to read all takes each of them 30 ms."""
-    end = "-----END CERTIFICATE-----\n"
-    one = tmp_path_factory.mktemp("certificates") / "one.pem"
-    one.write_text(Path(certifi.where()).read_text(encoding="ascii", errors="replace").partition(end)[0] + end)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certifi, "where", lambda: str(one))
-        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # those of the machine are as many
-            patch.delenv(name, raising=False)
-        yield
 
 
 @pytest.fixture

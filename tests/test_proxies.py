@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.commands import run_command
-from tests.pairing import by_default, pairs
+from tests.pairing import by_default
 from tests.scripted_http import ScriptedServer, http, json
 from tests.sources import EXPORT, csv_body
 
-from mockexport import UnreachableError, UsageError
+from mockexport import UnreachableError, UsageError, count
 from mockexport.http.proxies import proxy_for
 from mockexport.http.retry import Retries
 from mockexport.http.transport import httpx
@@ -160,20 +160,21 @@ def test_no_command_ends_with_70_for_its_environment(tmp_path: Path, command: tu
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("variable", "scheme"),
-    pairs(
-        {"SSL_CERT_FILE": "SSL_CERT_FILE", "SSLKEYLOGFILE": "SSLKEYLOGFILE"},
-        {"https": "https", "http": "http"},
-    ),
-)
-def test_certificates_that_can_not_be_read_are_a_usage_error(tmp_path: Path, variable: str, scheme: str) -> None:
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
+def test_certificates_that_can_not_be_read_are_a_usage_error(tmp_path: Path, variable: str) -> None:
     missing = tmp_path / "missing" / "file"
     changes: Any = {variable: str(missing)}
-    done = run_command(tmp_path, "count", "-s", f"{scheme}://127.0.0.1:9", **changes)
+    done = run_command(tmp_path, "count", "-s", "https://127.0.0.1:9", **changes)
     assert done.code == 2, done.stderr
     assert done.stderr.startswith(f"mockexport: error: {variable} {missing} can't be ")
     assert done.stderr.count("\n") == 1
+
+
+def test_certificates_are_read_only_for_tls(http_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    http_server.has(EXPORT, {"a": http(csv_body(3))})
+    monkeypatch.setenv("SSL_CERT_FILE", "missing")
+    with closing(HttpSource(http_server.url)) as source:
+        assert count(source, EXPORT).rows == 3
 
 
 def test_no_certificates_in_the_file_is_a_usage_error(tmp_path: Path) -> None:
