@@ -1,15 +1,16 @@
-"""Parameters of a test that tries each of one kind with each of another."""
+"""Parameters of tests, of which the default run takes some: the bulk is left to `-m slow`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-__all__ = ["pairs"]
+__all__ = ["by_default", "pairs"]
 
 
 def pairs(ones: Mapping[str, Any], others: Mapping[str, Any]) -> list[Any]:
@@ -24,4 +25,20 @@ def pairs(ones: Mapping[str, Any], others: Mapping[str, Any]) -> list[Any]:
         )
         for one in ones
         for other in others
+    ]
+
+
+def by_default(cases: Mapping[str, Any] | Iterable[Any], *chosen: Any) -> list[Any]:
+    """Return all cases. The default run takes the chosen ones alone; those of a mapping go by their names."""
+    named = dict(cases) if isinstance(cases, Mapping) else None
+    cases = list(cases)
+    assert chosen
+    assert all(one in cases for one in chosen), "a chosen case is none"
+    return [
+        pytest.param(
+            case if named is None else named[case],
+            id=None if named is None else case,
+            marks=() if case in chosen else pytest.mark.slow,
+        )
+        for case in cases
     ]

@@ -15,7 +15,7 @@ run_seed: str | None = None
 """The seed of a slow run; None in the default run."""
 
 # A busy machine is no reason to fail: no deadlines.
-settings.register_profile("default", derandomize=True, deadline=None)
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile(
     "slow", deadline=None, print_blob=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.import_graph import PACKAGE, ROOT, Graph, read_graph
+from tests.pairing import by_default
 
 import mockexport
 
@@ -220,9 +221,13 @@ def core_modules(graph: Graph) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("room", sorted({room_of(name) for name in read_graph().modules} - {"__main__"}))
-def test_each_module_of_a_room_can_be_imported_first(room: str) -> None:
-    names = [name for name in read_graph().modules if room_of(name) == room]
+ROOMS = sorted({room_of(name) for name in read_graph().modules} - {"__main__"})
+
+
+@pytest.mark.parametrize("rooms", by_default({"all": ROOMS, **{room: [room] for room in ROOMS}}, "all"))
+def test_each_module_of_a_room_can_be_imported_first(rooms: list[str]) -> None:
+    """One process for all rooms shares the packages of others, so slow runs have one for each room, too."""
+    names = [name for name in read_graph().modules if room_of(name) in rooms]
     script = f"""
 import importlib, sys
 for name in {names!r}:

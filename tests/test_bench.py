@@ -14,6 +14,7 @@ from tests.bench.launch import CHILD, Run, launch
 from tests.bench.plot import svg, tick_step
 from tests.bench.report import BEGIN, END, markdown, replace_generated
 from tests.bench.work.http import serving
+from tests.pairing import by_default
 
 from mockexport.wire import download_path
 
@@ -158,7 +159,10 @@ def need(member: Contestant) -> None:
 
 @pytest.mark.parametrize(
     "peer",
-    [contestants.dict_reader, contestants.reader_counter, contestants.polars, contestants.duckdb, contestants.mawk],
+    by_default(
+        [contestants.dict_reader, contestants.reader_counter, contestants.polars, contestants.duckdb, contestants.mawk],
+        *(contestants.reader_counter, contestants.duckdb, contestants.mawk),
+    ),
 )
 def test_a_peer_counts_files_as_we_do(peer: Callable[..., Contestant], made: Made) -> None:
     member = peer([made.path])
@@ -171,13 +175,7 @@ BEST, *OTHERS = [*contestants.instruction_sets(), "pure"]
 
 @pytest.mark.parametrize(
     "way",
-    [
-        BEST,
-        *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS),
-        "csv_dictreader",
-        "csv_counter",
-        "polars_streaming",
-    ],
+    by_default([BEST, *OTHERS, "csv_dictreader", "csv_counter", "polars_streaming"], BEST, "polars_streaming"),
 )
 def test_each_way_counts_bytes_in_memory_as_our_command_does(way: str, made: Made) -> None:
     member = contestants.in_memory(way, way, made.path, absent=contestants.needs("polars") if "polars" in way else "")

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pairing import pairs
 from tests.scripted_http import Request, ScriptedServer, http, json
 from tests.sources import HEADER, WAIT_SECONDS, csv_body
 
@@ -37,7 +38,11 @@ def read(source: HttpSource) -> bytes:
     return b"".join(source.open(Download("trial", "a")))
 
 
-BOTH_REQUESTS = pytest.mark.parametrize(("path", "ask"), [(EXPORTS, HttpSource.exports), (DATA, read)])
+REQUESTS: dict[str, tuple[str, Callable[[HttpSource], object]]] = {
+    "exports": (EXPORTS, HttpSource.exports),
+    "data": (DATA, read),
+}
+BOTH_REQUESTS = pytest.mark.parametrize(("path", "ask"), REQUESTS.values(), ids=REQUESTS)
 
 # ---- Statuses ----
 
@@ -49,16 +54,17 @@ STATUSES: list[tuple[type[MockExportError], list[int]]] = [
 ]
 
 
-@BOTH_REQUESTS
-@pytest.mark.parametrize(("kind", "status"), [(kind, status) for kind, statuses in STATUSES for status in statuses])
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    pairs(REQUESTS, {str(status): (kind, status) for kind, statuses in STATUSES for status in statuses}),
+)
 def test_each_status_is_the_error_that_it_means_and_names_the_url(
     http_server: ScriptedServer,
     http_source: HttpSource,
-    path: str,
-    ask: Callable[[HttpSource], object],
-    kind: type[MockExportError],
-    status: int,
+    asked: tuple[str, Callable[[HttpSource], object]],
+    answered: tuple[type[MockExportError], int],
 ) -> None:
+    (path, ask), (kind, status) = asked, answered
     http_server.answers[path] = http(b"" if status in (204, 304) else b'{"detail": "no"}', status)
     with pytest.raises(MockExportError, match=f"{http_server.url}{path} answered {status}") as failed:
         ask(http_source)
@@ -69,8 +75,10 @@ def test_each_status_is_the_error_that_it_means_and_names_the_url(
 
 
 @BOTH_REQUESTS
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize(
+    ("status", "absolute"),
+    pairs({str(status): status for status in (307, 301, 302, 303, 308)}, {"absolute": True, "relative": False}),
+)
 def test_redirects_are_followed(
     http_server: ScriptedServer,
     http_source: HttpSource,
@@ -133,11 +141,11 @@ STALLED: dict[str, bytes] = {
 }
 
 
-@BOTH_REQUESTS
-@pytest.mark.parametrize("sent", STALLED.values(), ids=STALLED.keys())
+@pytest.mark.parametrize(("asked", "sent"), pairs(REQUESTS, STALLED))
 def test_a_server_that_stalls_is_unreachable_after_the_timeout(
-    http_server: ScriptedServer, path: str, ask: Callable[[HttpSource], object], sent: bytes
+    http_server: ScriptedServer, asked: tuple[str, Callable[[HttpSource], object]], sent: bytes
 ) -> None:
+    path, ask = asked
     http_server.answers[path] = http_server.stall_after(sent)
     started = time.monotonic()
     with closing(HttpSource(http_server.url, timeout=SHORT_TIMEOUT, retries=Retries(0))) as source:

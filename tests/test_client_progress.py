@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pairing import pairs
 from tests.scripted_http import Answer, ScriptedServer, http
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, csv_body
 
@@ -57,11 +58,11 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("path", [EXPORTS, DATA])
-@pytest.mark.parametrize(("start", "piece", "seconds"), ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(("path", "endless"), pairs({"exports": EXPORTS, "data": DATA}, ENDLESS))
 def test_signs_of_life_without_bytes_of_the_body_are_no_progress(
-    http_server: ScriptedServer, path: str, start: bytes, piece: bytes, seconds: float
+    http_server: ScriptedServer, path: str, endless: tuple[bytes, bytes, float]
 ) -> None:
+    start, piece, seconds = endless
     http_server.answers[path] = dribbling(http_server, start, piece, seconds)
     with closing(HttpSource(http_server.url, timeout=TIMEOUT, retries=Retries(0))) as source:
         ask: Callable[[], object] = (

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.bodies import COUNTS_OF_SOUND, MALFORMED, SOUND
 from tests.conftest import KERNELS
+from tests.pairing import by_default, pairs
 from tests.sources import HEADER, ROW, MemorySource, csv_body
 
 from mockexport import Counts, NotFoundError, UntrustedDataError, count
@@ -120,7 +121,7 @@ def test_demo_has_the_golden_rows_and_totals(kernel: str, golden: Any) -> None:
 
 
 @pytest.mark.skipif("native" not in KERNELS, reason="the native parts were not built, or are not wanted")
-@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+@pytest.mark.parametrize("start_workers", by_default([thread_workers, process_workers], thread_workers))
 def test_small_has_the_golden_rows_and_totals(golden: Any, start_workers: StartWorkers) -> None:
     counts = count(MockSource("native"), "small", kernel="native", start_workers=start_workers)
     assert (counts.rows, counts.totals) == (golden["small"]["rows"], golden["small"]["totals"])
@@ -210,8 +211,10 @@ def rows_of(patients: range) -> bytes:
     return HEADER + b"".join(b"P%03d,t,x,1\nP%03d,t,y,1\n" % (patient, patient) for patient in patients)
 
 
-@pytest.mark.parametrize("split_size", [None, 300])
-@pytest.mark.parametrize("start_workers", [thread_workers, process_workers])
+@pytest.mark.parametrize(
+    ("start_workers", "split_size"),
+    pairs({"threads": thread_workers, "processes": process_workers}, {"splits": 300, "whole": None}),
+)
 def test_more_than_max_pairs_pairs_end_a_count_within_a_download_and_over_all(
     kernel: str, start_workers: StartWorkers, split_size: int | None
 ) -> None:

@@ -236,7 +236,7 @@ print(f"killed at {sum(seen.values()) - 1} of {number} steps; the folder was the
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("which", ["new", "changed"])
-@pytest.mark.parametrize(("first", "every"), [(8, 9), pytest.param(0, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "every"), [(8, 17), pytest.param(0, 1, marks=pytest.mark.slow)])
 def test_a_fetch_that_is_killed_at_any_step_is_completed_by_the_next_and_never_a_mixture(
     tmp_path: Path, which: str, first: int, every: int
 ) -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.commands import run_command
+from tests.pairing import by_default
 from tests.scripted_http import ScriptedServer, http, json
 from tests.sources import EXPORT, csv_body
 
-from mockexport import UnreachableError, UsageError
+from mockexport import UnreachableError, UsageError, count
 from mockexport.http.proxies import proxy_for
 from mockexport.http.retry import Retries
 from mockexport.http.transport import httpx
@@ -124,6 +125,14 @@ ODD = [
 
 
 @pytest.mark.parametrize("proxy", ODD)
+def test_a_proxy_that_can_not_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UsageError, match=r"^ALL_PROXY ") as refused:
+        proxy_for(httpx.URL(ABSENT))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("proxy", by_default(ODD, "socks5://127.0.0.1:9", "http://user:secret@h:port"))
 def test_a_proxy_that_can_not_be_used_is_a_usage_error_that_tells_no_password(tmp_path: Path, proxy: str) -> None:
     done = run_command(tmp_path, "count", "-s", ABSENT, "--verbose", ALL_PROXY=proxy)
     assert done.code == 2, done.stderr
@@ -152,14 +161,20 @@ def test_no_command_ends_with_70_for_its_environment(tmp_path: Path, command: tu
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_certificates_that_can_not_be_read_are_a_usage_error(tmp_path: Path, variable: str, scheme: str) -> None:
+def test_certificates_that_can_not_be_read_are_a_usage_error(tmp_path: Path, variable: str) -> None:
     missing = tmp_path / "missing" / "file"
     changes: Any = {variable: str(missing)}
-    done = run_command(tmp_path, "count", "-s", f"{scheme}://127.0.0.1:9", **changes)
+    done = run_command(tmp_path, "count", "-s", "https://127.0.0.1:9", **changes)
     assert done.code == 2, done.stderr
     assert done.stderr.startswith(f"mockexport: error: {variable} {missing} can't be ")
     assert done.stderr.count("\n") == 1
+
+
+def test_certificates_are_read_only_for_tls(http_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    http_server.has(EXPORT, {"a": http(csv_body(3))})
+    monkeypatch.setenv("SSL_CERT_FILE", "missing")
+    with closing(HttpSource(http_server.url)) as source:
+        assert count(source, EXPORT).rows == 3
 
 
 def test_no_certificates_in_the_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -168,14 +183,17 @@ def test_no_certificates_in_the_file_is_a_usage_error(tmp_path: Path) -> None:
     assert done.code == 2, done.stderr
 
 
-@pytest.mark.parametrize("held", ["[::1]", "::1", "*"])
+@pytest.mark.parametrize("held", by_default(["[::1]", "::1", "*"], "[::1]"))
 def test_no_proxy_may_hold_an_ipv6_address(http_server: ScriptedServer, tmp_path: Path, held: str) -> None:
     http_server.has(EXPORT, {"a": http(csv_body(3))})
     done = run_command(tmp_path, "count", EXPORT, "-s", http_server.url, NO_PROXY=held)
     assert done.code == 0, done.stderr
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:99999999999999999999"])
+@pytest.mark.parametrize(
+    "url",
+    by_default(["http://127.0.0.1:99999", "http://127.0.0.1:99999999999999999999"], "http://127.0.0.1:99999"),
+)
 def test_a_port_that_is_none_is_a_usage_error(tmp_path: Path, url: str) -> None:
     done = run_command(tmp_path, "count", "-s", url)
     assert done.code == 2, done.stderr

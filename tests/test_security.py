@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from tests.commands import run_command, serve_command
+from tests.pairing import by_default, pairs
 from tests.scripted_http import ScriptedServer, http, json
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, csv_body
 
@@ -71,11 +72,16 @@ def test_it_is_kept_on_a_redirect_to_the_same_origin_and_dropped_on_one_to_anoth
         assert authorizations(other) == {None}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [http(status=401), http(status=503), http(b"no json"), http(status=307, Location="ftp://x/"), b"junk\r\n\r\n"],
-    ids=["401", "503", "no JSON", "redirect", "no HTTP"],
-)
+TOLD_AT_LENGTH = {
+    "401": http(status=401),
+    "503": http(status=503),
+    "no JSON": http(b"no json"),
+    "redirect": http(status=307, Location="ftp://x/"),
+    "no HTTP": b"junk\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", by_default(TOLD_AT_LENGTH, "401", "redirect"))
 def test_nothing_that_is_printed_holds_the_token(
     http_server: ScriptedServer, tmp_path: Path, token_file: Path, answer: bytes
 ) -> None:
@@ -103,7 +109,10 @@ def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_pat
     assert TOKEN not in "".join(server.told)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.1", "example.invalid", "192.0.2.1", ""])
+OTHERS = ["0.0.0.0", "::", "127.1", "example.invalid", "192.0.2.1", ""]
+
+
+@pytest.mark.parametrize("host", by_default(OTHERS, "0.0.0.0", ""))
 def test_a_server_without_a_token_refuses_to_let_others_in(tmp_path: Path, host: str) -> None:
     done = run_command(tmp_path, "serve", "--host", host, "--port", "0")
     assert done.code == 2
@@ -122,8 +131,16 @@ def test_loopback_is_this_machine_alone(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("held", [None, b"", b"\n", b"  \nsecond\n", b"\xff\xfe\0", b"a b\n", b"a\x1b[1m\n"], ids=repr)
-@pytest.mark.parametrize("command", [("exports", "list"), ("serve", "--port", "0")], ids=" ".join)
+@pytest.mark.parametrize("host", OTHERS)
+def test_nothing_else_is(host: str) -> None:
+    assert not is_loopback(host)
+
+
+NO_TOKENS = [None, b"", b"\n", b"  \nsecond\n", b"\xff\xfe\0", b"a b\n", b"a\x1b[1m\n"]
+NEED_TOKENS = {"exports list": ("exports", "list"), "serve --port 0": ("serve", "--port", "0")}
+
+
+@pytest.mark.parametrize(("command", "held"), pairs(NEED_TOKENS, {repr(held): held for held in NO_TOKENS}))
 def test_a_token_file_without_a_token_is_a_usage_error_that_tells_nothing_of_it(
     tmp_path: Path, command: tuple[str, ...], held: bytes | None
 ) -> None:
@@ -159,9 +176,10 @@ def test_a_token_comes_from_a_pipe_too_and_a_pipe_that_nobody_writes_to_has_none
     assert authorizations(http_server) == {BEARER}
 
 
-@pytest.mark.parametrize(
-    "name", ["../outside", "..", ".", "/outside", "a/../../outside", "..\\outside", "a\0b", "C:x", "\u2025/x"]
-)
+LEADING_OUT = ["../outside", "..", ".", "/outside", "a/../../outside", "..\\outside", "a\0b", "C:x", "\u2025/x"]
+
+
+@pytest.mark.parametrize("name", by_default(LEADING_OUT, "../outside", "..", "/outside", "..\\outside"))
 def test_no_id_of_a_server_leads_out_of_the_folder(http_server: ScriptedServer, tmp_path: Path, name: str) -> None:
     http_server.has(EXPORT, {name: http(csv_body(3))})
     target = "/api/export/" + EXPORT
@@ -225,10 +243,13 @@ HOSTILE: dict[str, tuple[str, Answer]] = {
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process's memory is read from /proc")
-@pytest.mark.parametrize(("where", "answer"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(
+    "hostile", by_default(HOSTILE, "packed rows", "packed JSON", "endless headers", "endless JSON", "an endless line")
+)
 def test_what_has_no_end_is_given_up_in_bounded_memory_and_time(
-    http_server: ScriptedServer, tmp_path: Path, where: str, answer: Answer
+    http_server: ScriptedServer, tmp_path: Path, hostile: tuple[str, Answer]
 ) -> None:
+    where, answer = hostile
     http_server.has(EXPORT, {"a": answer})
     if where == "json":
         http_server.answers[f"/api/export/{EXPORT}"] = answer

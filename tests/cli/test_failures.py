@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import write_export
+from tests.pairing import by_default
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +98,10 @@ def test_bad_data_ends_with_6_naming_download_and_line(
     assert [path.name for path in workplace.iterdir()] == ["root"]
 
 
-@pytest.mark.parametrize("case", ["missing column", "doubled column", "empty body", "only empty lines"])
+@pytest.mark.parametrize(
+    "case",
+    by_default(["missing column", "doubled column", "empty body", "only empty lines"], "missing column", "empty body"),
+)
 def test_a_body_without_a_sound_header_ends_with_6_even_when_rows_are_skipped(
     case: str, command: RunCommand, workplace: Path
 ) -> None:
@@ -143,14 +147,25 @@ def test_verbose_adds_the_traceback_and_keeps_the_line(command: RunCommand) -> N
     assert short.stderr in long.stderr
 
 
-@pytest.mark.parametrize("options", ["-v", "-tv", "-vt", "-tqv", "-t -v", "-vs mock", "-tvs mock", "--verbose -t"])
+@pytest.mark.parametrize(
+    "options",
+    by_default(
+        ["-v", "-tv", "-vt", "-tqv", "-t -v", "-vs mock", "-tvs mock", "--verbose -t"],
+        *("-v", "-tqv", "-tvs mock", "--verbose -t"),
+    ),
+)
 def test_verbose_adds_the_traceback_in_whatever_way_it_is_written(command: RunCommand, options: str) -> None:
     before, behind = command("count", *options.split(), "demmo"), command("count", "demmo", *options.split())
     assert (before.code, behind.code) == (3, 3)
     assert before.stderr.count("Traceback") == behind.stderr.count("Traceback") == 1
 
 
-@pytest.mark.parametrize("arguments", ["count -s -v", "count -o -v/x", "count -- -v", "exports list -s --verbose"])
+@pytest.mark.parametrize(
+    "arguments",
+    by_default(
+        ["count -s -v", "count -o -v/x", "count -- -v", "exports list -s --verbose"], "count -s -v", "count -- -v"
+    ),
+)
 def test_what_only_looks_like_verbose_adds_no_traceback(command: RunCommand, arguments: str) -> None:
     ended = command(*arguments.split())
     assert ended.code in (2, 3)

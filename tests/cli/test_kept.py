@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from tests.cli.conftest import write_export
+from tests.pairing import by_default
 from tests.scripted_http import http
 from tests.sources import csv_body
 
@@ -74,7 +75,7 @@ def not_utf8_folder(folder: Path) -> Path:
     return folder / NOT_UTF8
 
 
-@pytest.mark.parametrize("form", ["json", "table", "csv"])
+@pytest.mark.parametrize("form", by_default(["json", "table", "csv"], "json"))
 def test_a_folder_that_is_not_utf8_is_fetched_into_and_counted_with_a_checkpoint(
     command: RunCommand, workplace: Path, form: str
 ) -> None:

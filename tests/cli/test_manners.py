@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.cli.conftest import COMMAND, environment
 from tests.commands import serve_command
+from tests.pairing import by_default, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,13 @@ def wait_for_line(stream: Any, text: str) -> str:
     raise AssertionError(f"the stream ended without {text!r}")
 
 
-@pytest.mark.parametrize("line", ["count demo", "exports list", "count demo --format table", "--help", "--version"])
+@pytest.mark.parametrize(
+    "line",
+    by_default(
+        ["count demo", "exports list", "count demo --format table", "--help", "--version"],
+        *("count demo", "--help", "--version"),
+    ),
+)
 def test_a_closed_pipe_ends_quietly(line: str, start: Any) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -55,12 +62,16 @@ def test_a_reader_that_stops_after_a_line_is_no_error(workplace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("sent", "jobs"),
+    pairs(
+        {"SIGINT": (signal.SIGINT, 130, "interrupted"), "SIGTERM": (signal.SIGTERM, 143, "terminated")},
+        {"2 jobs": "2", "1 job": "1"},
+    ),
 )
-@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_signal_leaves_one_line_and_no_file(
-    number: signal.Signals, code: int, word: str, jobs: str, start: Any, workplace: Path, slow_server: str
+    sent: tuple[signal.Signals, int, str], jobs: str, start: Any, workplace: Path, slow_server: str
 ) -> None:
+    number, code, word = sent
     options = ("--progress", "-j", jobs, "-o", "small.json")
     process = start("count", "small", "-s", slow_server, *options, env=IN_PROCESSES)
     wait_for_line(process.stderr, "rows/s")  # the count is under way
@@ -132,7 +143,7 @@ def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workp
     assert "\x1b[1;3" not in shown
 
 
-@pytest.mark.parametrize("option", ["--no-progress", "--quiet"])
+@pytest.mark.parametrize("option", by_default(["--no-progress", "--quiet"], "--no-progress"))
 def test_progress_can_be_had_without(option: str, workplace: Path, slow_server: str) -> None:
     code, shown = on_a_terminal(workplace, "count", "demo", "-s", slow_server, option)
     assert code == 0

@@ -11,7 +11,7 @@ from tests.cluster.machines import Cluster
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKERS = 3
+WORKERS = 2  # each takes a second of a processor to load
 
 
 @pytest.fixture(scope="module")  # idle processes of Dask take some of a processor, so they end with the module
@@ -22,7 +22,7 @@ def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 
 @pytest.fixture
 def cluster(lasting_cluster: Cluster) -> Cluster:
-    """A scheduler with three workers of one thread each; those that a test has killed are started anew."""
+    """A scheduler with two workers of one thread each; those that a test has killed are started anew."""
     return lasting_cluster.with_workers(WORKERS)
 
 

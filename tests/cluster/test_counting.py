@@ -18,6 +18,7 @@ from tests.cluster.machines import COMMITTED, ROOT
 from tests.cluster.sources import Watched
 from tests.commands import run_command, serve_command
 from tests.conftest import KERNELS
+from tests.pairing import by_default, pairs
 from tests.sources import EXPORT as TRIAL
 from tests.sources import HEADER, ROW, csv_body
 
@@ -59,9 +60,13 @@ def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) ->
     return answer.read_bytes()
 
 
-@pytest.mark.parametrize("where", WHERE)
-def test_a_count_on_a_cluster_gives_the_committed_bytes(cluster: Cluster, tmp_path: Path, where: str) -> None:
-    assert count_everywhere(cluster, tmp_path, where, "small") == (COMMITTED / "small.json").read_bytes()
+@pytest.mark.parametrize(
+    ("where", "export"), pairs(dict(zip(WHERE, WHERE, strict=True)), {"demo": "demo", "small": "small"})
+)
+def test_a_count_on_a_cluster_gives_the_committed_bytes(
+    cluster: Cluster, tmp_path: Path, where: str, export: str
+) -> None:
+    assert count_everywhere(cluster, tmp_path, where, export) == (COMMITTED / f"{export}.json").read_bytes()
 
 
 @pytest.mark.slow
@@ -92,7 +97,7 @@ def test_malformed_rows_end_a_count_or_are_left_out_as_on_one_machine(
     assert "malformed" in here.stderr
 
 
-@pytest.mark.parametrize("export", ["demmo", "trial"])
+@pytest.mark.parametrize("export", by_default(["demmo", "trial"], "demmo"))
 def test_what_is_not_found_is_told_as_on_one_machine(cluster: Cluster, tmp_path: Path, export: str) -> None:
     here = run_command(tmp_path, "count", export)
     assert run_command(tmp_path, "count", export, "--scheduler", cluster.address) == here
@@ -134,7 +139,7 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("kernel", [*KERNELS, "auto"])
+@pytest.mark.parametrize("kernel", by_default([*KERNELS, "auto"], *KERNELS))
 def test_a_worker_counts_with_its_own_kernel_whatever_the_client_has(
     lone_scheduler: Cluster, tmp_path: Path, kernel: str
 ) -> None:

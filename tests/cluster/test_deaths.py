@@ -110,7 +110,7 @@ def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, exp
         for name in list(cluster.workers)[:2]:
             cluster.end_worker(name)
 
-    done = count_while(cluster, export, tmp_path, 3, kill)
+    done = count_while(cluster.with_workers(3), export, tmp_path, 3, kill)
     assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 

@@ -47,6 +47,12 @@ def stub(folder: Path, name: str, text: str) -> str:
     return str(folder / "stub")
 
 
+@pytest.fixture
+def cluster(lone_scheduler: Cluster) -> Cluster:
+    """One worker can refuse what many would."""
+    return lone_scheduler.with_workers(1)
+
+
 # ---- The command line ----
 
 
@@ -54,8 +60,14 @@ def stub(folder: Path, name: str, text: str) -> str:
     ("address", "told"),
     [
         ("host", "the scheduler 'host' is not a valid address: missing port number"),
-        ("http://host:8786", "the scheduler 'http://host:8786' is not a valid address: unknown address scheme"),
-        ("tcp://[", "the scheduler 'tcp://[' is not a valid address: invalid address"),
+        pytest.param(
+            "http://host:8786",
+            "the scheduler 'http://host:8786' is not a valid address: unknown address scheme",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "tcp://[", "the scheduler 'tcp://[' is not a valid address: invalid address", marks=pytest.mark.slow
+        ),
         ("tls://127.0.0.1:8786", "tls://127.0.0.1:8786 needs certificates; Dask's configuration names them"),
     ],
 )
@@ -102,7 +114,11 @@ def test_a_scheduler_without_workers_is_told_after_a_while(lone_scheduler: Clust
     ("package", "told"),
     [
         ("__version__ = '9.9.9'", "has mockexport 9.9.9, this machine"),
-        ("raise ModuleNotFoundError('hidden by the test', name='mockexport')", "has no mockexport, this machine"),
+        pytest.param(
+            "raise ModuleNotFoundError('hidden by the test', name='mockexport')",
+            "has no mockexport, this machine",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_worker_with_another_version_or_none_is_refused(

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import environment
 from tests.commands import run_command
 from tests.heartrate.serving import FakeService, done, served
+from tests.pairing import by_default
 
 from mockexport.cli.serve import read_age, read_priorities
 from mockexport.errors import UsageError
@@ -60,24 +61,27 @@ def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: Snapsho
     assert max(map(len, answer.stdout.splitlines())) <= 120
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is not an ISO 8601 timestamp"),
-        ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is not an ISO 8601 timestamp"),
-        ((*QUERY, "-s", "ftp://host"), "is not an http:// or https:// URL"),
-        (("heartrate", "send", "-s", "mock"), "is not an http:// or https:// URL"),
-        (("heartrate", "send", "--start", "today"), "--start today is not an ISO 8601 timestamp"),
-        (("heartrate", "send", "-o", "nowhere/summary.json"), "the folder nowhere does not exist"),
-        (("heartrate", "send", "--token-file", "nowhere"), "cannot read --token-file nowhere"),
-        (("serve", "--journal", "here"), "--data"),
-        (("serve", "--retain", "90d"), "--data"),
-        (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is not a number of days or hours"),
-        (("serve", "--data", "readings", "--priority", "device_a"), "--priority device_a is invalid at 'device_a'"),
-        (("serve", "--data", "s3://bucket/key"), "--journal"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is not an ISO 8601 timestamp"),
+    ((*QUERY, "-s", "ftp://host"), "is not an http:// or https:// URL"),
+    (("heartrate", "send", "--token-file", "nowhere"), "cannot read --token-file nowhere"),
+    (("serve", "--journal", "here"), "--data"),
+    (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is not a number of days or hours"),
+]
+MORE_MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is not an ISO 8601 timestamp"),
+    (("heartrate", "send", "-s", "mock"), "is not an http:// or https:// URL"),
+    (("heartrate", "send", "--start", "today"), "--start today is not an ISO 8601 timestamp"),
+    (("heartrate", "send", "-o", "nowhere/summary.json"), "the folder nowhere does not exist"),
+    (("serve", "--retain", "90d"), "--data"),
+    (("serve", "--data", "readings", "--priority", "device_a"), "--priority device_a is invalid at 'device_a'"),
+    (("serve", "--data", "s3://bucket/key"), "--journal"),
+]
+
+
+@pytest.mark.parametrize("mistake", by_default([*MISTAKES, *MORE_MISTAKES], *MISTAKES))
+def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, mistake: tuple[tuple[str, ...], str]) -> None:
+    arguments, told = mistake
     ended = run_command(tmp_path, *arguments)
     assert (ended.code, ended.stdout) == (2, "")
     assert len(ended.stderr.splitlines()) == 1
@@ -126,7 +130,13 @@ SERVE, COUNT = "serve --port 0 --data readings", "count heart_rate -s kept"
 
 @pytest.mark.parametrize(
     ("line", "hidden"),
-    [(SERVE, "polars"), (SERVE, "deltalake"), (SERVE, "prometheus_client"), (COUNT, "polars"), (COUNT, "deltalake")],
+    [
+        (SERVE, "polars"),
+        pytest.param(SERVE, "deltalake", marks=pytest.mark.slow),
+        (SERVE, "prometheus_client"),
+        pytest.param(COUNT, "polars", marks=pytest.mark.slow),
+        (COUNT, "deltalake"),
+    ],
 )
 def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path, hidden: str, line: str) -> None:
     (tmp_path / "kept").mkdir()

@@ -34,7 +34,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield schemathesis.openapi.from_url(f"{client.base_url}/openapi.json").include(path_regex=OURS)
 
 
-@pytest.mark.parametrize("tries", [20, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tries", [10, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_request_brings_a_500_or_an_answer_that_is_not_described(
     schema: Any, mode: GenerationMode, tries: int

@@ -28,7 +28,7 @@ def test_a_reading_is_visible_from_its_acknowledgement_on_while_all_else_goes_on
     problems: list[str] = []
 
     def post_and_ask(service: HeartRate, user: str) -> None:
-        for number in range(60):
+        for number in range(30):
             service.accept(batch((user, "device_a", TEN + number * MINUTE, 60.0 + number))).result(60)
             if len(service.query(user, TEN, TEN + DAY)) != number + 1:
                 problems.append(f"{user} {number}")
@@ -181,18 +181,21 @@ def test_days_that_ended_longer_ago_than_is_retained_are_dropped_and_no_others(t
 def test_files_and_log_do_not_pile_up(tmp_path: Path) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
         service._store._grace = 0
-        for number in range(70):
+        for number in range(40):
             service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
             service.flush()
             service.compact(fully=False)
             service.tidy()
         assert service.statistics().files < 12
         assert len(list((tmp_path / "data" / "table").glob("date=*/*.parquet"))) < 14
-        assert [day.rows for day in service.days()] == [70]
+        assert [day.rows for day in service.days()] == [40]
+
+
+PIECES = 8
 
 
 def many_pieces(service: HeartRate) -> None:
-    for number in range(20):
+    for number in range(PIECES):
         service.accept(batch(*[(f"user_{row}", "d", TEN + number, 60.0) for row in range(20)])).result(60)
         service.flush()
 
@@ -217,9 +220,9 @@ def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
             service.compact()
         gc.collect()
         service.tidy()
-        assert sum(frame.height for frame in [first, *rows]) == 400
+        assert sum(frame.height for frame in [first, *rows]) == 20 * PIECES
         rows.close()
-        assert [day.rows for day in service.days()] == ([] if how == "dropped" else [400])
+        assert [day.rows for day in service.days()] == ([] if how == "dropped" else [20 * PIECES])
 
 
 @pytest.mark.parametrize("how", ["dropped", "compacted"])
@@ -250,7 +253,7 @@ def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_cl
                 list(reader.rows(day))
         else:
             (day,) = reader.days()
-            assert sum(frame.height for frame in reader.rows(day)) == 400
+            assert sum(frame.height for frame in reader.rows(day)) == 20 * PIECES
 
 
 def test_a_day_that_is_dropped_between_two_looks_at_it_is_a_clean_error(

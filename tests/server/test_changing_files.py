@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ROWS = 400_000
+ROWS = 2000
 
 
 def body_of(patient: bytes) -> bytes:
-    """Some 30 MB, more than all buffers on the way hold, also when it is packed."""
-    noise = base64.b64encode(random.Random(0).randbytes(30 * ROWS))
+    """Some 16 MB, more than all buffers on the way hold, also when it is packed."""
+    noise = base64.b64encode(random.Random(0).randbytes(6000 * ROWS))
     return HEADER + b"".join(
-        b"%s,2025-08-26T00:00:04Z,bp_sys,%s\n" % (patient, noise[40 * n : 40 * (n + 1)]) for n in range(ROWS)
+        b"%s,2025-08-26T00:00:04Z,bp_sys,%s\n" % (patient, noise[8000 * n : 8000 * (n + 1)]) for n in range(ROWS)
     )
 
 

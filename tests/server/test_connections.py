@@ -14,6 +14,7 @@ import httpx
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.commands import serve_command
+from tests.pairing import pairs
 from tests.server.serving import ask, running
 from tests.server.sources import DeclaringSource, FailingSource, WatchedSource, path_of
 from tests.sources import HEADER, ROW, WAIT_SECONDS, csv_body
@@ -104,8 +105,10 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="what is limited here is a POSIX process")
-@pytest.mark.parametrize("data", [False, True])
-@pytest.mark.parametrize("sent", [b"", b"GET /health HTT"])
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    pairs({"exports alone": False, "with readings": True}, {"half a request": b"GET /health HTT", "nothing": b""}),
+)
 def test_idle_connections_lock_nobody_out_and_fill_no_log(tmp_path: Path, data: bool, sent: bytes) -> None:
     options = ("--data", tmp_path / "data") if data else ()
     program = (sys.executable, "-c", LIMITED, str(FILES), COMMAND)

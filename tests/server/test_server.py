@@ -94,7 +94,9 @@ def test_a_termination_does_what_it_would_do_without_a_server() -> None:
         assert ended(started) == (-signal.SIGTERM, "", "")
 
 
-@pytest.mark.parametrize(("name", "end"), [("endless", "closed"), ("stuck", "open")])
+@pytest.mark.parametrize(
+    ("name", "end"), [pytest.param("endless", "closed", marks=pytest.mark.slow), ("stuck", "open")]
+)
 def test_running_downloads_are_cut_after_a_few_seconds(name: str, end: str) -> None:
     with process(name) as (started, url), httpx.stream("GET", url + WATCHED, headers=PLAIN) as answer:
         assert answer.status_code == 200

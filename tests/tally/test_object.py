@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.pairing import by_default
 
 from mockexport.tally import MAX_ROW_BYTES, Malformed
 
@@ -19,7 +20,7 @@ SOUND = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
 
 
 @pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("limit", [63, 64, 65, 129, *(pytest.param(n, marks=pytest.mark.slow) for n in (41, 100, 128))])
+@pytest.mark.parametrize("limit", by_default([41, 63, 64, 65, 100, 128, 129], 64, 65))
 def test_a_row_of_more_than_max_row_bytes_ends_the_tally(tally: Any, limit: int, skip: bool) -> None:
     before = HEADER + b"Q,,x,1\n" * 40
     fits = b"Q,%b,x,1" % (b"t" * (limit - 6))
@@ -70,7 +71,7 @@ def test_a_body_without_line_ends_is_given_up_early(new_tally: Any) -> None:
 
 
 @pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("limit", [1, 2, 39, 100])
+@pytest.mark.parametrize("limit", by_default([1, 2, 39, 100], 1, 39))
 def test_more_than_max_pairs_distinct_pairs_end_the_tally(tally: Any, limit: int, skip: bool) -> None:
     pairs = [(f"P{n // 3}", f"type-{n % 3}") for n in range(limit)]
     within = HEADER + b"".join(f"{patient},t,{kind},1\n".encode() for patient, kind in pairs) * 2

@@ -2,7 +2,7 @@
 
 from mockexport.http.body import HttpBody, content_coding, content_length, decoded, etag_of
 from mockexport.http.retry import TRANSIENT, Retries, RetryableError, parse_retry_after, schedule
-from mockexport.http.transport import Transport, check_url, httpx, lost_connection, tls_context
+from mockexport.http.transport import Transport, check_url, httpx, lost_connection
 
 __all__ = [
     "TRANSIENT",
@@ -19,5 +19,4 @@ __all__ = [
     "lost_connection",
     "parse_retry_after",
     "schedule",
-    "tls_context",
 ]

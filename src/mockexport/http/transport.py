@@ -20,7 +20,7 @@ from mockexport.source import keep_freed_memory
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["Transport", "check_url", "httpx", "lost_connection", "tls_context"]
+__all__ = ["Transport", "check_url", "httpx", "lost_connection"]
 
 KEPT_CONNECTIONS = 64
 
@@ -28,14 +28,15 @@ KEPT_CONNECTIONS = 64
 class Transport(httpx.BaseTransport):
     """Sends requests, each through the proxy that the environment names for its URL, if any.
 
-    Raises httpx's errors, and UsageError for an invalid or unsupported proxy.
+    `ca_bundle` is a file of certificates to trust in place of the usual ones. Raises httpx's errors; and UsageError for
+    certificates that cannot be read, and an invalid or unsupported proxy.
     """
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, ca_bundle: str | None = None) -> None:
         keep_freed_memory()
-        self._tls = tls
+        self._tls = tls_context(ca_bundle) if ca_bundle else None
         self._network = Network()
-        self._pools: dict[str, httpcore.ConnectionPool] = {}  # by the proxy's URL
+        self._pools: dict[tuple[str, bool], httpcore.ConnectionPool] = {}  # by the proxy's URL, and for TLS or not
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -75,13 +76,16 @@ class Transport(httpx.BaseTransport):
 
     def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
         proxy = proxy_for(url)
+        key = (str(proxy.url) if proxy else "", url.scheme == "https")
         with self._lock:
-            name = str(proxy.url) if proxy else ""
-            if name not in self._pools:
-                self._pools[name] = self._new_pool(proxy)
-            return self._pools[name]
+            if key not in self._pools:
+                self._pools[key] = self._new_pool(proxy, secure=url.scheme == "https")
+            return self._pools[key]
 
-    def _new_pool(self, proxy: httpx.Proxy | None) -> httpcore.ConnectionPool:
+    def _new_pool(self, proxy: httpx.Proxy | None, *, secure: bool) -> httpcore.ConnectionPool:
+        to_proxy = proxy is not None and proxy.url.scheme == "https"
+        if self._tls is None and (secure or to_proxy):  # to read all certificates takes a while
+            self._tls = tls_context(None)
         if proxy is None:
             return httpcore.ConnectionPool(
                 ssl_context=self._tls,
@@ -95,7 +99,7 @@ class Transport(httpx.BaseTransport):
             ),
             proxy_auth=proxy.raw_auth,
             ssl_context=self._tls,
-            proxy_ssl_context=self._tls if proxy.url.scheme == "https" else None,
+            proxy_ssl_context=self._tls if to_proxy else None,
             max_connections=None,
             max_keepalive_connections=KEPT_CONNECTIONS,
             network_backend=self._network,

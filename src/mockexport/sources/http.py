@@ -45,7 +45,6 @@ from mockexport.http import (
     lost_connection,
     parse_retry_after,
     schedule,
-    tls_context,
 )
 from mockexport.identity import is_strong
 from mockexport.source import CancelToken
@@ -206,7 +205,7 @@ class HttpSource:
                 headers = {"User-Agent": f"mockexport/{__version__}", "Accept-Encoding": "identity"}
                 if self._token:
                     headers["Authorization"] = f"Bearer {self._token}"
-                self._transport = Transport(tls_context(self._ca_bundle))
+                self._transport = Transport(self._ca_bundle)
                 self._client = httpx.Client(
                     transport=self._transport, trust_env=False, timeout=self._timeout, headers=headers
                 )

@@ -27,7 +27,6 @@ from mockexport.http import (
     lost_connection,
     parse_retry_after,
     schedule,
-    tls_context,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class HeartRateClient:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         check_url(url)
-        self._transport = Transport(tls_context(ca_bundle))
+        self._transport = Transport(ca_bundle)
         self._client = httpx.Client(transport=self._transport, trust_env=False, timeout=timeout, headers=headers)
 
     def post(self, path: str, body: bytes) -> Answer:
