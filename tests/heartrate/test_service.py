@@ -80,16 +80,14 @@ def test_a_full_journal_refuses_before_accepting_and_takes_again_once_flushed(tm
         service.accept(batch(("u", "d", MIDNIGHT, 60.0))).result(60)
 
 
-def test_readings_move_to_the_table_by_themselves(tmp_path: Path) -> None:
+def test_readings_move_to_the_table_by_themselves(
+    tmp_path: Path, eventually: Callable[[Callable[[], object]], None]
+) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=0.05) as service:
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
-        waited = threading.Event()
-        for _ in range(600):
-            if service.statistics().flushed_position == service.statistics().journaled_position:
-                break
-            waited.wait(0.05)
-        assert service.statistics().files == 1
-        assert service.statistics().pending_readings == 0
+        eventually(lambda: service.statistics().pending_readings == 0)
+        statistics = service.statistics()
+        assert (statistics.files, statistics.flushed_position) == (1, statistics.journaled_position)
 
 
 def test_a_days_etag_stays_when_files_are_rewritten_and_changes_when_readings_come(tmp_path: Path) -> None:
