@@ -19,6 +19,7 @@ from mockexport.heartrate.table import maintenance, queries
 from mockexport.heartrate.table.schema import File
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -85,9 +86,15 @@ def test_readings_move_to_the_table_by_themselves(
 ) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=0.05) as service:
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
-        eventually(lambda: service.statistics().pending_readings == 0)
-        statistics = service.statistics()
-        assert (statistics.files, statistics.flushed_position) == (1, statistics.journaled_position)
+
+        def has_moved() -> bool:
+            found = service.statistics()
+            return (found.files, found.pending_readings) == (
+                1,
+                0,
+            ) and found.flushed_position == found.journaled_position
+
+        eventually(has_moved)
 
 
 def test_a_days_etag_stays_when_files_are_rewritten_and_changes_when_readings_come(tmp_path: Path) -> None:
