@@ -23,7 +23,7 @@ def test_the_environment_wins_over_the_defaults() -> None:
         "OTHER": "x",
     }
     found = Settings.from_environment(environment)
-    assert found == Settings("http://host:8000", "pure", Path("secrets/token"), "tcp://host:8786")
+    assert found == Settings("http://host:8000", "pure", Path("secrets/token"), "tcp://host:8786", source_is_named=True)
 
 
 def test_an_empty_value_counts_as_unset() -> None:

@@ -26,6 +26,7 @@ class Settings:
     kernel: str
     token_file: Path | None = None
     scheduler: str | None = None
+    source_is_named: bool = False  # or it is the default
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -41,6 +42,7 @@ class Settings:
             kernel=kernel,
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
+            source_is_named=bool(environ.get("MOCKEXPORT_SOURCE")),
         )
 
 

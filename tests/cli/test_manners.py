@@ -124,6 +124,13 @@ def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_awa
     assert "\x1b[1;31m" in shown or "\x1b[33m" in shown or "\x1b[36m" in shown
 
 
+def test_a_person_who_names_no_source_is_told_once_that_the_data_are_generated(workplace: Path) -> None:
+    told = "this is generated data; --source names a folder or a server"
+    assert on_a_terminal(workplace, "count", "demo")[1].count(told) == 1
+    for options, changes in (("-q",), {}), (("-s", "mock"), {}), ((), {"MOCKEXPORT_SOURCE": "mock"}):
+        assert told not in on_a_terminal(workplace, "count", "demo", *options, **changes)[1]
+
+
 @pytest.mark.parametrize("change", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workplace: Path) -> None:
     code, shown = on_a_terminal(workplace, "count", "demo", "--format", "table", **change)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
-from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
+from mockexport.cli.options import Format, MaxPairsOption, Run, complete_export, with_run
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
+from mockexport.cli.terminal import print_note
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def count_command(
         ),
     ] = OnMalformed.fail,
     max_pairs: MaxPairsOption = MAX_PAIRS,
-    elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON output.')] = False,
+    elapsed: Annotated[bool, typer.Option("--time", "-t", help="Print the elapsed time to stderr.")] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +77,8 @@ def count_command(
     """
     from mockexport.pipeline import count
 
+    if not run.source_is_named:
+        run.terminal.hint("this is generated data; --source names a folder or a server to count instead")
     started = time.monotonic()
     skip_malformed = on_malformed is OnMalformed.skip
     with (
@@ -89,7 +92,8 @@ def count_command(
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
     if counts.left_out:
-        run.terminal.note(skipped_text(counts))
+        # The rows of a CSV cannot say it, so --quiet does not silence it there.
+        (print_note if run.format is Format.csv else run.terminal.note)(skipped_text(counts))
 
     def table() -> Table:
         from mockexport.cli.tables import counts_table
@@ -100,7 +104,9 @@ def count_command(
         rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
         return csv_text(["patient_id", "event_type", "records"], rows)
 
-    run.write(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
+    run.write(counts_document(counts), table=table, csv=csv)
+    if elapsed:
+        print_note(f"elapsed: {seconds:.2f} s")
 
 
 @contextmanager

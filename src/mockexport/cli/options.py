@@ -188,6 +188,7 @@ class Run(NamedTuple):
     """One run of a command: its source, what processes the data, and where the output goes."""
 
     source: Source
+    source_is_named: bool
     kernel: str
     start_workers: StartWorkers
     terminal: Terminal
@@ -263,6 +264,7 @@ def prepare(
     )
     return Run(
         source=data,
+        source_is_named=bool(source or settings.source_is_named),
         kernel=settings.kernel,
         start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,

@@ -34,6 +34,9 @@ def counts_table(title: str, counts: Counts) -> Table:
     for event_type, total in totals.items():
         table.add_column(Text(printable(event_type)), footer=f"{total:,}", justify="right", no_wrap=True)
     table.add_column("total", footer=f"{sum(totals.values()):,}", justify="right", style="bold", no_wrap=True)
+    if counts.left_out:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
+        table.caption = Text(f"left out: {reasons}")
     styles = {
         event_type: _styles([types.get(event_type, 0) for types in counts.patients.values()]) for event_type in totals
     }
@@ -92,10 +95,10 @@ def verdict_table(documents: Sequence[dict[str, Any]]) -> Table:
         status = document["status"]
         head = (_cell(document["file"]), _cell(document["export"]), Text(status, styles[status]))
         for difference in document["differences"]:
-            patient, *rest = difference.values()
-            table.add_row(
-                *head, Text("total", "bold") if patient is None else _cell(patient), *(_cell(v) for v in rest)
-            )
+            where = [_cell(difference["patient"] or "total"), _cell(difference["event_type"])]
+            if "left_out" in difference:
+                where = [_cell("left out"), _cell(difference["left_out"])]
+            table.add_row(*head, *where, _cell(difference["expected"]), _cell(difference["actual"]))
         if not document["differences"]:
             table.add_row(*head, Text(printable(document.get("error", "")), "yellow"))
     return table

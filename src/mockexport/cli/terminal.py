@@ -11,7 +11,7 @@ from mockexport.settings import is_dumb_terminal
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
+__all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "printable"]
 
 UNBOUNDED_WIDTH = 1000  # for tables in files and pipes, which must not wrap
 
@@ -28,7 +28,12 @@ class Terminal:
     def note(self, text: str) -> None:
         """Print a message, unless --quiet."""
         if not self._quiet:
-            print_line(f"mockexport: {text}")
+            print_note(text)
+
+    def hint(self, text: str) -> None:
+        """Print a message for people: only if stderr is a terminal, and unless --quiet."""
+        if sys.stderr.isatty():
+            self.note(text)
 
     def detail(self, text: str) -> None:
         """Print a message with --verbose."""
@@ -73,6 +78,11 @@ def flush_stdout() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_note(text: str) -> None:
+    """Print a message on one line, --quiet or not."""
+    print_line(f"mockexport: {text}")
 
 
 def print_error(message: str) -> None:
