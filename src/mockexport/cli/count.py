@@ -15,13 +15,13 @@ from mockexport.cli.options import Format, MaxPairsOption, Run, complete_export,
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
 from mockexport.cli.terminal import print_note
+from mockexport.errors import UsageError
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rich.table import Table
-
+    from mockexport.cli.counts_table import CountsTable
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint
 
@@ -33,7 +33,7 @@ EXAMPLES = """\b
 Examples:
   mockexport count                              the generated export "demo"
   mockexport count small -o small.json          write the counts to a file
-  mockexport count large --format table         a table in colour
+  mockexport count large --table                a table in colour
   mockexport count large -s http://host:8000    from a server
   mockexport count trial -s exports             from exports/trial/*.csv
 """
@@ -59,6 +59,16 @@ def count_command(
             "--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."
         ),
     ] = OnMalformed.fail,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="In a table, show the N patients with the most records.",
+        ),
+    ] = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
     elapsed: Annotated[bool, typer.Option("--time", "-t", help="Print the elapsed time to stderr.")] = False,
     checkpoint: Annotated[
@@ -77,8 +87,10 @@ def count_command(
     """
     from mockexport.pipeline import count
 
+    if top is not None and run.format is not Format.table:
+        raise UsageError(f"--top applies to tables, and the format is {run.format}; add --table")
     if not run.source_is_named:
-        run.terminal.hint("this is generated data; --source names a folder or a server to count instead")
+        run.terminal.hint("this is generated data; --source names a folder or a server")
     started = time.monotonic()
     skip_malformed = on_malformed is OnMalformed.skip
     with (
@@ -95,10 +107,10 @@ def count_command(
         # The rows of a CSV cannot say it, so --quiet does not silence it there.
         (print_note if run.format is Format.csv else run.terminal.note)(skipped_text(counts))
 
-    def table() -> Table:
-        from mockexport.cli.tables import counts_table
+    def table() -> CountsTable:
+        from mockexport.cli.counts_table import counts_table
 
-        return counts_table(export, counts)
+        return counts_table(export, counts, all_rows=run.all_rows, top=top)
 
     def csv() -> str:
         rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
@@ -106,7 +118,7 @@ def count_command(
 
     run.write(counts_document(counts), table=table, csv=csv)
     if elapsed:
-        print_note(f"elapsed: {seconds:.2f} s")
+        print_note(f"elapsed: {seconds:.3f} s")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "printable"]
 
-UNBOUNDED_WIDTH = 1000  # for tables in files and pipes, which must not wrap
+UNBOUNDED_WIDTH = 1_000_000  # for tables in files and pipes, which must not wrap
 
 
 class Terminal:
@@ -56,18 +57,19 @@ class Terminal:
 
     @staticmethod
     def render(table: RenderableType, *, to_file: bool) -> bytes:
-        """Render a table: in colour and as wide as the terminal, or plain and as wide as it needs."""
+        """Render a table: as wide as the terminal, or in a file or a pipe as wide as it needs."""
         from rich.console import Console
 
         plain = to_file or not sys.stdout.isatty()
+        size = shutil.get_terminal_size()
         console = Console(
-            width=UNBOUNDED_WIDTH if plain else None,
-            no_color=True if plain else None,
-            force_terminal=False if plain else None,
+            width=UNBOUNDED_WIDTH if plain else size.columns,
+            height=size.lines,  # without both, rich takes a dumb terminal to be 80 columns wide
+            force_terminal=False if to_file else None,  # for stdout, rich goes by FORCE_COLOR and NO_COLOR
             highlight=False,
         )
         with console.capture() as capture:
-            console.print(table)
+            console.print(table, soft_wrap=True)
         lines = capture.get().splitlines()
         return "".join(f"{line.rstrip() if plain else line}\n" for line in lines).encode(errors="surrogateescape")
 

@@ -19,7 +19,7 @@ from mockexport.pipeline import Difference, compare, read_committed
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from mockexport.cli.grid import Grid
 
 __all__ = ["app"]
 
@@ -30,7 +30,7 @@ Examples:
   mockexport verify                          outputs/, against mock
   mockexport verify small.json -s exports    one file, against a folder
   mockexport verify out.json --export small  a file with a name of its own
-  mockexport verify outputs/ --format table
+  mockexport verify outputs/ --table
 """
 DIFFERENCES_FOUND = 1
 
@@ -87,10 +87,10 @@ def verify_command(
     ]
     matching = sum(document["status"] == "match" for document in documents)
 
-    def table() -> Table:
+    def table() -> Grid:
         from mockexport.cli.tables import verdict_table
 
-        return verdict_table(documents)
+        return verdict_table(documents, all_rows=run.all_rows)
 
     run.write(
         {"verified": matching, "differing": differing, "results": documents},
