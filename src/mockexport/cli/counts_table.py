@@ -56,7 +56,7 @@ def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int 
     names: list[str] = sorted(patients)
     notes = []
     if top is not None:
-        names = sorted(names, key=lambda patient: -sums[patient])[:top]
+        names, all_rows = sorted(names, key=lambda patient: -sums[patient])[:top], True
         notes.append(Cell(f"{len(names):,} of {len(patients):,} patients, those with the most records"))
     if counts.left_out:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))

@@ -108,7 +108,7 @@ FormatOption = Annotated[
 TableOption = Annotated[bool, typer.Option("--table", "-T", help="The same as --format table.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Show all rows of a long table.")]
 PagerOption = Annotated[
-    bool, typer.Option("--no-pager", help="Do not show a long table in a pager (env: PAGER; default: less).")
+    bool, typer.Option("--no-pager", help="Do not show a long table in a pager.  [env: PAGER names it; default: less]")
 ]
 MaxPairsOption = Annotated[
     int,
