@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from tests.cli.conftest import COMMAND, WIDTH, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 SECONDS = 60
@@ -26,14 +25,14 @@ def on_a_terminal(
     *arguments: str,
     width: int = WIDTH,
     height: int = 1000,
-    answers: Sequence[tuple[bytes, bytes]] = (),
+    answer: tuple[bytes, bytes] = (b"", b""),
     **changes: str,
 ) -> tuple[int, str]:
     """Run the command on a terminal of this size; return its exit code and all that it showed.
 
-    `answers` are what to wait for, and which keys to press then, one after the other.
+    `answer` is what to wait for, and which keys to press then.
     """
-    waiting, seen = list(answers), 0
+    prompt, keys = answer
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     env = {**environment(**changes), "TERM": changes.get("TERM", "xterm-256color")}
@@ -56,8 +55,8 @@ def on_a_terminal(
         if not data:
             break
         shown += data
-        if waiting and waiting[0][0] in shown[seen:]:
-            os.write(ours, waiting.pop(0)[1])
-            seen = len(shown)
+        if keys and prompt in shown:
+            os.write(ours, keys)
+            keys = b""
     os.close(ours)
     return process.wait(timeout=10), shown.decode().replace("\r\n", "\n")
