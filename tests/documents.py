@@ -53,7 +53,7 @@ def terminal_picture() -> str:
     from rich.text import Text
 
     from mockexport import count, open_source
-    from mockexport.cli.tables import counts_table
+    from mockexport.cli.counts_table import counts_table
 
     console = Console(
         record=True, width=78, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
@@ -64,8 +64,8 @@ def terminal_picture() -> str:
             [sys.executable, "-m", "mockexport", "--version"], capture_output=True, text=True, check=True
         ).stdout.rstrip()
     )
-    console.print(Text("$ mockexport count large --format table", "bold"))
-    console.print(counts_table("large", count(open_source(), "large")))
+    console.print(Text("$ mockexport count large --table", "bold"))
+    console.print(counts_table("large", count(open_source(), "large")), soft_wrap=True)
     svg = console.export_svg(title="mockexport", unique_id="terminal")
     return re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL)  # a picture that fetches nothing
 

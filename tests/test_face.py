@@ -42,10 +42,10 @@ FUNCTIONS = {
         ) -> Generator[Workers, None, None]""",
 }
 FIELDS = {
-    "Committed": "patients totals",
+    "Committed": "patients totals left_out",
     "Counts": "patients left_out",
     "CsvFormat": "patient_column type_column delimiter",
-    "Difference": "patient event_type expected actual",
+    "Difference": "patient event_type expected actual left_out",
     "Download": "export id rows event_types patients start_time end_time size etag split_size",
     "Export": "id downloads rows patients event_types start_time end_time",
     "Fetched": "id file rows bytes sha256",

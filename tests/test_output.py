@@ -34,9 +34,11 @@ def test_counts_are_written_exactly_as_the_contract_shows_them() -> None:
     )
 
 
-def test_the_elapsed_time_comes_first_and_only_when_asked_for() -> None:
-    assert list(counts_document(COUNTS, 0.123456)) == ["elapsed_seconds", "patients", "totals"]
-    assert counts_document(COUNTS, 0.123456)["elapsed_seconds"] == 0.123
+def test_rows_that_were_left_out_come_last_and_only_where_there_are_any() -> None:
+    assert list(counts_document(COUNTS)) == ["patients", "totals"]
+    skipped = counts_document(Counts(COUNTS.patients, {"too few fields": 2, "bad quote": 1}))
+    assert list(skipped) == ["patients", "totals", "left_out"]
+    assert list(skipped["left_out"].items()) == [("bad quote", 1), ("too few fields", 2)]
 
 
 def test_ids_of_any_characters_are_written_as_utf8() -> None:

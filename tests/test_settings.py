@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mockexport.settings import Settings
+from mockexport.settings import Settings, pager_environment
 
 
 def test_an_empty_environment_means_mock_and_whatever_kernel_there_is() -> None:
@@ -23,7 +23,19 @@ def test_the_environment_wins_over_the_defaults() -> None:
         "OTHER": "x",
     }
     found = Settings.from_environment(environment)
-    assert found == Settings("http://host:8000", "pure", Path("secrets/token"), "tcp://host:8786")
+    assert found == Settings("http://host:8000", "pure", Path("secrets/token"), "tcp://host:8786", source_is_named=True)
+
+
+def test_the_pager_is_less_unless_another_or_none_is_named() -> None:
+    assert Settings.from_environment({}).pager == "less"
+    assert Settings.from_environment({"PAGER": "more -s"}).pager == "more -s"
+    assert Settings.from_environment({"PAGER": " "}).pager == ""
+    assert Settings.from_environment({"PAGER": "more", "TERM": "dumb"}).pager == ""
+
+
+def test_a_pager_gets_the_options_of_less_that_the_user_has_not_set() -> None:
+    assert pager_environment({}) == {"LESS": "FRX", "LESSCHARSET": "utf-8"}
+    assert pager_environment({"LESS": "", "HOME": "/"}) == {"LESS": "", "LESSCHARSET": "utf-8", "HOME": "/"}
 
 
 def test_an_empty_value_counts_as_unset() -> None:

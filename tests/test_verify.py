@@ -58,6 +58,7 @@ def test_differences_are_sorted_with_those_of_the_totals_last(one: Patients, oth
 def test_each_difference_is_what_stands_on_either_side(one: Patients, other: Patients) -> None:
     for found in compare(committed(one), Counts(other)):
         left = Counts(one).totals if found.patient is None else one.get(found.patient, {})
+        assert found.event_type is not None
         right = Counts(other).totals if found.patient is None else other.get(found.patient, {})
         assert (found.expected, found.actual) == (left.get(found.event_type), right.get(found.event_type))
         assert found.expected != found.actual
@@ -88,6 +89,15 @@ def test_other_keys_of_a_committed_result_are_passed_over() -> None:
     assert read_committed(document) == Committed({"P1": {"x": 2}}, {"x": 2})
 
 
+def test_rows_left_out_are_compared_by_reason() -> None:
+    saved = read_committed({"patients": {}, "totals": {}, "left_out": {"bad quote": 1, "too few fields": 2}})
+    assert compare(saved, Counts({}, {"bad quote": 1, "too few fields": 2})) == []
+    assert compare(saved, Counts({}, {"bad quote": 3})) == [
+        Difference(None, None, 1, 3, "bad quote"),
+        Difference(None, None, 2, None, "too few fields"),
+    ]
+
+
 WRONG: list[Any] = [
     None,
     [],
@@ -106,6 +116,8 @@ WRONG: list[Any] = [
     {"patients": {}, "totals": {"x": "3"}},
     {"patients": {}, "totals": {"x": False}},
     {"patients": {}, "totals": None},
+    {"patients": {}, "totals": {}, "left_out": None},
+    {"patients": {}, "totals": {}, "left_out": {"bad quote": "1"}},
 ]
 
 

@@ -13,7 +13,7 @@ from mockexport.native import KERNELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings", "is_dumb_terminal", "store_options"]
+__all__ = ["Settings", "is_dumb_terminal", "pager_environment", "store_options"]
 
 STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 
@@ -26,10 +26,13 @@ class Settings:
     kernel: str
     token_file: Path | None = None
     scheduler: str | None = None
+    source_is_named: bool = False  # or it is the default
+    format: str | None = None  # on a terminal
+    pager: str = "less"  # empty: none
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the variables `MOCKEXPORT_…` of docs/cli.md; an empty value counts as unset.
+        """Read the variables of docs/cli.md; an empty value counts as unset, except for PAGER.
 
         Raises UsageError for a kernel that there is not.
         """
@@ -41,12 +44,23 @@ class Settings:
             kernel=kernel,
             token_file=Path(environ["MOCKEXPORT_TOKEN_FILE"]) if environ.get("MOCKEXPORT_TOKEN_FILE") else None,
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
+            source_is_named=bool(environ.get("MOCKEXPORT_SOURCE")),
+            format=environ.get("MOCKEXPORT_FORMAT") or None,
+            pager="" if is_dumb_terminal(environ) else environ.get("PAGER", "less").strip(),
         )
 
 
 def store_options(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables of object stores, by which a table under a URL is reached."""
     return {name: value for name, value in environ.items() if name.startswith(STORE_PREFIXES)}
+
+
+def pager_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a pager: less shows colours and UTF-8, and leaves short text on the screen, as in git.
+
+    What the user has set stays as it is.
+    """
+    return {"LESS": "FRX", "LESSCHARSET": "utf-8", **environ}
 
 
 def is_dumb_terminal(environ: Mapping[str, str] = os.environ) -> bool:

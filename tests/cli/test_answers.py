@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,10 +75,11 @@ def test_demo_is_counted_when_no_export_is_named(command: RunCommand) -> None:
     assert command("count") == command("count", "demo")
 
 
-def test_time_adds_the_seconds_and_changes_nothing_else(command: RunCommand) -> None:
-    timed = json.loads(command("count", "--time").stdout)
-    assert isinstance(timed.pop("elapsed_seconds"), float)
-    assert timed == json.loads(command("count").stdout)
+@pytest.mark.parametrize("form", ["json", "table", "csv"])
+def test_time_is_a_line_on_stderr_and_the_answer_is_the_same(command: RunCommand, form: str) -> None:
+    timed = command("count", "--time", "-q", "--format", form)
+    assert re.fullmatch(r"mockexport: elapsed: \d+\.\d{3} s\n", timed.stderr)
+    assert timed.stdout == command("count", "--format", form).stdout
 
 
 def test_verbose_says_on_stderr_what_runs_and_how_fast(command: RunCommand) -> None:
@@ -95,8 +98,50 @@ def test_skip_leaves_malformed_rows_out_and_says_how_many_of_each_kind(
     assert answer.code == 0
     assert answer.stderr == snapshot(name="stderr")
     assert answer.stdout == snapshot(name="stdout")
-    quiet = command("count", "trial", "-s", "root", "--on-malformed", "skip", "--quiet")
-    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("form", ["json", "table", "csv"])
+def test_no_form_is_silent_about_rows_left_out_even_when_quiet(command: RunCommand, workplace: Path, form: str) -> None:
+    write_export(workplace / "root", "trial", day=HEADER + ROWS + "A,2025-01-01T00:00:00Z,heart_rate\n")
+    quiet = command("count", "trial", "-s", "root", "--on-malformed", "skip", "--quiet", "--format", form)
+    assert quiet.code == 0
+    if form == "csv":  # its rows are records, so it is said beside them
+        assert list(csv.reader(quiet.stdout.splitlines()))[1:] == [["A", "heart_rate", "2"], ["B", "spo2", "1"]]
+        assert quiet.stderr == "mockexport: skipped 1 malformed rows: too few fields 1\n"
+    else:
+        assert "too few fields" in quiet.stdout
+        assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("form", ["json", "table", "csv"])
+def test_verify_leaves_out_again_what_was_left_out_and_compares_how_many(
+    command: RunCommand, workplace: Path, form: str, snapshot: SnapshotAssertion
+) -> None:
+    bad = "A,2025-01-01T00:00:00Z,heart_rate\n"
+    root = write_export(workplace / "root", "trial", day=HEADER + ROWS + bad)
+    assert command("count", "trial", "-s", "root", "--on-malformed", "skip", "-o", "trial.json").code == 0
+    assert command("verify", "trial.json", "-s", "root").code == 0
+    (root / "trial" / "day.csv").write_text(HEADER + ROWS + bad + bad)
+    answer = command("verify", "trial.json", "-s", "root", "--format", form)
+    assert (answer.code, answer.stderr) == (1, "")
+    assert answer.stdout == snapshot
+
+
+def test_a_file_of_any_name_is_verified_as_the_export_that_is_named(command: RunCommand, workplace: Path) -> None:
+    assert command("count", "demo", "-o", "out.json").code == 0
+    unnamed = command("verify", "out.json", "-q")
+    assert unnamed.code == 3
+    assert "no export 'out' in source 'mock'" in unnamed.stdout
+    assert "--export names the export" in unnamed.stdout
+    named = command("verify", "out.json", "--export", "demo")
+    assert (named.code, json.loads(named.stdout)["results"][0]["export"]) == (0, "demo")
+    unknown = command("verify", "out.json", "--export", "demmo")
+    assert unknown.code == 3
+    assert "--export" not in unknown.stderr
+    (workplace / "other.json").write_bytes((workplace / "out.json").read_bytes())
+    several = command("verify", ".", "--export", "demo")
+    assert (several.code, several.stdout, several.stderr.count("\n")) == (2, "", 1)
+    assert "there are 2 files" in several.stderr
 
 
 def test_the_environment_names_the_source_and_an_option_wins_over_it(command: RunCommand, workplace: Path) -> None:

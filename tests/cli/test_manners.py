@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cli.conftest import COMMAND, environment
+from tests.cli.terminals import on_a_terminal
 from tests.commands import serve_command
 from tests.pairing import by_default, pairs
 
@@ -102,29 +100,6 @@ def test_without_a_terminal_there_is_no_progress_and_no_colour(start: Any) -> No
     assert stderr == ""
 
 
-def on_a_terminal(workplace: Path, *arguments: str, **changes: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own; return its exit code and all that it showed."""
-    ours, theirs = pty.openpty()
-    env = {**environment(**changes), "TERM": changes.get("TERM", "xterm-256color")}
-    process = subprocess.Popen(
-        [COMMAND, *arguments], cwd=workplace, env=env, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    shown, deadline = b"", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not select.select([ours], [], [], 1)[0]:
-            continue
-        try:
-            data = os.read(ours, 1 << 16)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        shown += data
-    os.close(ours)
-    return process.wait(timeout=10), shown.decode()
-
-
 def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_away(
     workplace: Path, slow_server: str
 ) -> None:
@@ -135,8 +110,16 @@ def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_awa
     assert "\x1b[1;31m" in shown or "\x1b[33m" in shown or "\x1b[36m" in shown
 
 
+def test_a_person_who_names_no_source_is_told_once_that_the_data_are_generated(workplace: Path) -> None:
+    told = "this is generated data; --source names a folder or a server"
+    assert on_a_terminal(workplace, "count", "demo")[1].count(told) == 1
+    changes: Any
+    for options, changes in (("-q",), {}), (("-s", "mock"), {}), ((), {"MOCKEXPORT_SOURCE": "mock"}):
+        assert told not in on_a_terminal(workplace, "count", "demo", *options, **changes)[1]
+
+
 @pytest.mark.parametrize("change", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_no_color_and_dumb_terminals_get_no_colour(change: dict[str, str], workplace: Path) -> None:
+def test_no_color_and_dumb_terminals_get_no_colour(change: Any, workplace: Path) -> None:
     code, shown = on_a_terminal(workplace, "count", "demo", "--format", "table", **change)
     assert code == 0
     assert "\x1b[3" not in shown

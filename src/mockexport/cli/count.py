@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
-from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, with_run
+from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
+from mockexport.cli.terminal import print_note
+from mockexport.errors import UsageError
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rich.table import Table
-
+    from mockexport.cli.counts_table import CountsTable
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint
 
@@ -32,7 +33,7 @@ EXAMPLES = """\b
 Examples:
   mockexport count                              the generated export "demo"
   mockexport count small -o small.json          write the counts to a file
-  mockexport count large --format table         a table in colour
+  mockexport count large --table                a table in colour
   mockexport count large -s http://host:8000    from a server
   mockexport count trial -s exports             from exports/trial/*.csv
   mockexport count -s visits.csv                a file of your own
@@ -58,8 +59,18 @@ def count_command(
             "--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."
         ),
     ] = OnMalformed.fail,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="In a table, show the N patients with the most records.",
+        ),
+    ] = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
-    elapsed: Annotated[bool, typer.Option("--time", "-t", help='Add "elapsed_seconds" to the JSON output.')] = False,
+    elapsed: Annotated[bool, typer.Option("--time", "-t", help="Print the elapsed time to stderr.")] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +87,10 @@ def count_command(
     """
     from mockexport.pipeline import count
 
+    if top is not None and run.format is not Format.table:
+        raise UsageError(f"--top applies to tables, and the format is {run.format}; add --table")
+    if not run.source_is_named:
+        run.terminal.hint("this is generated data; --source names a folder or a server")
     started = time.monotonic()
     export = run.export(export)
     skip_malformed = on_malformed is OnMalformed.skip
@@ -90,18 +105,21 @@ def count_command(
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
     if counts.left_out:
-        run.terminal.note(skipped_text(counts))
+        # The rows of a CSV cannot say it, so --quiet does not silence it there.
+        (print_note if run.format is Format.csv else run.terminal.note)(skipped_text(counts))
 
-    def table() -> Table:
-        from mockexport.cli.tables import counts_table
+    def table() -> CountsTable:
+        from mockexport.cli.counts_table import counts_table
 
-        return counts_table(export, counts)
+        return counts_table(export, counts, all_rows=run.all_rows, top=top)
 
     def csv() -> str:
         rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
         return csv_text(["patient_id", "event_type", "records"], rows)
 
-    run.write(counts_document(counts, seconds if elapsed else None), table=table, csv=csv)
+    run.write(counts_document(counts), table=table, csv=csv)
+    if elapsed:
+        print_note(f"elapsed: {seconds:.3f} s")
 
 
 @contextmanager

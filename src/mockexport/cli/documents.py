@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["counts_document", "download_document", "export_document", "verdict_document"]
 
 
-def counts_document(counts: Counts, elapsed_seconds: float | None = None) -> dict[str, Any]:
-    """Return the output of `count`, with all keys sorted."""
-    document: dict[str, Any] = {} if elapsed_seconds is None else {"elapsed_seconds": round(elapsed_seconds, 3)}
-    document["patients"] = {patient: _sorted(types) for patient, types in sorted(counts.patients.items())}
-    document["totals"] = _sorted(counts.totals)
+def counts_document(counts: Counts) -> dict[str, Any]:
+    """Return the output of `count`, with all keys sorted; `left_out` is there only if rows were left out."""
+    document: dict[str, Any] = {
+        "patients": {patient: _sorted(types) for patient, types in sorted(counts.patients.items())},
+        "totals": _sorted(counts.totals),
+    }
+    if counts.left_out:
+        document["left_out"] = _sorted(counts.left_out)
     return document
 
 
@@ -60,8 +63,16 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
         "file": file,
         "export": export,
         "status": "error" if error else "differs" if differences else "match",
-        "differences": [asdict(difference) for difference in differences],
+        "differences": [_difference(difference) for difference in differences],
     }
     if error:
         document["error"] = error
+    return document
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    """Return a difference; `left_out` is there only if it is one of rows left out."""
+    document = asdict(difference)
+    if difference.left_out is None:
+        del document["left_out"]
     return document

@@ -16,7 +16,7 @@ from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from mockexport.cli.grid import Grid
 
 __all__ = ["app"]
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 LIST_EXAMPLES = """\b
 Examples:
   mockexport downloads list demo
-  mockexport downloads list large --format table
+  mockexport downloads list large --table
 """
 FETCH_EXAMPLES = """\b
 Examples:
@@ -44,7 +44,7 @@ def list_command(run: Run, export: ExportArgument = None) -> None:
     Values that the source does not declare are null.
     """
     documents = map(download_document, run.source.downloads(run.export(export)))
-    run.write_list(documents, columns=list(download_document(Download("", ""))))
+    run.write_list(documents, list(download_document(Download("", ""))), "downloads")
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)
@@ -78,10 +78,10 @@ def fetch_command(
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
 
-    def table() -> Table:
+    def table() -> Grid:
         from mockexport.cli.tables import listing_table
 
-        return listing_table(documents)
+        return listing_table(documents, "downloads", all_rows=run.all_rows)
 
     run.write(
         {"export": export, "dir": str(directory / export), "downloads": documents},

@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 EXAMPLES = """\b
 Examples:
   mockexport exports list
-  mockexport exports list --format table
+  mockexport exports list --table
   mockexport exports list --source http://127.0.0.1:8000
 """
 
@@ -33,4 +33,4 @@ def list_command(run: Run) -> None:
     The downloads of each export are summarized. Values that the source does not declare are null.
     """
     exports = (summarise(export, run.source.downloads(export)) for export in run.source.exports())
-    run.write_list(map(export_document, exports), columns=list(export_document(summarise("", []))))
+    run.write_list(map(export_document, exports), list(export_document(summarise("", []))), "exports")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
+from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -130,7 +131,18 @@ DelimiterOption = Annotated[
         help="What is between fields: , ; | or tab; auto takes the one that the header has.",
     ),
 ]  # fmt: skip
-FormatOption = Annotated[Format, typer.Option("--format", help="The format of the output.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", show_default=False,
+        help="The format of the output.  [env, on a terminal: MOCKEXPORT_FORMAT; default: json]",
+    ),
+]  # fmt: skip
+TableOption = Annotated[bool, typer.Option("--table", "-T", help="The same as --format table.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Show all rows of a long table.")]
+PagerOption = Annotated[
+    bool, typer.Option("--no-pager", help="Do not show a long table in a pager.  [env: PAGER names it; default: less]")
+]
 MaxPairsOption = Annotated[
     int,
     typer.Option(
@@ -221,12 +233,15 @@ class Run(NamedTuple):
     """One run of a command: its source, what processes the data, and where the output goes."""
 
     source: Source
+    source_is_named: bool
     kernel: str
     csv: CsvFormat
     start_workers: StartWorkers
     terminal: Terminal
     output: Path | None
     format: Format
+    all_rows: bool  # of a table
+    pager: str  # for a long table; empty: none
 
     def export(self, named: str | None) -> str:
         """Return the export that the user named, or the only one that the source holds, or the default one.
@@ -260,11 +275,12 @@ class Run(NamedTuple):
         elif self.format is Format.csv:
             data = csv().encode(errors="surrogateescape")  # a file's name need not be UTF-8
         else:
-            data = self._render(table())
+            self._write_table(table())
+            return
         write_output(data, self.output)
 
-    def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-        """Write a list, one document at a time; only a table needs all of them, to know how wide its columns are."""
+    def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str], noun: str) -> None:
+        """Write a list of these `noun`, one at a time; only a table needs all, to know how wide its columns are."""
         data: bytes | Iterable[bytes]
         if self.format is Format.json:
             data = json_list(documents)
@@ -274,11 +290,18 @@ class Run(NamedTuple):
         else:
             from mockexport.cli.tables import listing_table
 
-            data = self._render(listing_table(list(documents)))
+            self._write_table(listing_table(list(documents), noun, all_rows=self.all_rows))
+            return
         write_output(data, self.output)
 
-    def _render(self, table: RenderableType) -> bytes:
-        return self.terminal.render(table, to_file=self.output is not None and str(self.output) != "-")
+    def _write_table(self, table: RenderableType) -> None:
+        data = self.terminal.render(table, to_file=not is_stdout(self.output))
+        if self.pager:
+            from mockexport.cli.pager import page
+
+            if page(data, self.pager):
+                return
+        write_output(data, self.output)
 
 
 def prepare(
@@ -296,14 +319,19 @@ def prepare(
     delimiter: DelimiterOption = "auto",
     ignore: IgnoreOption = None,
     output: OutputOption = None,
-    format: FormatOption = Format.json,
+    format: FormatOption = None,
+    table: TableOption = False,
+    all_rows: AllOption = False,
+    no_pager: PagerOption = False,
     progress: ProgressOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> Run:
     """Make a Run from the options. Raises UsageError or NotFoundError before any work is done."""
     settings = Settings.from_environment()
-    if output is not None and str(output) != "-":
+    on_terminal = is_stdout(output) and sys.stdout.isatty()
+    chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
+    if output is not None and not is_stdout(output):
         check_writable(output)
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
@@ -322,12 +350,15 @@ def prepare(
     )
     return Run(
         source=data,
+        source_is_named=bool(source or settings.source_is_named),
         kernel=settings.kernel,
         csv=csv,
         start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,
         output=output,
-        format=format,
+        format=chosen,
+        all_rows=all_rows or not on_terminal,
+        pager=settings.pager if on_terminal and not no_pager else "",
     )
 
 
@@ -338,6 +369,17 @@ def read_delimiter(text: str) -> str | None:
     if delimiter is not None and delimiter not in DELIMITERS:
         raise UsageError(f"--delimiter {text!r} is not one of , ; | tab auto")
     return delimiter
+
+
+def choose_format(option: Format | None, variable: str | None, *, table: bool, on_terminal: bool) -> Format:
+    """Return the format of the options, of the environment if the output goes to a terminal, or JSON."""
+    if variable is not None and variable not in Format.__members__:
+        raise UsageError(f"the environment variable MOCKEXPORT_FORMAT is {variable!r}; it takes json, table or csv")
+    if table and option not in (None, Format.table):
+        raise UsageError(f"--table and --format {option} cannot be used together")
+    if table:
+        return Format.table
+    return option or Format(variable if variable and on_terminal else Format.json)
 
 
 def choose_workers(

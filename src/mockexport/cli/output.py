@@ -21,6 +21,7 @@ __all__ = [
     "check_writable",
     "csv_lines",
     "csv_text",
+    "is_stdout",
     "json_list",
     "write_output",
 ]
@@ -59,6 +60,11 @@ class _Lines(NamedTuple):
     write: Callable[[str], object]
 
 
+def is_stdout(path: Path | None) -> bool:
+    """Tell whether `--output` is stdout."""
+    return path is None or str(path) == "-"
+
+
 def check_writable(path: Path) -> None:
     """Raise UsageError if `path` cannot be written. Call it before the work, so that no result is lost."""
     mode = _mode(path)
@@ -86,7 +92,7 @@ def write_output(data: bytes | Iterable[bytes], path: Path | None) -> None:
 
     A closed pipe is not an error: its reader has all it wanted.
     """
-    if path is not None and str(path) != "-":
+    if path is not None and not is_stdout(path):
         target = Path(os.path.realpath(path))
         remove_leftovers(target.parent, [target.name])
         write_atomically(path, data)

@@ -1,101 +1,112 @@
-"""Output as tables."""
+"""Output as tables, for people: short where all of it would be long, with a note of what is not shown."""
 
 from __future__ import annotations
 
-import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.table import Table
-from rich.text import Text
-
+from mockexport.cli.grid import Cell, Column, Grid, text_width
 from mockexport.cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mockexport.model import Counts
+__all__ = ["listing_table", "shortened", "verdict_table"]
 
-__all__ = ["counts_table", "listing_table", "verdict_table"]
+T = TypeVar("T")
 
-# The style of a count by its distance from the mean of its event type over all patients, in standard deviations.
-STYLES = ((2.0, "bold red"), (1.0, "yellow"), (-1.0, ""), (-2.0, "cyan"))
-STYLE_BELOW = "bold blue"
-NUMBERS = frozenset(("downloads", "rows", "patients", "bytes"))
+MAX_ROWS = 100  # a longer table is shortened
+SHOWN_ROWS = 20
+MAX_LIST = 24  # columns of the terminal; if a list is wider, the table says only how many items it has
 
-
-def counts_table(title: str, counts: Counts) -> Table:
-    """Return a table with a row per patient and a column per event type.
-
-    High counts are yellow and red, low counts cyan and blue, and absent counts a dim dot.
-    """
-    totals = dict(sorted(counts.totals.items()))
-    table = Table(title=Text(printable(title)), show_footer=True)
-    table.add_column("patient", footer="total", no_wrap=True)
-    for event_type, total in totals.items():
-        table.add_column(Text(printable(event_type)), footer=f"{total:,}", justify="right", no_wrap=True)
-    table.add_column("total", footer=f"{sum(totals.values()):,}", justify="right", style="bold", no_wrap=True)
-    styles = {
-        event_type: _styles([types.get(event_type, 0) for types in counts.patients.values()]) for event_type in totals
-    }
-    for patient, types in sorted(counts.patients.items()):
-        cells = [
-            Text(f"{types[event_type]:,}", styles[event_type](types[event_type]))
-            if event_type in types
-            else Text("·", "dim")
-            for event_type in totals
-        ]
-        table.add_row(Text(printable(patient)), *cells, f"{sum(types.values()):,}")
-    return table
+HEADINGS = {"event_types": "types", "start_time": "start (UTC)", "end_time": "end (UTC)"}
+TIMES = ("start_time", "end_time")
+OPTIONAL = ("event_types", "patients", *TIMES, "file", "sha256")  # columns of which a narrow table can do without
+ABSENT = Cell("·", "dim")
+STATUS_STYLES = {"match": "green", "differs": "bold red", "error": "bold yellow"}
 
 
-def _styles(numbers: Sequence[int]) -> Any:
-    mean, deviation = statistics.fmean(numbers), statistics.pstdev(numbers)
-
-    def style(number: int) -> str:
-        if deviation == 0:
-            return ""
-        distance = (number - mean) / deviation
-        return next((style for limit, style in STYLES if distance >= limit), STYLE_BELOW)
-
-    return style
+def shortened(items: Sequence[T], noun: str, *, all_rows: bool) -> tuple[list[T | None], list[Cell]]:
+    """Return the first and the last items, None between them, and a note; or all items, if they are few."""
+    if all_rows or len(items) <= MAX_ROWS:
+        return list(items), []
+    half = SHOWN_ROWS // 2
+    note = Cell(f"{SHOWN_ROWS} of {len(items):,} {noun}; --all shows all")
+    return [*items[:half], None, *items[-half:]], [note]
 
 
-def listing_table(documents: Sequence[dict[str, Any]]) -> Table:
-    """Return a table with a row per document; null is a dim dot."""
-    table = Table()
-    for column in documents[0] if documents else ["nothing"]:
-        table.add_column(column.replace("_", " "), justify="right" if column in NUMBERS else "left", overflow="fold")
-    for document in documents:
-        table.add_row(*(_cell(value) for value in document.values()))
-    return table
+def listing_table(documents: Sequence[dict[str, Any]], noun: str, *, all_rows: bool = True) -> Grid:
+    """Return a table with a row per document, which is one of these `noun`; null is a dim dot."""
+    if not documents:
+        return Grid([], [], notes=[Cell(f"no {noun}", "dim")])
+    shown, notes = shortened(documents, noun, all_rows=all_rows)
+    columns, cells = [], []
+    for name in documents[0]:
+        values = [None if document is None else document[name] for document in shown]
+        column_cells, right = _column(name, values)
+        columns.append(Column(HEADINGS.get(name, name), right=right, optional=name in OPTIONAL))
+        cells.append(column_cells)
+    rows = [None if document is None else list(row) for document, *row in zip(shown, *cells, strict=True)]
+    return Grid(columns, rows, notes=notes)
 
 
-def _cell(value: object) -> Text:
-    if value is None:
-        return Text("·", "dim")
-    if isinstance(value, int):
-        return Text(f"{value:,}")
-    if isinstance(value, tuple | list):
-        return Text(" ".join(printable(str(item)) for item in value))
-    return Text(printable(str(value)))
+def _column(name: str, values: Sequence[Any]) -> tuple[list[Cell], bool]:
+    """Return the cells of a column, and whether they are numbers; all of its values have the same form."""
+    present = [value for value in values if value is not None]
+    right = name not in TIMES and all(isinstance(value, int) for value in present)
+    if any(isinstance(value, tuple | list) for value in present):
+        lists = {tuple(value): printable(" ".join(value)) for value in present}
+        right = any(text_width(text) > MAX_LIST for text in lists.values())
+        texts = [None if value is None else f"{len(value):,}" if right else lists[tuple(value)] for value in values]
+    elif name in TIMES:
+        texts = _short_times(values)
+    else:
+        texts = [f"{value:,}" if isinstance(value, int) else value and printable(value) for value in values]
+    return [ABSENT if text is None else Cell(text) for text in texts], right
 
 
-def verdict_table(documents: Sequence[dict[str, Any]]) -> Table:
-    """Return a table with a row per difference, and one per file without differences."""
-    table = Table()
-    for column in ("file", "export", "status", "patient", "event type"):
-        table.add_column(column, overflow="fold")
-    for column in ("expected", "actual"):
-        table.add_column(column, justify="right")
-    styles = {"match": "green", "differs": "bold red", "error": "bold yellow"}
-    for document in documents:
-        status = document["status"]
-        head = (_cell(document["file"]), _cell(document["export"]), Text(status, styles[status]))
-        for difference in document["differences"]:
-            patient, *rest = difference.values()
-            table.add_row(
-                *head, Text("total", "bold") if patient is None else _cell(patient), *(_cell(v) for v in rest)
-            )
-        if not document["differences"]:
-            table.add_row(*head, Text(printable(document.get("error", "")), "yellow"))
-    return table
+def _short_times(values: Sequence[str | None]) -> list[str | None]:
+    """Write times in UTC without fractions of seconds, and without what is zero in all of them."""
+    times = [value and value.removesuffix("Z").partition(".")[0].replace("T", " ") for value in values]
+    for zeros in ":00", " 00:00":
+        if all(time.endswith(zeros) for time in times if time):
+            times = [time and time.removesuffix(zeros) for time in times]
+    return times
+
+
+def verdict_table(documents: Sequence[dict[str, Any]], *, all_rows: bool = True) -> Grid:
+    """Return a table with a row per difference, and one per file without differences; errors stand below it."""
+    results = [(document, found) for document in documents for found in document["differences"] or [None]]
+    shown, notes = shortened(results, "results", all_rows=all_rows)
+    notes += [
+        Cell(printable(f"{document['file']}: {document['error']}"), STATUS_STYLES["error"])
+        for document in documents
+        if "error" in document
+    ]
+    columns = [
+        Column("file"),
+        Column("export", optional=True),
+        Column("status"),
+        Column("patient"),
+        Column("type"),
+        Column("expected", right=True),
+        Column("actual", right=True),
+    ]
+    if all(difference is None for _, difference in results):
+        columns = columns[:3]
+    rows = [None if result is None else _verdict(*result)[: len(columns)] for result in shown]
+    return Grid(columns, rows, notes=notes)
+
+
+def _verdict(document: dict[str, Any], difference: dict[str, Any] | None) -> list[Cell]:
+    status = document["status"]
+    head = [Cell(printable(document["file"])), Cell(printable(document["export"])), Cell(status, STATUS_STYLES[status])]
+    if difference is None:
+        return [*head, *[Cell("")] * 4]
+    if "left_out" in difference:
+        where = [Cell("left out", "bold"), Cell(difference["left_out"])]
+    elif difference["patient"] is None:
+        where = [Cell("total", "bold"), Cell(printable(difference["event_type"]))]
+    else:
+        where = [Cell(printable(difference["patient"])), Cell(printable(difference["event_type"]))]
+    numbers = [difference["expected"], difference["actual"]]
+    return [*head, *where, *(ABSENT if number is None else Cell(f"{number:,}") for number in numbers)]

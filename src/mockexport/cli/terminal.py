@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ from mockexport.settings import is_dumb_terminal
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Terminal", "flush_stdout", "print_error", "printable"]
+__all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "printable"]
 
-UNBOUNDED_WIDTH = 1000  # for tables in files and pipes, which must not wrap
+UNBOUNDED_WIDTH = 1_000_000  # for tables in files and pipes, which must not wrap
 
 
 class Terminal:
@@ -28,7 +29,12 @@ class Terminal:
     def note(self, text: str) -> None:
         """Print a message, unless --quiet."""
         if not self._quiet:
-            print_line(f"mockexport: {text}")
+            print_note(text)
+
+    def hint(self, text: str) -> None:
+        """Print a message for people: only if stderr is a terminal, and unless --quiet."""
+        if sys.stderr.isatty():
+            self.note(text)
 
     def detail(self, text: str) -> None:
         """Print a message with --verbose."""
@@ -51,18 +57,19 @@ class Terminal:
 
     @staticmethod
     def render(table: RenderableType, *, to_file: bool) -> bytes:
-        """Render a table: in colour and as wide as the terminal, or plain and as wide as it needs."""
+        """Render a table: as wide as the terminal, or in a file or a pipe as wide as it needs."""
         from rich.console import Console
 
         plain = to_file or not sys.stdout.isatty()
+        size = shutil.get_terminal_size()
         console = Console(
-            width=UNBOUNDED_WIDTH if plain else None,
-            no_color=True if plain else None,
-            force_terminal=False if plain else None,
+            width=UNBOUNDED_WIDTH if plain else size.columns,
+            height=size.lines,  # without both, rich takes a dumb terminal to be 80 columns wide
+            force_terminal=False if to_file else None,  # for stdout, rich goes by FORCE_COLOR and NO_COLOR
             highlight=False,
         )
         with console.capture() as capture:
-            console.print(table)
+            console.print(table, soft_wrap=True)
         lines = capture.get().splitlines()
         return "".join(f"{line.rstrip() if plain else line}\n" for line in lines).encode(errors="surrogateescape")
 
@@ -73,6 +80,11 @@ def flush_stdout() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_note(text: str) -> None:
+    """Print a message on one line, --quiet or not."""
+    print_line(f"mockexport: {text}")
 
 
 def print_error(message: str) -> None:

@@ -9,17 +9,17 @@ import orjson
 import typer
 
 from mockexport.cli.documents import verdict_document
-from mockexport.cli.options import MaxPairsOption, Run, with_run
+from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
 from mockexport.cli.remedies import error_text
-from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
+from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError, UsageError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from mockexport.cli.grid import Grid
 
 __all__ = ["app"]
 
@@ -29,7 +29,8 @@ EXAMPLES = """\b
 Examples:
   mockexport verify                          outputs/, against mock
   mockexport verify small.json -s exports    one file, against a folder
-  mockexport verify outputs/ --format table
+  mockexport verify out.json --export small  a file with a name of its own
+  mockexport verify outputs/ --table
 """
 DIFFERENCES_FOUND = 1
 
@@ -47,20 +48,33 @@ def verify_command(
             "[default: outputs/]",
         ),
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            "--export",
+            metavar="EXPORT",
+            show_default=False,
+            help="The id of the export, if the file is not named after it; only with one file.",
+            autocompletion=complete_export,
+        ),
+    ] = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
     """Compare saved counts with new counts.
 
     The exit code is 0 if all files match and 1 if one differs, as with diff. A file that cannot be checked has the
-    status "error" and determines the exit code.
+    status "error" and determines the exit code. If malformed rows were left out of a file (count --on-malformed skip),
+    they are left out of the new counts too, and how many they are is compared.
     """
     files = files_to_check(paths or [Path("outputs")])
+    if export is not None and len(files) > 1:
+        raise UsageError(f"--export says of which export one file is, but there are {len(files)} files; name one file")
     results, code = [], 0
     for file in files:
         differences: list[Difference] = []
         problem: MockExportError | None = None
         try:
-            differences = check(run, file, max_pairs)
+            differences = check(run, file, export, max_pairs)
         except MockExportError as error:
             problem = error
             run.terminal.note(f"{file}: {error_text(error)}")
@@ -68,15 +82,15 @@ def verify_command(
         code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
-        verdict_document(str(file), file.stem, differences, error_text(problem) if problem else None)
+        verdict_document(str(file), export or file.stem, differences, error_text(problem) if problem else None)
         for file, differences, problem in results
     ]
     matching = sum(document["status"] == "match" for document in documents)
 
-    def table() -> Table:
+    def table() -> Grid:
         from mockexport.cli.tables import verdict_table
 
-        return verdict_table(documents)
+        return verdict_table(documents, all_rows=run.all_rows)
 
     run.write(
         {"verified": matching, "differing": differing, "results": documents},
@@ -102,8 +116,8 @@ def files_to_check(paths: list[Path]) -> list[Path]:
     return files
 
 
-def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
-    """Count the export that a file is named after, and compare."""
+def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Difference]:
+    """Count the export of a file, the one that it is named after if None, and compare."""
     from mockexport.pipeline import count
 
     try:
@@ -112,11 +126,18 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
         raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it cannot be read: {error.strerror}") from error
-    with download_progress(run.terminal, file.stem) as on_progress:
-        counts = count(
-            run.source, file.stem, max_pairs=max_pairs,
-            kernel=run.kernel, csv=run.csv, start_workers=run.start_workers, on_progress=on_progress,
-        )  # fmt: skip
+    with download_progress(run.terminal, export or file.stem) as on_progress:
+        try:
+            counts = count(
+                run.source, export or file.stem, skip_malformed=bool(saved.left_out), max_pairs=max_pairs,
+                kernel=run.kernel, csv=run.csv, start_workers=run.start_workers, on_progress=on_progress,
+            )  # fmt: skip
+        except NotFoundError as error:
+            if export is not None:
+                raise
+            raise NotFoundError(
+                f"{error_text(error)}; --export names the export that {file.name} was counted from"
+            ) from error
     return compare(saved, counts)
 
 
@@ -125,6 +146,8 @@ def verdict_rows(documents: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for document in documents:
         head = (document["file"], document["export"], document["status"])
-        differences = [tuple(difference.values()) for difference in document["differences"]]
-        rows += [(*head, *difference) for difference in differences or [(None,) * len(Difference.__slots__)]]
+        rows += [
+            (*head, *(difference.get(column) for column in Difference.__slots__))
+            for difference in document["differences"] or [{}]
+        ]
     return rows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mockexport.errors import UntrustedDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mockexport.model import Counts
 
@@ -17,20 +17,25 @@ __all__ = ["Committed", "Difference", "compare", "read_committed"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A number that is not as committed; None is absent. Without a patient, it is the total of an event type."""
+    """A number that is not as committed; None is absent.
+
+    Without a patient, it is the total of an event type, or the number of rows left out for the reason `left_out`.
+    """
 
     patient: str | None
-    event_type: str
+    event_type: str | None
     expected: int | None
     actual: int | None
+    left_out: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A committed result: records by patient and event type, and in all by event type."""
+    """A committed result: records by patient and event type, in all by event type, and rows left out by reason."""
 
     patients: Mapping[str, Mapping[str, int]]
     totals: Mapping[str, int]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_committed(document: Any) -> Committed:
@@ -48,7 +53,10 @@ def read_committed(document: Any) -> Committed:
         )
     if not _is_numbers(totals):
         raise UntrustedDataError('it is not a result of a count: "totals" does not hold numbers by event type')
-    return Committed(patients, totals)
+    left_out: Any = document.get("left_out", {})
+    if not _is_numbers(left_out):
+        raise UntrustedDataError('it is not a result of a count: "left_out" does not hold numbers by reason')
+    return Committed(patients, totals, left_out)
 
 
 def _is_numbers(value: Any) -> bool:
@@ -56,16 +64,25 @@ def _is_numbers(value: Any) -> bool:
 
 
 def compare(committed: Committed, counts: Counts) -> list[Difference]:
-    """Return the differences, in the order of patient and event type, those of the totals last."""
+    """Return the differences by patient and event type, then those of the totals, then those of the rows left out."""
     differences = []
     for patient in sorted(committed.patients.keys() | counts.patients.keys()):
         differences += _compare(patient, committed.patients.get(patient, {}), counts.patients.get(patient, {}))
-    return differences + _compare(None, committed.totals, counts.totals)
+    differences += _compare(None, committed.totals, counts.totals)
+    return differences + [
+        Difference(None, None, expected, actual, reason)
+        for reason, expected, actual in _unequal(committed.left_out, counts.left_out)
+    ]
 
 
 def _compare(patient: str | None, expected: Mapping[str, int], actual: Mapping[str, int]) -> list[Difference]:
     return [
-        Difference(patient, event_type, expected.get(event_type), actual.get(event_type))
-        for event_type in sorted(expected.keys() | actual.keys())
-        if expected.get(event_type) != actual.get(event_type)
+        Difference(patient, event_type, expected_number, actual_number)
+        for event_type, expected_number, actual_number in _unequal(expected, actual)
     ]
+
+
+def _unequal(expected: Mapping[str, int], actual: Mapping[str, int]) -> Iterator[tuple[str, int | None, int | None]]:
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
+            yield name, expected.get(name), actual.get(name)

@@ -1,0 +1,117 @@
+"""The table of `count`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mockexport.cli.grid import Cell, Column, Grid
+from mockexport.cli.tables import shortened
+from mockexport.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from mockexport.model import Counts
+
+__all__ = ["CountsTable", "counts_table"]
+
+MIN_TYPES = 3  # if fewer event types fit, the long form reads better
+
+# The marks and the styles of counts that are more than so many standard deviations above or below the mean.
+MARKS = (
+    (2, ("++", "bold red"), ("--", "bold blue")),
+    (1, ("+", "yellow"), ("-", "cyan")),
+)
+LEGEND = (
+    Cell("+ ++ over 1 or 2 standard deviations above the type's mean", "yellow"),
+    Cell("- -- over 1 or 2 standard deviations below it", "cyan"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CountsTable:
+    """Counts with a row per patient and a column per event type; if few types fit, with a row per patient and type."""
+
+    wide: Grid
+    long: Callable[[], Grid]
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the form that reads better."""
+        others = 2  # columns beside the types
+        fitting = self.wide.shown(options.max_width) - others
+        yield self.wide if fitting >= min(MIN_TYPES, len(self.wide.columns) - others) else self.long()
+
+
+def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int | None = None) -> CountsTable:
+    """Return the table of counts: of all patients, of the first and last ones, or of the `top` with the most records.
+
+    The totals are those of all patients. High and low counts have marks and colours, absent counts a dim dot.
+    """
+    patients, totals = counts.patients, dict(sorted(counts.totals.items()))
+    sums = {patient: sum(types.values()) for patient, types in patients.items()}
+    names: list[str] = sorted(patients)
+    notes = []
+    if top is not None:
+        names, all_rows = sorted(names, key=lambda patient: -sums[patient])[:top], True
+        notes.append(Cell(f"{len(names):,} of {len(patients):,} patients, those with the most records"))
+    if counts.left_out:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
+        notes.append(Cell(f"malformed rows left out: {sum(counts.left_out.values()):,} ({reasons})", "yellow"))
+    marks = {event_type: marks_of(counts, event_type) for event_type in totals}
+    mark_width = max((len(mark) for found in marks.values() for mark, _ in found.values()), default=0)
+    if mark_width:
+        notes += LEGEND
+
+    def text(text: str, mark: str = "") -> str:
+        return f"{text} {mark:<{mark_width}}" if mark_width else text
+
+    def number(patient: str, event_type: str) -> Cell:
+        n = patients[patient].get(event_type)
+        mark, style = marks[event_type].get(patient, ("", "dim" if n is None else ""))
+        return Cell(text("·" if n is None else f"{n:,}", mark), style)
+
+    def row(patient: str) -> list[Cell]:
+        numbers = [number(patient, event_type) for event_type in totals]
+        return [Cell(printable(patient)), *numbers, Cell(f"{sums[patient]:,}", "bold")]
+
+    def wide() -> Grid:
+        shown, note = shortened(names, "patients", all_rows=all_rows)
+        rows = [None if patient is None else row(patient) for patient in shown]
+        total = [Cell("total"), *(Cell(text(f"{n:,}")) for n in totals.values()), Cell(f"{counts.rows:,}", "bold")]
+        types = [Column(text(printable(event_type)), right=True, optional=True) for event_type in totals]
+        columns = [Column("patient"), *types, Column("total", right=True)]
+        return Grid(columns, rows, [total], printable(title), optional="types", notes=[*note, *notes])
+
+    def long() -> Grid:
+        pairs = [(patient, event_type) for patient in names for event_type in sorted(patients[patient])]
+        shown, note = shortened(pairs, "pairs of patient and type", all_rows=all_rows)
+        types, _ = shortened(list(totals), "types", all_rows=all_rows)
+        return Grid(
+            [Column("patient"), Column("type"), Column(text("records"), right=True)],
+            [None if pair is None else [*(Cell(printable(name)) for name in pair), number(*pair)] for pair in shown],
+            [None if t is None else [Cell("total"), Cell(printable(t)), Cell(text(f"{totals[t]:,}"))] for t in types],
+            printable(title),
+            notes=[*note, *notes],
+        )
+
+    return CountsTable(wide(), long)
+
+
+def marks_of(counts: Counts, event_type: str) -> dict[str, tuple[str, str]]:
+    """Return the mark and the style of each patient whose count of an event type is far from the mean."""
+    numbers = {patient: types.get(event_type, 0) for patient, types in counts.patients.items()}
+    size, total = len(numbers), sum(numbers.values())
+    # `size` times the standard deviation; statistics.pstdev is exact as well, but takes seconds for many patients.
+    deviation = math.sqrt(size * sum(n * n for n in numbers.values()) - total * total)
+    marks = {}
+    for patient, n in numbers.items():
+        distance = size * n - total
+        for limit, high, low in MARKS:
+            if abs(distance) > limit * deviation:
+                marks[patient] = high if distance > 0 else low
+                break
+    return marks
