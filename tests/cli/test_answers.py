@@ -127,6 +127,14 @@ def test_verify_leaves_out_again_what_was_left_out_and_compares_how_many(
     assert answer.stdout == snapshot
 
 
+def test_verify_does_not_advise_to_skip_rows_which_it_cannot(command: RunCommand, workplace: Path) -> None:
+    write_export(workplace / "root", "trial", a="patient_id,event_time,event_type,value\nA,t\n")
+    (workplace / "trial.json").write_text('{"patients": {}, "totals": {}}')
+    done = command("verify", "trial.json", "-s", "root")
+    assert done.code == 6
+    assert done.stderr.endswith("is malformed at line 2: too few fields\n")
+
+
 def test_a_file_of_any_name_is_verified_as_the_export_that_is_named(command: RunCommand, workplace: Path) -> None:
     assert command("count", "demo", "-o", "out.json").code == 0
     unnamed = command("verify", "out.json", "-q")

@@ -13,7 +13,7 @@ from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_ru
 from mockexport.cli.output import csv_text
 from mockexport.cli.progress import download_progress
 from mockexport.cli.remedies import error_text
-from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError, UsageError
+from mockexport.errors import MockExportError, NotFoundError, Remedy, UntrustedDataError, UsageError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
 from mockexport.tally import MAX_PAIRS
@@ -77,12 +77,12 @@ def verify_command(
             differences = check(run, file, export, max_pairs)
         except MockExportError as error:
             problem = error
-            run.terminal.note(f"{file}: {error_text(error)}")
+            run.terminal.note(f"{file}: {problem_text(error)}")
         results.append((file, differences, problem))
         code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
-        verdict_document(str(file), export or file.stem, differences, error_text(problem) if problem else None)
+        verdict_document(str(file), export or file.stem, differences, problem_text(problem) if problem else None)
         for file, differences, problem in results
     ]
     matching = sum(document["status"] == "match" for document in documents)
@@ -98,6 +98,11 @@ def verify_command(
         csv=lambda: csv_text(["file", "export", "status", *Difference.__slots__], verdict_rows(documents)),
     )
     raise typer.Exit(code or (DIFFERENCES_FOUND if differing else 0))
+
+
+def problem_text(error: MockExportError) -> str:
+    """Return an error's message; that rows can be skipped is of no help to a comparison."""
+    return error.message if error.remedy is Remedy.SKIP_MALFORMED else error_text(error)
 
 
 def files_to_check(paths: list[Path]) -> list[Path]:
