@@ -13,16 +13,18 @@ import typer
 from mockexport.cli.documents import counts_document
 from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
 from mockexport.cli.output import csv_text
-from mockexport.cli.progress import download_progress
+from mockexport.identity import is_strong
+from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from rich.table import Table
 
+    from mockexport.cli.progress import Progress
     from mockexport.model import Counts
-    from mockexport.pipeline import Checkpoint
+    from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
 
 __all__ = ["app"]
 
@@ -80,11 +82,12 @@ def count_command(
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,
-        download_progress(run.terminal, export) as on_progress,
+        run.progress(export) as progress,
+        suggest_checkpoint(run, progress, wanted=checkpoint is None) as on_progress,
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
+            start_workers=run.start_workers, on_progress=on_progress, on_listing=progress.listing, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
@@ -124,6 +127,35 @@ def open_checkpoint(
                 run.terminal.note(
                     f"{checkpoint.nameless} downloads cannot be saved in {path}: the source has no strong ETag for them"
                 )
+
+
+@contextmanager
+def suggest_checkpoint(run: Run, progress: Progress, *, wanted: bool) -> Generator[OnProgress, None, None]:
+    """After Ctrl-C, say what a checkpoint would have kept. What is yielded hands on to `progress` how far a run is."""
+    if not wanted:
+        yield progress.downloads
+        return
+    latest: list[tuple[Sequence[Download | Split], ProgressCounters]] = []
+
+    def watch(parts: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        latest[:] = [(parts, counters)]
+        progress.downloads(parts, counters)
+
+    try:
+        yield watch
+    except KeyboardInterrupt:
+        if finished := sum(savable(*told) for told in latest):
+            run.terminal.note(
+                f"--checkpoint FILE would have saved the counts of {finished} finished downloads, to resume from"
+            )
+        raise
+
+
+def savable(parts: Sequence[Download | Split], counters: ProgressCounters) -> int:
+    """Return how many downloads are finished, with all their splits, and can be in a checkpoint."""
+    downloads = [part if isinstance(part, Download) else part.download for part in parts]
+    unfinished = {downloads[number].id for number in counters.unfinished()}
+    return len({download.id for download in downloads if is_strong(download.etag)} - unfinished)
 
 
 def skipped_text(counts: Counts) -> str:

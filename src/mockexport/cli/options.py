@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
+from mockexport.cli.progress import download_progress, while_asking
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -26,9 +27,11 @@ from mockexport.tally import tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from rich.console import RenderableType
 
+    from mockexport.cli.progress import Progress
     from mockexport.pipeline import StartWorkers
     from mockexport.source import Source
 
@@ -109,7 +112,7 @@ ProgressOption = Annotated[
     bool | None,
     typer.Option(
         "--progress/--no-progress", show_default=False,
-        help="Show progress on stderr or not.  [default: show it on a terminal, after one second]",
+        help="Show progress on stderr or not.  [default: show it on a terminal]",
     ),
 ]  # fmt: skip
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors to stderr.")]
@@ -193,6 +196,11 @@ class Run(NamedTuple):
     terminal: Terminal
     output: Path | None
     format: Format
+    timeout: float | None = None  # how long a server may send nothing; None for other sources
+
+    def progress(self, export: str) -> AbstractContextManager[Progress]:
+        """Show how far the work on an export is."""
+        return download_progress(self.terminal, export, self.source.name, self.timeout)
 
     def write(
         self,
@@ -212,6 +220,7 @@ class Run(NamedTuple):
 
     def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
         """Write a list, one document at a time; only a table needs all of them, to know how wide its columns are."""
+        documents = while_asking(self.terminal, self.source.name, documents)
         data: bytes | Iterable[bytes]
         if self.format is Format.json:
             data = json_list(documents)
@@ -268,6 +277,7 @@ def prepare(
         terminal=terminal,
         output=output,
         format=format,
+        timeout=timeout if "://" in data.name else None,
     )
 
 

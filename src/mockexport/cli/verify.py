@@ -11,7 +11,6 @@ import typer
 from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
-from mockexport.cli.progress import download_progress
 from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError
 from mockexport.local_file import read_whole
@@ -112,10 +111,11 @@ def check(run: Run, file: Path, max_pairs: int) -> list[Difference]:
         raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it cannot be read: {error.strerror}") from error
-    with download_progress(run.terminal, file.stem) as on_progress:
+    with run.progress(file.stem) as progress:
         counts = count(
             run.source, file.stem, max_pairs=max_pairs,
-            kernel=run.kernel, start_workers=run.start_workers, on_progress=on_progress,
+            kernel=run.kernel, start_workers=run.start_workers,
+            on_progress=progress.downloads, on_listing=progress.listing,
         )  # fmt: skip
     return compare(saved, counts)
 
