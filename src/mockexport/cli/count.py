@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mockexport.cli.completion import complete_export
 from mockexport.cli.documents import counts_document
-from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
+from mockexport.cli.options import MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
 from mockexport.identity import is_strong
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from rich.table import Table
 
-    from mockexport.cli.progress import Progress
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
 
@@ -82,12 +82,12 @@ def count_command(
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,
+        suggest_checkpoint(run, wanted=checkpoint is None) as watched,
         run.progress(export) as progress,
-        suggest_checkpoint(run, progress, wanted=checkpoint is None) as on_progress,
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            start_workers=run.start_workers, on_progress=on_progress, on_listing=progress.listing, checkpoint=opened,
+            start_workers=run.start_workers, on_progress=watched(progress.downloads), on_listing=progress.listing, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
@@ -130,21 +130,22 @@ def open_checkpoint(
 
 
 @contextmanager
-def suggest_checkpoint(run: Run, progress: Progress, *, wanted: bool) -> Generator[OnProgress, None, None]:
-    """After Ctrl-C, say what a checkpoint would have kept. What is yielded hands on to `progress` how far a run is."""
-    if not wanted:
-        yield progress.downloads
-        return
+def suggest_checkpoint(run: Run, *, wanted: bool) -> Generator[Callable[[OnProgress], OnProgress], None, None]:
+    """After Ctrl-C, say what a checkpoint would have kept; yield what has to be put around the OnProgress for that."""
     latest: list[tuple[Sequence[Download | Split], ProgressCounters]] = []
 
-    def watch(parts: Sequence[Download | Split], counters: ProgressCounters) -> None:
-        latest[:] = [(parts, counters)]
-        progress.downloads(parts, counters)
+    def watched(show: OnProgress) -> OnProgress:
+        def watch(parts: Sequence[Download | Split], counters: ProgressCounters) -> None:
+            latest[:] = [(parts, counters)]
+            show(parts, counters)
+
+        return watch
 
     try:
-        yield watch
+        yield watched
     except KeyboardInterrupt:
-        if finished := sum(savable(*told) for told in latest):
+        finished = sum(savable(*told) for told in latest)
+        if wanted and finished:
             run.terminal.note(
                 f"--checkpoint FILE would have saved the counts of {finished} finished downloads, to resume from"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from rich.table import Table
 
@@ -47,8 +47,11 @@ def list_command(run: Run, export: ExportArgument) -> None:
 
     Values that the source does not declare are null.
     """
-    documents = map(download_document, run.source.downloads(export))
-    run.write_list(documents, columns=list(download_document(Download("", ""))))
+
+    def documents() -> Iterator[dict[str, Any]]:  # the source is asked only while that is shown
+        yield from map(download_document, run.source.downloads(export))
+
+    run.write_list(documents(), columns=list(download_document(Download("", ""))))
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mockexport.cli.completion import complete_source
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
@@ -72,7 +73,7 @@ class QueryFormat(StrEnum):
 ServerOption = Annotated[
     str | None,
     typer.Option(
-        "--source", "-s", metavar="URL", show_default=False,
+        "--source", "-s", metavar="URL", show_default=False, autocompletion=complete_source,
         help=f"The URL of the server.  [env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
     ),
 ]  # fmt: skip

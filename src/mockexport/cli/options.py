@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mockexport.cli.completion import complete_export, complete_source
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
 from mockexport.cli.progress import download_progress, while_asking
 from mockexport.cli.terminal import Terminal
@@ -42,7 +43,6 @@ __all__ = [
     "MaxPairsOption",
     "Run",
     "SourceOption",
-    "complete_export",
     "with_run",
 ]
 
@@ -57,15 +57,6 @@ class Format(StrEnum):
     csv = "csv"
 
 
-def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete the id of an export of the source on the command line; no completions if the source fails."""
-    try:
-        source = open_source(ctx.params.get("source") or Settings.from_environment().source, timeout=2)
-        return [export for export in source.exports() if export.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a shell that completes a line cannot show errors
-        return []
-
-
 ExportArgument = Annotated[
     str,
     typer.Argument(metavar="EXPORT", help="The id of the export.", autocompletion=complete_export, show_default=False),
@@ -73,7 +64,7 @@ ExportArgument = Annotated[
 SourceOption = Annotated[
     str | None,
     typer.Option(
-        "--source", "-s", metavar="SOURCE", show_default=False,
+        "--source", "-s", metavar="SOURCE", show_default=False, autocompletion=complete_source,
         help="mock (generated data), a folder of exports, or the URL of a server.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
