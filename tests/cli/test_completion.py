@@ -25,6 +25,7 @@ SHELLS = {
     "fish": ["fish", "--no-config", "-i"],
 }
 PREPARE = {"bash": "", "zsh": "autoload -Uz compinit; compinit -u -D; ", "fish": ""}
+TRIES = 5
 START_OF_LINE = "\x01"
 LINE = re.compile(r"[\r\n]LINE (.*?) *[\r\n]")
 
@@ -52,6 +53,11 @@ def completed(shell: str, typed: str, workplace: Path, **changes: str) -> str:
         return line
 
 
+def becomes(line: str, shell: str, typed: str, workplace: Path, **changes: str) -> bool:
+    """Tell whether Tab makes this of what was typed; on a busy machine it may take more time than it has, so again."""
+    return any(completed(shell, typed, workplace, **changes).removesuffix("/") == line for _ in range(TRIES))
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("typed", "line"),
@@ -68,19 +74,19 @@ def completed(shell: str, typed: str, workplace: Path, **changes: str) -> str:
 def test_what_a_user_types_is_completed(shell: str, typed: str, line: str, workplace: Path) -> None:
     write_export(workplace / "here" / "folder", "trial", day=HEADER)
     source = "http://host:8042" if "host" in typed else "mock"
-    assert completed(shell, typed, workplace, MOCKEXPORT_SOURCE=source).removesuffix("/") == line.removesuffix("/")
+    assert becomes(line.removesuffix("/"), shell, typed, workplace, MOCKEXPORT_SOURCE=source)
 
 
 def test_bash_completes_the_value_after_an_equals_sign(workplace: Path) -> None:
     line = "mockexport count --source=http://127.0.0.1:8000"
-    assert completed("bash", "mockexport count --source=http://12", workplace) == line
+    assert becomes(line, "bash", "mockexport count --source=http://12", workplace)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_exports_of_a_server_are_completed(shell: str, http_server: ScriptedServer, workplace: Path) -> None:
     http_server.answers["/api/export"] = json({"data": {"export_ids": ["trial", "other"]}})
     typed = f"mockexport count -s {http_server.url} "
-    assert completed(shell, f"{typed}t", workplace) == f"{typed}trial"
+    assert becomes(f"{typed}trial", shell, f"{typed}t", workplace)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -87,7 +87,8 @@ def count_command(
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            start_workers=run.start_workers, on_progress=watched(progress.downloads), on_listing=progress.listing, checkpoint=opened,
+            start_workers=run.start_workers, on_progress=watched(progress.downloads), on_listing=progress.listing,
+            checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")

@@ -132,7 +132,7 @@ class HttpSource:
             raise no_such("export", export, self.name, self.exports()) from None
         return _Listing(self._metadata(export, ids), len(ids))
 
-    def _metadata(self, export: str, ids: Sequence[str]) -> Iterator[Download]:
+    def _metadata(self, export: str, ids: Sequence[str]) -> Generator[Download, None, None]:
         """Ask for the metadata of downloads, several at a time; what is asked for and not yet taken is bounded."""
 
         def ask(name: str) -> Download:
@@ -304,7 +304,7 @@ class HttpSource:
 class _Listing:
     """Downloads whose metadata is asked for as they are taken; `operator.length_hint` tells how many they are."""
 
-    def __init__(self, downloads: Iterator[Download], total: int) -> None:
+    def __init__(self, downloads: Generator[Download, None, None], total: int) -> None:
         self._downloads = downloads
         self._left = total
 
@@ -317,6 +317,10 @@ class _Listing:
 
     def __length_hint__(self) -> int:
         return max(0, self._left)
+
+    def close(self) -> None:
+        """Ask for no more."""
+        self._downloads.close()
 
 
 def _result(future: Future[T]) -> T:
