@@ -25,11 +25,12 @@ FUNCTIONS = {
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
         kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
-        checkpoint: Checkpoint | None = None) -> Counts""",
+        on_listing: OnListing | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
         source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
         csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
-        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None) -> list[Fetched]""",
+        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
+        on_listing: OnListing | None = None) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
@@ -55,7 +56,7 @@ FIELDS = {
 MEMBERS = {  # of the other classes: what users may call
     "CancelToken": "cancel cancelled on_cancel",
     "Checkpoint": "__enter__ __exit__ close count nameless",
-    "ProgressCounters": "rows bytes retries running finished",
+    "ProgressCounters": "rows bytes retries kept_rows kept_bytes status running finished unfinished",
     "Remedy": "",  # its members are those that errors carry
     "Source": "name exports downloads open close",
     "Workers": "counters submit cancel",
@@ -71,6 +72,7 @@ ERRORS = {
     "ChangedError": (mockexport.UntrustedDataError, 6),
 }
 ALIASES = {
+    "OnListing": "Callable[[int, int | None], None]",
     "OnProgress": "Callable[[Sequence[Download | Split], ProgressCounters], None]",
     "StartWorkers": "Callable[[Source, int, int], AbstractContextManager[Workers]]",
 }

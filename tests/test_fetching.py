@@ -171,14 +171,14 @@ def test_a_fetch_that_failed_leaves_what_was_finished_and_is_completed_by_the_ne
     assert count(FolderSource(tmp_path), "trial") == count(spy(), "trial")
 
 
-def test_ctrl_c_leaves_what_was_finished_and_no_half_written_file(
+def test_ctrl_c_leaves_what_was_finished_and_what_was_begun_to_its_last_byte(
     tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     class Endless(SpySource):
         def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
             yield from super().open(download, offset)
             while download.id == "b":
-                yield ROW
+                yield b""
 
     def interrupt(_downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
         if counters.finished() == 2 and finished_in(tmp_path / "trial") == ["a", "c"]:
@@ -188,10 +188,12 @@ def test_ctrl_c_leaves_what_was_finished_and_no_half_written_file(
         fetch(
             Endless(BODIES), "trial", tmp_path, start_workers=partial(thread_workers, jobs=3), on_progress=interrupt
         )  # fmt: skip
-    eventually(lambda: names_in(tmp_path / "trial") == ["a.csv", "c.csv", "manifest.json"])
+    begun = [".b.csv.part", ".b.csv.part.json"]
+    eventually(lambda: names_in(tmp_path / "trial") == [*begun, "a.csv", "c.csv", "manifest.json"])
     source = SpySource(BODIES)
     fetch(source, "trial", tmp_path)
-    assert source.opened == ["b"]
+    assert source.places == [("b", len(BODIES["b"]))]
+    assert (tmp_path / "trial" / "b.csv").read_bytes() == BODIES["b"]
 
 
 # ---- Refused ----
@@ -286,7 +288,7 @@ def test_a_folder_where_a_file_should_go_is_a_usage_error(tmp_path: Path) -> Non
     (tmp_path / "trial" / "b.csv").mkdir(parents=True)
     with pytest.raises(UsageError, match=r"cannot write .*b\.csv.*: Is a directory"):
         fetch(spy(), "trial", tmp_path)
-    assert not [name for name in names_in(tmp_path) if name.endswith(".part")]
+    assert "trial/.b.csv.part" not in names_in(tmp_path)
 
 
 FULL_DISK = """

@@ -22,7 +22,7 @@ from tests.sources import MemorySource
 
 from mockexport.errors import Remedy, UntrustedDataError
 from mockexport.pipeline.executors import LocalWorkers, default_jobs, process_workers, thread_workers, workers_for
-from mockexport.pipeline.progress import Cancelled, ProgressCounters, TaskProgress
+from mockexport.pipeline.progress import BUSY, LOST, RUNNING, Cancelled, ProgressCounters, TaskProgress
 from mockexport.source import CancelToken
 
 if TYPE_CHECKING:
@@ -82,6 +82,33 @@ def test_a_task_that_starts_over_starts_at_zero_and_the_others_keep_their_number
     tasks[1].advance(rows=6, size=60)
     tasks[0].restart()
     assert figures(counters, 2) == ([0, 1], 0, [0, 6], [0, 60])
+
+
+def test_counters_show_what_a_task_waits_for_and_where_it_was_resumed() -> None:
+    counters = ProgressCounters(2)
+    task = TaskProgress(counters, 1)
+    task.restart()
+    assert (counters.running(), counters.status(1)) == ([1], (RUNNING, 0, 0))
+    task.advance(rows=5, size=100)
+    task.retry_after(2.5, busy=True)
+    assert (counters.running(), counters.status(1)) == ([1], (BUSY, 2.5, 0))
+    task.retry_after(float("inf"), busy=False)
+    assert counters.status(1)[0] == LOST
+    task.advance(rows=6, size=10)
+    assert counters.status(1)[::2] == (RUNNING, 100)
+    assert (counters.retries(1), counters.status(0)) == (2, (0, 0, 0))
+
+
+def test_counters_tell_what_was_kept_from_what_was_read() -> None:
+    counters = ProgressCounters(2)
+    task = TaskProgress(counters, 0)
+    task.restart()
+    task.keep(rows=50, size=1000)
+    task.advance(rows=60, size=200)
+    assert (counters.rows(), counters.bytes(), counters.kept_rows(), counters.kept_bytes()) == (60, 1200, 50, 1000)
+    assert counters.status(0) == (RUNNING, 0, 1000)
+    task.restart()
+    assert (counters.rows(), counters.bytes(), counters.kept_rows(), counters.kept_bytes()) == (0, 0, 0, 0)
 
 
 def test_a_late_report_changes_nothing_of_a_finished_task() -> None:

@@ -23,8 +23,11 @@ Chunks: TypeAlias = Generator[bytes, None, None]
 `NotResumableError` says that the bytes so far are void, and that the same download may be opened again.
 """
 
-OnRetry: TypeAlias = Callable[[], None]
-"""Called when the connection was lost, before it is made again; what it raises ends the reading."""
+OnRetry: TypeAlias = Callable[[float, bool], None]
+"""Called before each wait for another try, with its seconds, and whether the server answered that it is busy.
+
+What it raises ends the reading.
+"""
 
 
 class CancelToken:
@@ -87,7 +90,8 @@ class Source(Protocol):
     def downloads(self, export: str) -> Iterable[Download]:
         """Return the downloads of an export, in order, to be gone through once.
 
-        They may be asked for as they are taken: there may be millions. Errors may come then, too.
+        They may be asked for as they are taken: there may be millions. Errors may come then, too. Where their number
+        is known before, `operator.length_hint` tells it.
         """
 
     def open(
@@ -100,7 +104,7 @@ class Source(Protocol):
     ) -> Chunks:
         """Stream the bytes of a download's CSV, from byte `offset` on.
 
-        `on_retry` is called for each connection that was lost and is made again. `cancel` ends the reading at once when
+        `on_retry` is called before each wait for another try. `cancel` ends the reading at once when
         it is cancelled, with whatever error comes of that; a source whose reads never wait for long may ignore it.
         """
 

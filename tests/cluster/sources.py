@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource
 
@@ -69,6 +69,14 @@ class Watched(MemorySource):
             if len(rest) > 1:
                 yield rest.pop(0)
         yield from rest
+
+
+class Waiting(Watched):
+    """Its server is busy, until somebody has seen that."""
+
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
+        watch["on_retry"](2.5, True)
+        return super().open(download, offset)
 
 
 class Endless(MemorySource):

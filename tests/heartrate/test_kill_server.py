@@ -113,16 +113,20 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+    ("number", "code", "line"),
+    [
+        pytest.param(signal.SIGINT, 0, "mockexport: stopped", marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, "mockexport: error: terminated"),
+    ],
 )
 def test_a_server_that_is_asked_to_end_under_load_ends_in_one_line_and_loses_nothing(
-    number: signal.Signals, code: int, tmp_path: Path
+    number: signal.Signals, code: int, line: str, tmp_path: Path
 ) -> None:
     with serve_command("--data", tmp_path / "readings") as server:
         sent, kept = ended_under_load(server, 0.5, number)
         assert server.process.returncode == code
     told = [line for line in "".join(server.told).splitlines() if "listening on" not in line]
-    assert told == [f"mockexport: error: {'interrupted' if number == signal.SIGINT else 'terminated'}"]
+    assert told == [line]
     with serve_command("--data", tmp_path / "readings") as server:
         found = kept_rows(server.url)
     assert kept - set(found) == set(found) - sent == set()

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from mockexport.cli.completion import COMPLETE, complete
 from mockexport.cli.options import Invocation
 from mockexport.cli.remedies import error_text
 from mockexport.cli.terminal import flush_stdout, print_error
@@ -100,6 +101,8 @@ class Terminated(BaseException):
 
 def run(arguments: list[str]) -> NoReturn:
     """Run the command line and end the process with its exit code (docs/cli.md, "Exit codes")."""
+    if COMPLETE in os.environ:
+        complete(app)
     invocation = Invocation()
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:

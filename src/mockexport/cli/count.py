@@ -13,17 +13,18 @@ import typer
 from mockexport.cli.documents import counts_document
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
-from mockexport.cli.progress import download_progress
 from mockexport.cli.terminal import print_note
 from mockexport.errors import UsageError
+from mockexport.identity import is_strong
+from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from mockexport.cli.counts_table import CountsTable
     from mockexport.model import Counts
-    from mockexport.pipeline import Checkpoint
+    from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
 
 __all__ = ["app"]
 
@@ -96,11 +97,13 @@ def count_command(
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,
-        download_progress(run.terminal, export) as on_progress,
+        suggest_checkpoint(run, wanted=checkpoint is None) as watched,
+        run.progress(export) as progress,
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            csv=run.csv, start_workers=run.start_workers, on_progress=on_progress, checkpoint=opened,
+            csv=run.csv, start_workers=run.start_workers, on_progress=watched(progress.downloads),
+            on_listing=progress.listing, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
     run.terminal.detail(f"{counts.rows:,} rows in {seconds:.3f} s, {counts.rows / seconds / 1e6:.1f} M rows/s")
@@ -143,6 +146,36 @@ def open_checkpoint(
                 run.terminal.note(
                     f"{checkpoint.nameless} downloads cannot be saved in {path}: the source has no strong ETag for them"
                 )
+
+
+@contextmanager
+def suggest_checkpoint(run: Run, *, wanted: bool) -> Generator[Callable[[OnProgress], OnProgress], None, None]:
+    """After Ctrl-C, say what a checkpoint would have kept; yield what has to be put around the OnProgress for that."""
+    latest: list[tuple[Sequence[Download | Split], ProgressCounters]] = []
+
+    def watched(show: OnProgress) -> OnProgress:
+        def watch(parts: Sequence[Download | Split], counters: ProgressCounters) -> None:
+            latest[:] = [(parts, counters)]
+            show(parts, counters)
+
+        return watch
+
+    try:
+        yield watched
+    except KeyboardInterrupt:
+        finished = sum(savable(*told) for told in latest)
+        if wanted and finished:
+            run.terminal.note(
+                f"--checkpoint FILE would have saved the counts of {finished} finished downloads, to resume from"
+            )
+        raise
+
+
+def savable(parts: Sequence[Download | Split], counters: ProgressCounters) -> int:
+    """Return how many downloads are finished, with all their splits, and can be in a checkpoint."""
+    downloads = [part if isinstance(part, Download) else part.download for part in parts]
+    unfinished = {downloads[number].id for number in counters.unfinished()}
+    return len({download.id for download in downloads if is_strong(download.etag)} - unfinished)
 
 
 def skipped_text(counts: Counts) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mockexport.cli.bars import size_text
 from mockexport.cli.documents import download_document
 from mockexport.cli.options import ExportArgument, MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
-from mockexport.cli.progress import download_progress
+from mockexport.errors import MockExportError, UnreachableError
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from mockexport.cli.grid import Grid
 
 __all__ = ["app"]
@@ -43,8 +47,11 @@ def list_command(run: Run, export: ExportArgument = None) -> None:
 
     Values that the source does not declare are null.
     """
-    documents = map(download_document, run.source.downloads(run.export(export)))
-    run.write_list(documents, list(download_document(Download("", ""))), "downloads")
+
+    def documents() -> Iterator[dict[str, Any]]:  # the source is asked only while that is shown
+        yield from map(download_document, run.source.downloads(run.export(export)))
+
+    run.write_list(documents(), list(download_document(Download("", ""))), "downloads")
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)
@@ -69,11 +76,11 @@ def fetch_command(
     from mockexport.pipeline import fetch
 
     export = run.export(export)
-    with download_progress(run.terminal, export) as on_progress:
+    with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
             max_pairs=max_pairs, kernel=run.kernel, csv=run.csv,
-            start_workers=run.start_workers, on_progress=on_progress,
+            start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
@@ -88,3 +95,24 @@ def fetch_command(
         table=table,
         csv=lambda: csv_text(columns, ([document[column] for column in columns] for document in documents)),
     )
+
+
+@contextmanager
+def says_what_is_kept(run: Run, folder: Path, export: str) -> Generator[None, None, None]:
+    """If the fetch is interrupted, or the source fails, say what the next fetch need not fetch."""
+    from mockexport.pipeline import kept_in
+
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, MockExportError) or isinstance(error, UnreachableError):
+            kept = kept_in(folder, export)
+            if kept and (kept.files or kept.bytes):
+                rest = f" and {size_text(kept.bytes)} of the others" if kept.bytes else ""
+                run.terminal.note(
+                    f"{kept.files} of {kept.total} downloads{rest} are kept in {folder}; "
+                    "run the same command again to resume"
+                )
+            elif kept:
+                run.terminal.note(f"{folder} keeps nothing that the same command could resume from")
+        raise

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import typer
 
 from mockexport.cli.documents import export_document
 from mockexport.cli.options import Run, with_run
 from mockexport.model import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["app"]
 
@@ -32,5 +37,9 @@ def list_command(run: Run) -> None:
 
     The downloads of each export are summarized. Values that the source does not declare are null.
     """
-    exports = (summarise(export, run.source.downloads(export)) for export in run.source.exports())
-    run.write_list(map(export_document, exports), list(export_document(summarise("", []))), "exports")
+
+    def documents() -> Iterator[dict[str, Any]]:  # the source is asked only while that is shown
+        for export in run.source.exports():
+            yield export_document(summarise(export, run.source.downloads(export)))
+
+    run.write_list(documents(), list(export_document(summarise("", []))), "exports")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mockexport.cli.completion import complete_source
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
@@ -23,7 +24,7 @@ from mockexport.cli.options import (
     VerboseOption,
 )
 from mockexport.cli.output import check_writable, write_output
-from mockexport.cli.progress import sending_progress
+from mockexport.cli.progress import asking, sending_progress
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.encoding import json_bytes
@@ -72,7 +73,7 @@ class QueryFormat(StrEnum):
 ServerOption = Annotated[
     str | None,
     typer.Option(
-        "--source", "-s", metavar="URL", show_default=False,
+        "--source", "-s", metavar="URL", show_default=False, autocompletion=complete_source,
         help=f"The URL of the server.  [env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
     ),
 ]  # fmt: skip
@@ -153,9 +154,10 @@ def send_command(
 
     Start the server with `mockexport serve --data`. The readings come from several devices per user, out of order, in
     bursts, and some of them twice. Requests that are interrupted or temporarily refused (503) are retried. If no other
-    readings were sent, "distinct" equals the result of `mockexport count heart_rate`.
+    readings were sent, "distinct" equals the result of `mockexport count heart_rate`. Ctrl-C prints the summary of what
+    was acknowledged by then.
     """
-    from mockexport.heartrate import READINGS, Plan, send
+    from mockexport.heartrate import READINGS, Plan, SendInterrupted, send
 
     if output is not None and str(output) != "-":
         check_writable(output)
@@ -168,8 +170,12 @@ def send_command(
         rate=rate, burst=burst, clients=clients,
     )  # fmt: skip
     client = _client(source, timeout, retries, retry_budget, token_file, ca_bundle)
-    with closing(client), sending_progress(terminal, plan.readings, plan.seconds) as on_progress:
-        summary = send(client, plan, on_progress)
+    with closing(client), sending_progress(terminal, plan.readings, plan.seconds) as sending:
+        try:
+            summary = send(client, plan, sending.sending)
+        except SendInterrupted as interrupted:
+            write_output(json_bytes(asdict(interrupted.summary)), output)
+            raise
     write_output(json_bytes(asdict(summary)), output)
 
 
@@ -213,7 +219,10 @@ def query_command(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if verbose:
         terminal.show_log()
-    with closing(_client(source, timeout, retries, retry_budget, token_file, ca_bundle)) as client:
+    with (
+        closing(_client(source, timeout, retries, retry_budget, token_file, ca_bundle)) as client,
+        asking(terminal, client.url, "the heart rate"),
+    ):
         response = client.query(user, read_timestamp("--start", start), read_timestamp("--end", end), device)
     if format is QueryFormat.json:
         write_output(json_bytes(response), output)

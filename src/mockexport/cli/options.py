@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mockexport.cli.completion import complete_export, complete_source
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
+from mockexport.cli.progress import download_progress, while_asking
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -27,9 +29,11 @@ from mockexport.tally import DELIMITERS, CsvFormat, tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from rich.console import RenderableType
 
+    from mockexport.cli.progress import Progress
     from mockexport.pipeline import StartWorkers
     from mockexport.source import Source
 
@@ -40,7 +44,6 @@ __all__ = [
     "MaxPairsOption",
     "Run",
     "SourceOption",
-    "complete_export",
     "with_run",
 ]
 
@@ -58,15 +61,6 @@ class Format(StrEnum):
     csv = "csv"
 
 
-def complete_export(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete the id of an export of the source on the command line; no completions if the source fails."""
-    try:
-        source = open_source(ctx.params.get("source") or Settings.from_environment().source, timeout=2)
-        return [export for export in source.exports() if export.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a shell that completes a line cannot show errors
-        return []
-
-
 ExportArgument = Annotated[
     str | None,
     typer.Argument(
@@ -77,7 +71,7 @@ ExportArgument = Annotated[
 SourceOption = Annotated[
     str | None,
     typer.Option(
-        "--source", "-s", metavar="SOURCE", show_default=False,
+        "--source", "-s", metavar="SOURCE", show_default=False, autocompletion=complete_source,
         help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or a URL.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
@@ -154,7 +148,7 @@ ProgressOption = Annotated[
     bool | None,
     typer.Option(
         "--progress/--no-progress", show_default=False,
-        help="Show progress on stderr or not.  [default: show it on a terminal, after one second]",
+        help="Show progress on stderr or not.  [default: show it on a terminal]",
     ),
 ]  # fmt: skip
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors to stderr.")]
@@ -242,6 +236,7 @@ class Run(NamedTuple):
     format: Format
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
+    timeout: float | None = None  # how long a server may send nothing; None for other sources
 
     def export(self, named: str | None) -> str:
         """Return the export that the user named, or the only one that the source holds, or the default one.
@@ -262,6 +257,10 @@ class Run(NamedTuple):
         shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
         raise UsageError(f"name an export: {self.source.name} holds {shown}")
 
+    def progress(self, export: str) -> AbstractContextManager[Progress]:
+        """Show how far the work on an export is."""
+        return download_progress(self.terminal, export, self.source.name, self.timeout)
+
     def write(
         self,
         document: Any,
@@ -281,6 +280,7 @@ class Run(NamedTuple):
 
     def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str], noun: str) -> None:
         """Write a list of these `noun`, one at a time; only a table needs all, to know how wide its columns are."""
+        documents = while_asking(self.terminal, self.source.name, documents)
         data: bytes | Iterable[bytes]
         if self.format is Format.json:
             data = json_list(documents)
@@ -359,6 +359,7 @@ def prepare(
         format=chosen,
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
+        timeout=timeout if "://" in data.name else None,
     )
 
 

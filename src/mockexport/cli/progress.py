@@ -1,80 +1,86 @@
-"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
+"""How far a command is, as bars and lines; `display` shows them on stderr."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from mockexport.cli.terminal import print_line, printable
+from mockexport.cli.bars import Bar, Layout, Pace, condition, plain_line
+from mockexport.cli.display import Display
+from mockexport.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.text import Text
 
     from mockexport.cli.terminal import Terminal
-    from mockexport.heartrate import OnSending, Sent
+    from mockexport.heartrate import Sent
     from mockexport.model import Download
-    from mockexport.pipeline import OnProgress, ProgressCounters, Split
+    from mockexport.pipeline import ProgressCounters, Split
 
-__all__ = ["Bar", "Progress", "download_progress", "sending_progress"]
+__all__ = ["Progress", "asking", "download_progress", "sending_progress", "while_asking"]
 
-SHOW_AFTER_SECONDS = 1.0
-LINE_SECONDS = 5.0  # between two plain lines
-NAME_WIDTH = 18
-TEXT_WIDTH = 70  # of everything next to a bar, and of the ^C that a terminal echoes: a line must not wrap
+T = TypeVar("T")
 OVERALL = "overall"  # the key of the bar that sums up the others
+OWN_BAR_SECONDS = 0.5  # a download that ends before has no bar, so that lines don't come and go
+ELAPSED_SECONDS = 3.0  # of waiting, before they are told
 
 
 @contextmanager
-def download_progress(terminal: Terminal, export: str) -> Generator[OnProgress | None, None, None]:
-    """Give the function that `count` and `fetch` report their progress to; None if no progress is wanted."""
-    if not terminal.shows_progress:
-        yield None
-        return
-    with Progress("rows", animated=terminal.animated) as progress:
-
-        def show(downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
-            if progress.is_due():
-                progress.show(download_bars(export, downloads, counters))
-
-        yield show
+def download_progress(
+    terminal: Terminal, export: str, source: str, timeout: float | None = None
+) -> Generator[Progress, None, None]:
+    """Show how far a `count` or `fetch` is that tells it to `Progress.listing` and `Progress.downloads`."""
+    progress = Progress(export, "rows", asks(source, "its downloads"), timeout=timeout)
+    with shown(progress, terminal):
+        yield progress
 
 
 @contextmanager
 def sending_progress(
     terminal: Terminal, readings: int | None, seconds: float | None
-) -> Generator[OnSending | None, None, None]:
-    """Give the function that `send` reports its progress to; None if no progress is wanted.
+) -> Generator[Progress, None, None]:
+    """Show how far a `send` is that tells it to `Progress.sending`.
 
     Progress is the share of the `readings`, or of the `seconds`, whichever is further; None is no limit.
     """
+    progress = Progress("sending", "readings", "connecting", readings=readings, seconds=seconds)
+    with shown(progress, terminal):
+        yield progress
+
+
+@contextmanager
+def asking(terminal: Terminal, source: str, what: str) -> Generator[Progress, None, None]:
+    """Say that a source is asked for something."""
+    progress = Progress("", "", asks(source, what))
+    with shown(progress, terminal):
+        yield progress
+
+
+def while_asking(terminal: Terminal, source: str, items: Iterable[T]) -> Generator[T, None, None]:
+    """Yield the items that a source is asked for; say how many there are by now."""
+    with asking(terminal, source, "its list") as progress:
+        for number, item in enumerate(items, start=1):
+            progress.listing(number, None)
+            yield item
+
+
+@contextmanager
+def shown(progress: Progress, terminal: Terminal) -> Generator[None, None, None]:
+    """Show progress, if it is wanted."""
     if not terminal.shows_progress:
-        yield None
+        yield
         return
-    with Progress("readings", animated=terminal.animated) as progress:
-
-        def show(sent: Sent) -> None:
-            if progress.is_due():
-                shares = [sent.sent / readings] if readings else []
-                shares += [progress.seconds() / seconds] if seconds else []
-                progress.show({OVERALL: sending_bar(sent, max(shares, default=0.0))})
-
-        yield show
+    with Display(progress, animated=terminal.animated):
+        yield
 
 
-class Bar(NamedTuple):
-    """One bar: `done` of `total` in any unit (None: unknown), and the rows or readings processed so far."""
-
-    name: str
-    done: float
-    total: float | None
-    processed: int
-    retries: int
-    details: tuple[str, ...] = ()  # shown in plain lines
+def asks(source: str, what: str) -> str:
+    """Return what is said while a source is asked for something."""
+    return f"asking {source} for {what}"
 
 
 def download_bars(
@@ -85,7 +91,9 @@ def download_bars(
     Progress is measured in rows if every download declares them, else in bytes if every size is known.
     """
     rows, sizes = [download.rows for download in downloads], [download.size for download in downloads]
-    amounts, measure = (sizes, counters.bytes) if None in rows and None not in sizes else (rows, counters.rows)
+    in_bytes = None in rows and None not in sizes
+    amounts = sizes if in_bytes else rows
+    measure, kept = (counters.bytes, counters.kept_bytes) if in_bytes else (counters.rows, counters.kept_rows)
     total = None if None in amounts else sum(filter(None, amounts))
     bars: dict[Hashable, Bar] = {
         OVERALL: Bar(
@@ -95,11 +103,21 @@ def download_bars(
             processed=counters.rows(),
             retries=counters.retries(),
             details=(f"{counters.finished()} of {len(downloads)} {noun(downloads)}",),
+            kept_done=kept(None),
+            kept=counters.kept_rows(),
         )
     }
     for number in counters.running():
-        name = f"  {downloads[number].id}"
-        bars[number] = Bar(name, measure(number), amounts[number], counters.rows(number), counters.retries(number))
+        bars[number] = Bar(
+            name=f"  {downloads[number].id}",
+            done=measure(number),
+            total=amounts[number],
+            processed=counters.rows(number),
+            retries=counters.retries(number),
+            kept_done=kept(number),
+            kept=counters.kept_rows(number),
+            status=counters.status(number),
+        )
     return bars
 
 
@@ -117,98 +135,110 @@ def sending_bar(sent: Sent, share: float) -> Bar:
 
 
 class Progress:
-    """Shows bars on a terminal (`animated`), else a plain line every five seconds; nothing in the first second.
+    """How far a command is; it is told so in the command's thread, and drawn in another.
 
-    `unit` is what is processed: "rows" or "readings". Use it in a `with`.
+    `waiting` is said until there are bars. `unit` is what is processed: "rows" or "readings". `timeout` is how long a
+    server may send nothing, in seconds.
     """
 
-    def __init__(self, unit: str, *, animated: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        unit: str,
+        waiting: str,
+        *,
+        timeout: float | None = None,
+        readings: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        self._name = name
         self._unit = unit
-        self._animated = animated
+        self._waiting = waiting
+        self._timeout = timeout
+        self._readings = readings
+        self._seconds = seconds
+        self._listed: tuple[int, int | None] = (0, None)
         self._started = time.monotonic()
-        self._next = self._started + SHOW_AFTER_SECONDS
-        self._display: RichProgress | None = None
-        self._tasks: dict[Hashable, TaskID] = {}
+        self._bars: Callable[[], Mapping[Hashable, Bar]] | None = None
+        self._counters: object = None
+        self._paces: dict[Hashable, Pace] = {}
 
-    def __enter__(self) -> Self:
-        return self
+    def listing(self, listed: int, total: int | None) -> None:
+        """Take how many downloads are listed; the contract is `OnListing`."""
+        self._listed = (listed, total)
 
-    def __exit__(self, *_: object) -> None:
-        if self._display:
-            self._display.stop()
+    def downloads(self, downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        """Take how far downloads are; the contract is `OnProgress`."""
+        if counters is not self._counters:
+            self._counters = counters
+            self._begin(partial(download_bars, self._name, downloads, counters))
 
-    def seconds(self) -> float:
-        """Return the seconds since the start."""
-        return time.monotonic() - self._started
+    def sending(self, sent: Sent) -> None:
+        """Take how far the sending of readings is; the contract is `OnSending`."""
+        if sent is not self._counters:
+            self._counters = sent
 
-    def is_due(self) -> bool:
-        """Tell whether it is time to show progress; if not, `show` need not be called."""
-        return time.monotonic() >= self._next
+            def bars() -> dict[Hashable, Bar]:
+                shares = [sent.sent / self._readings] if self._readings else []
+                shares += [(time.monotonic() - self._started) / self._seconds] if self._seconds else []
+                return {OVERALL: sending_bar(sent, max(shares, default=0.0))}
 
-    def show(self, bars: Mapping[Hashable, Bar]) -> None:
-        """Show these bars, the one of `OVERALL` first; in a plain line, that one alone."""
-        if self._animated:
-            self._draw(bars)
-        else:
-            self._next = time.monotonic() + LINE_SECONDS
-            print_line(f"mockexport: {plain_line(bars[OVERALL], self._unit, self.seconds())}")
+            self._begin(bars)
 
-    def _draw(self, bars: Mapping[Hashable, Bar]) -> None:
-        if self._display is None:
-            self._display = new_display(self._unit)
-            self._display.start()
-        for key in self._tasks.keys() - bars.keys():
-            self._display.remove_task(self._tasks.pop(key))
+    def _begin(self, bars: Callable[[], Mapping[Hashable, Bar]]) -> None:
+        pace = Pace(time.monotonic())
+        pace.see(pace.began, bars()[OVERALL])
+        self._paces = {OVERALL: pace}
+        self._bars = bars
+
+    def lines(self, width: int, height: int) -> list[str | Text]:
+        """Return the lines to draw."""
+        bars, paces, now = self._look()
+        if bars is None:
+            return [self._waiting_line(now, width)]
+        own = [key for key in bars if key == OVERALL or now - paces[key].began >= OWN_BAR_SECONDS]
+        hidden = len(own) - height
+        layout = Layout(width, self._unit, max((bar.retries for bar in bars.values()), default=0))
+        lines: list[str | Text] = [
+            layout.line(bars[key], paces[key], now, self._timeout) for key in (own[: height - 1] if hidden > 0 else own)
+        ]
+        return [*lines, f"  and {hidden + 1} more"] if hidden > 0 else lines
+
+    def summary(self) -> str:
+        """Return all of it as one line."""
+        bars, paces, now = self._look()
+        if bars is None:
+            return self._waiting_line(now)
+        line = plain_line(bars[OVERALL], paces[OVERALL], now, self._unit)
+        waiting = [
+            f"{bar.name.strip()}: {text}"
+            for key, bar in bars.items()
+            if (text := condition(bar, paces[key], now, self._timeout))
+        ]
+        more = f", and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        return f"{line}; {waiting[0]}{more}" if waiting else line
+
+    def _look(self) -> tuple[Mapping[Hashable, Bar] | None, dict[Hashable, Pace], float]:
+        """Return the bars as they are now, how fast each moves, and the time."""
+        now = time.monotonic()
+        if self._bars is None:
+            return None, {}, now
+        bars, paces = self._bars(), self._paces
+        for key in paces.keys() - bars.keys():
+            del paces[key]
         for key, bar in bars.items():
-            if key not in self._tasks:
-                since = self._started if key == OVERALL else time.monotonic()
-                name = printable(bar.name)[:NAME_WIDTH]
-                self._tasks[key] = self._display.add_task(name, total=bar.total, processed=0, retries="", since=since)
-            retries = f"↻{bar.retries}" if bar.retries else ""
-            self._display.update(self._tasks[key], completed=bar.done, processed=bar.processed, retries=retries)
-        self._display.refresh()
+            paces.setdefault(key, Pace(now)).see(now, bar)
+        return bars, paces, now
 
-
-def plain_line(bar: Bar, unit: str, seconds: float) -> str:
-    """Return progress after so many seconds as one line, for logs."""
-    parts = [f"{bar.processed:,} {unit}", speed(bar.processed / seconds, unit), *bar.details]
-    if bar.retries:
-        parts.append(f"{bar.retries} retries")
-    if bar.total and bar.done:
-        left = timedelta(seconds=round(seconds / bar.done * max(0, bar.total - bar.done)))
-        parts = [f"{bar.done / bar.total:.0%}", *parts, f"{left} left"]
-    return f"{bar.name}: {', '.join(parts)}"
-
-
-def speed(per_second: float, unit: str) -> str:
-    """Return a speed such as "1.5 M rows/s"."""
-    millions = per_second / 1e6
-    return f"{millions:.1f} M {unit}/s" if millions >= 1 else f"{millions * 1000:.1f} k {unit}/s"
-
-
-def new_display(unit: str) -> RichProgress:
-    """Return rich's display of bars, not started."""
-    from rich.console import Console
-    from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-    from rich.text import Text
-
-    class SpeedColumn(ProgressColumn):
-        """Rows or readings per second since the task began."""
-
-        def render(self, task: Task) -> Text:
-            seconds = time.monotonic() - task.fields["since"]
-            text = speed(task.fields["processed"] / seconds, unit) if seconds else ""
-            return Text(text, style="cyan", justify="right")
-
-    console = Console(stderr=True)
-    columns: list[Any] = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=max(5, min(40, console.width - TEXT_WIDTH))),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[processed]:>13,} " + unit, markup=False),
-        SpeedColumn(),
-        TextColumn("[yellow]{task.fields[retries]}"),
-        TimeRemainingColumn(compact=True),
-    ]
-    return RichProgress(*columns, console=console, auto_refresh=False, transient=True)
+    def _waiting_line(self, now: float, width: int | None = None) -> str:
+        listed, total = self._listed
+        seconds = now - self._started
+        if total is not None and listed >= total:
+            text, numbers = "starting", ""
+        else:
+            text, numbers = printable(self._waiting), f", {listed:,} of {total:,}" if total else ""
+            numbers = numbers or (f", {listed:,}" if listed else "")
+        numbers += f", {seconds:.0f} s" if seconds >= ELAPSED_SECONDS else ""
+        if width is not None and len(text) + len(numbers) > width:  # a long URL
+            text = f"{text[: max(0, width - len(numbers) - 1)]}…"
+        return text + numbers

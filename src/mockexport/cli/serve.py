@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +19,8 @@ from mockexport.factory import open_source
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mockexport.heartrate import HeartRateRoutes
     from mockexport.source import Source
 
@@ -151,7 +153,7 @@ def serve_command(
     from mockexport.server import Faults, create_app, read_faults, run  # needs the extra, and takes its time
 
     plan = read_faults(faults) if faults else None
-    with ExitStack() as stack:
+    with until_ctrl_c(terminal), ExitStack() as stack:
         exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
         if data is not None:
@@ -180,6 +182,15 @@ def serve_command(
             access_log=verbose,
             on_listening=lambda url: terminal.note(f"listening on {url}"),
         )
+
+
+@contextmanager
+def until_ctrl_c(terminal: Terminal) -> Generator[None, None, None]:
+    """Take Ctrl-C for the usual end of a server: everything is closed by then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.note("stopped")
 
 
 def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -> Served:

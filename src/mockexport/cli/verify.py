@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from mockexport.cli.completion import complete_export
 from mockexport.cli.documents import verdict_document
-from mockexport.cli.options import MaxPairsOption, Run, complete_export, with_run
+from mockexport.cli.options import MaxPairsOption, Run, with_run
 from mockexport.cli.output import csv_text
-from mockexport.cli.progress import download_progress
 from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, Remedy, UntrustedDataError, UsageError
 from mockexport.local_file import read_whole
@@ -131,11 +131,12 @@ def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Diff
         raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it cannot be read: {error.strerror}") from error
-    with download_progress(run.terminal, export or file.stem) as on_progress:
+    with run.progress(export or file.stem) as progress:
         try:
             counts = count(
                 run.source, export or file.stem, skip_malformed=bool(saved.left_out), max_pairs=max_pairs,
-                kernel=run.kernel, csv=run.csv, start_workers=run.start_workers, on_progress=on_progress,
+                kernel=run.kernel, csv=run.csv, start_workers=run.start_workers,
+                on_progress=progress.downloads, on_listing=progress.listing,
             )  # fmt: skip
         except NotFoundError as error:
             if export is not None:

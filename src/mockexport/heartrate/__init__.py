@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.export import HeartRateSource
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
-    from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, Sent, send
+    from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
     from mockexport.heartrate.service import HeartRate
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "HeartRateSource",
     "OnSending",
     "Plan",
+    "SendInterrupted",
     "Sent",
     "is_heart_rate_folder",
     "send",
@@ -40,6 +41,7 @@ __getattr__ = lazy_attributes(
             "OnSending",
             "Plan",
             "READINGS",
+            "SendInterrupted",
             "Sent",
             "send",
         ),

@@ -19,6 +19,7 @@ import tenacity
 
 if TYPE_CHECKING:
     from mockexport.errors import MockExportError
+    from mockexport.source import OnRetry
 
 __all__ = ["TRANSIENT", "Retries", "RetryableError", "parse_retry_after", "schedule"]
 
@@ -45,18 +46,23 @@ class RetryableError(Exception):
     """A failure that is worth a retry.
 
     `error` is what to raise when the retries are used up; `wait` is the wait that the server asked for, in seconds.
+    `busy` is whether the server answered that it cannot serve now.
     """
 
-    def __init__(self, error: MockExportError, wait: float | None = None) -> None:
+    def __init__(self, error: MockExportError, wait: float | None = None, *, busy: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.wait = wait
+        self.busy = busy
 
 
-def schedule(retries: Retries, closed: threading.Event, budget: float | None = None) -> tenacity.Retrying:
+def schedule(
+    retries: Retries, closed: threading.Event, budget: float | None = None, on_retry: OnRetry | None = None
+) -> tenacity.Retrying:
     """Return a caller that retries a function while it raises `RetryableError`; the last one is raised.
 
-    `budget` is what is left of `retries.budget`, in seconds; None is all of it. Setting `closed` ends the waits.
+    `budget` is what is left of `retries.budget`, in seconds; None is all of it. Setting `closed` ends the waits, before
+    each of which `on_retry` is called.
     """
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(RetryableError),
@@ -65,7 +71,7 @@ def schedule(retries: Retries, closed: threading.Event, budget: float | None = N
         | tenacity.stop_when_event_set(closed),
         wait=partial(_wait, tenacity.wait_random_exponential(retries.first_wait, LONGEST_WAIT_SECONDS)),
         sleep=tenacity.sleep_using_event(closed),
-        before_sleep=_log_retry,
+        before_sleep=partial(_report_retry, on_retry),
         reraise=True,
     )
 
@@ -77,9 +83,11 @@ def _wait(jittered: tenacity.wait_random_exponential, state: tenacity.RetryCallS
     return jittered(state)
 
 
-def _log_retry(state: tenacity.RetryCallState) -> None:
+def _report_retry(on_retry: OnRetry | None, state: tenacity.RetryCallState) -> None:
     failure = state.outcome.exception() if state.outcome else None
     log.info("%s; attempt %d in %.1f s", failure, state.attempt_number + 1, state.upcoming_sleep)
+    if on_retry:
+        on_retry(state.upcoming_sleep, isinstance(failure, RetryableError) and failure.busy)
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:

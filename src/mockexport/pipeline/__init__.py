@@ -11,27 +11,33 @@ if TYPE_CHECKING:
     from mockexport.pipeline.counting import count
     from mockexport.pipeline.dask import cluster_workers
     from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
-    from mockexport.pipeline.fetching import Fetched, fetch
-    from mockexport.pipeline.progress import ProgressCounters
-    from mockexport.pipeline.running import OnProgress
+    from mockexport.pipeline.fetching import Fetched, Kept, fetch, kept_in
+    from mockexport.pipeline.progress import BUSY, LOST, ProgressCounters, TaskStatus
+    from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
+    "BUSY",
+    "LOST",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
+    "Kept",
+    "OnListing",
     "OnProgress",
     "ProgressCounters",
     "Split",
     "StartWorkers",
     "Subject",
+    "TaskStatus",
     "Workers",
     "cluster_workers",
     "compare",
     "count",
     "fetch",
+    "kept_in",
     "process_workers",
     "read_committed",
     "thread_workers",
@@ -56,10 +62,20 @@ __getattr__ = lazy_attributes(
         ),
         "fetching": (
             "Fetched",
+            "Kept",
             "fetch",
+            "kept_in",
         ),
-        "progress": ("ProgressCounters",),
-        "running": ("OnProgress",),
+        "progress": (
+            "BUSY",
+            "LOST",
+            "ProgressCounters",
+            "TaskStatus",
+        ),
+        "running": (
+            "OnListing",
+            "OnProgress",
+        ),
         "splits": ("Split",),
         "verify": (
             "Committed",

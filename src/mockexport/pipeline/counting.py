@@ -15,7 +15,7 @@ from mockexport.errors import NotFoundError
 from mockexport.model import Counts, Download
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.reading import describe, read_download
-from mockexport.pipeline.running import run_tasks
+from mockexport.pipeline.running import list_downloads, run_tasks
 from mockexport.pipeline.splits import Split, SplitResult, are_contiguous, read_split, split_download
 from mockexport.pipeline.total import RunningTotal
 from mockexport.tally import CSV, MAX_PAIRS, TallySpec, choose_tally
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.checkpoint import Checkpoint
     from mockexport.pipeline.executors import StartWorkers
     from mockexport.pipeline.progress import TaskProgress
-    from mockexport.pipeline.running import OnProgress
+    from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.source import Source
     from mockexport.tally import CsvFormat
 
@@ -45,6 +45,7 @@ def count(
     csv: CsvFormat = CSV,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
+    on_listing: OnListing | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Counts:
     """Count the records of an export by patient and event type, over all its downloads: exactly, or not at all.
@@ -53,8 +54,8 @@ def count(
     than `max_pairs` distinct pairs of patient and type, or more than 256 bytes each on average, end it, so that memory
     is bounded. `kernel` says which tally counts: `native`, `pure`, or `auto` for the native one where it was built.
     `csv` names the columns that are counted by, and the delimiter. `start_workers` starts what reads the downloads in
-    parallel. `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are.
-    `checkpoint` keeps what is finished, and spares what it has kept.
+    parallel. `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are, and
+    `on_listing` before, as the downloads are listed. `checkpoint` keeps what is finished, and spares what it has kept.
 
     Raises NotFoundError for an unknown export, UsageError for a kernel that was not built, UnreachableError and
     NotAuthorisedError for what the source cannot get, and UntrustedDataError when a download is truncated, malformed
@@ -62,7 +63,7 @@ def count(
     all downloads.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
-    downloads = list(source.downloads(export))
+    downloads = list_downloads(source, export, on_listing)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
     spec = TallySpec(kernel, skip_malformed, max_pairs=max_pairs, csv=csv)

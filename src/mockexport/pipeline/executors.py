@@ -198,9 +198,11 @@ def _run_in_process(work: Work[T, R], task: T) -> R:
 
 
 def _end_with(pipe: Connection[Any, Any]) -> None:
-    """When the other end of a pipe is closed, give this process some time to end by itself; then end it."""
+    """When the other end of a pipe is closed, wake what waits here, give it some time to end by itself; then end it."""
     with suppress(EOFError, OSError):
         pipe.recv_bytes()
+    if _process:
+        _process.cancel.cancel()
     time.sleep(GRACE_SECONDS)
     os._exit(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
@@ -15,7 +15,7 @@ from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
-from mockexport.pipeline.running import run_tasks
+from mockexport.pipeline.running import list_downloads, run_tasks
 from mockexport.source import ReadsFolder
 from mockexport.tally import CSV, MAX_PAIRS, Malformed, TallySpec, choose_tally
 from mockexport.wire import is_plain_id
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mockexport.model import Download
     from mockexport.pipeline.executors import StartWorkers
     from mockexport.pipeline.progress import TaskProgress
-    from mockexport.pipeline.running import OnProgress
+    from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.source import Source
     from mockexport.tally import CsvFormat, Tally
 
-__all__ = ["Fetched", "fetch"]
+__all__ = ["Fetched", "Kept", "fetch", "kept_in"]
 
 READ_BYTES = 1 << 20
 LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
@@ -58,6 +58,7 @@ def fetch(
     csv: CsvFormat = CSV,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
+    on_listing: OnListing | None = None,
 ) -> list[Fetched]:
     """Keep an export's downloads as `<root>/<export>/<download>.csv`, with a manifest beside them.
 
@@ -65,14 +66,14 @@ def fetch(
     an earlier run finished is checked against its SHA-256 and kept, and what it had begun is resumed, where the source
     names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it is there,
     the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`, `csv`,
-    `start_workers` and `on_progress` are those of `count`.
+    `start_workers`, `on_progress` and `on_listing` are those of `count`.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
     spec = TallySpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv)
-    downloads = list(source.downloads(export))
+    downloads = list_downloads(source, export, on_listing)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
     for name in (export, *(download.id for download in downloads)):
@@ -111,6 +112,29 @@ def _fetch_into(
             entries[task.number] = replace(entries[task.number], sha256=result.sha256)
             _write_manifest(folder, export, name, entries)
     return [fetched[number] for number in range(len(downloads))]
+
+
+class Kept(NamedTuple):
+    """What the next fetch into a folder need not fetch: whole files, of how many, and bytes of the others."""
+
+    files: int
+    total: int
+    bytes: int
+
+
+def kept_in(folder: Path, export: str) -> Kept | None:
+    """Return what a fetch that has ended early keeps; None if it had not begun."""
+    manifest = load_manifest(folder / MANIFEST, export)
+    if manifest is None:
+        return None
+    files = size = 0
+    for entry in manifest.entries:
+        path = folder / entry.file
+        if entry.sha256 and is_strong(entry.download.etag) and path.is_file():
+            files += 1
+        elif manifest.source is not None:
+            size += PartialFile(path, entry.download, manifest.source).kept()
+    return Kept(files, len(manifest.entries), size)
 
 
 def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:

@@ -4,6 +4,8 @@
     .<download>.csv.part.json    how many of them are on disk for certain, their SHA-256, and what names them: the
                                  source and its strong ETag; ETags of two sources are not comparable (RFC 9110, 8.8.1)
 
+A file that Ctrl-C or a lost connection ends is kept to its last byte, one that is killed to the last 64 MiB.
+
 The name that is not hidden belongs to whole files alone. Bytes beyond those that are on disk for certain are dropped:
 after a power cut there may be anything in their place.
 """
@@ -12,15 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self
 
 import orjson
 
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotResumableError, UntrustedDataError
+from mockexport.errors import NotResumableError, UnreachableError, UntrustedDataError
 from mockexport.files import open_locked, sync_folder, write_atomically
 from mockexport.identity import is_strong
 from mockexport.local_file import read_whole
+from mockexport.pipeline.progress import Cancelled
 from mockexport.tally import Malformed
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartialFile"]
 
-SYNC_BYTES = 64 << 20  # this much is fetched again at the most
+SYNC_BYTES = 64 << 20  # this much is fetched again at the most, after a kill or a power cut
 READ_BYTES = 1 << 20
 
 
@@ -60,6 +64,9 @@ class PartialFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._opened:
+            if isinstance(error, Cancelled | UnreachableError) and not isinstance(error, NotResumableError):
+                with suppress(OSError):  # a full disk, say: what ended the reading is what matters
+                    self._keep()
             if not self._synced:  # of no use to a later run
                 self._part.unlink(missing_ok=True)
             self._opened.close()
@@ -99,7 +106,12 @@ class PartialFile:
         self._file.write(chunk)
         self._digest.update(chunk)
         self._size += len(chunk)
-        if self._size - self._synced >= SYNC_BYTES and self._can_resume:
+        if self._size - self._synced >= SYNC_BYTES:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Have all bytes so far on disk, and note it."""
+        if self._can_resume and self._size > self._synced:
             self._sync()
             self._synced = self._size
             document = {**self._name, "bytes": self._size, "sha256": self._digest.hexdigest()}
@@ -128,6 +140,13 @@ class PartialFile:
         """Remove what an earlier run had begun; to be called where the file is not needed."""
         self._part.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
+
+    def kept(self) -> int:
+        """Return how many bytes a later run of the same source goes on behind."""
+        try:
+            return self._trusted()[0]
+        except FileNotFoundError:
+            return 0
 
     def _trusted(self) -> tuple[int, str]:
         """Return how many of the bytes there are of this very download and on disk for certain, and their SHA-256."""

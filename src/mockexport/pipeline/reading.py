@@ -54,6 +54,8 @@ def read_download(
         try:
             accumulator = spec.new()
             offset = sink.begin(accumulator, resume=restarts + mismatches == 0) if sink else 0
+            if offset:
+                progress.keep(accumulator.rows, offset)
             result = _read_once(source, download, offset, accumulator, progress, sink)
         except NotResumableError as problem:
             restarts += 1
@@ -81,7 +83,7 @@ def _read_once(
 ) -> R:
     name, declared = describe(download), download.rows
     ended = False
-    opened = source.open(download, offset, on_retry=progress.retry, cancel=progress.cancel)
+    opened = source.open(download, offset, on_retry=progress.retry_after, cancel=progress.cancel)
     try:
         with contextlib.closing(opened) as chunks:
             for chunk in chunks:

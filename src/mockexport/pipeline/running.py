@@ -7,6 +7,7 @@ import queue
 import time
 from concurrent.futures import BrokenExecutor, wait
 from itertools import islice
+from operator import length_hint
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mockexport.errors import MockExportError, Remedy
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from mockexport.pipeline.splits import Split
     from mockexport.source import Source
 
-__all__ = ["OnProgress", "run_tasks"]
+__all__ = ["OnListing", "OnProgress", "list_downloads", "run_tasks"]
+
+OnListing: TypeAlias = "Callable[[int, int | None], None]"
+"""Called as downloads are listed, with how many there are by now, and how many there will be, if that is known."""
 
 OnProgress: TypeAlias = "Callable[[Sequence[Download | Split], ProgressCounters], None]"
 """Called in the caller's own thread, ten times a second, with the tasks' downloads or splits and their counters."""
@@ -33,6 +37,18 @@ GRACE_SECONDS = 2.0  # for tasks to end that were cancelled
 BYTES_PER_ROW = 45  # about, where rows are not declared
 POLL_SECONDS = 0.1  # how often progress is reported
 IN_FLIGHT = 10_000  # tasks handed out at a time: work for thousands of workers, and no more than a scheduler holds well
+
+
+def list_downloads(source: Source, export: str, on_listing: OnListing | None) -> list[Download]:
+    """Return the downloads of an export."""
+    listing = iter(source.downloads(export))
+    total = length_hint(listing) or None
+    downloads = []
+    for download in listing:
+        downloads.append(download)
+        if on_listing:
+            on_listing(len(downloads), total)
+    return downloads
 
 
 def run_tasks(
@@ -54,6 +70,7 @@ def run_tasks(
     ended: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
     with start_workers(source, len(parts), sum(_rows_about(parts[task.number]) for task in tasks)) as workers:
         for number, rows in (finished or {}).items():
+            workers.counters.keep(number, rows, parts[number].size or 0)
             workers.counters.finish(number, rows)
         in_flight: dict[Future[R], T] = {}
         next_report = 0.0

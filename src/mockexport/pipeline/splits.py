@@ -100,7 +100,7 @@ def read_split(source: Source, split: Split, spec: AccumulatorSpec[R], progress:
     # The first split too begins behind what is known: then a server is asked for these very bytes, by their ETag.
     offset = split.begin - 1 if split.begin else len(split.header)
     try:
-        opened = source.open(split.download, offset, on_retry=progress.retry, cancel=progress.cancel)
+        opened = source.open(split.download, offset, on_retry=progress.retry_after, cancel=progress.cancel)
         with contextlib.closing(opened) as chunks:
             result = _read(chunks, split, spec, progress)
     except ChangedError:  # to read it whole would be to read another version of it

@@ -15,7 +15,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
@@ -52,6 +52,8 @@ from mockexport.wire import API, download_path, export_path, read_download, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from tenacity import Retrying
 
     from mockexport.model import Download
     from mockexport.source import Chunks, OnRetry
@@ -127,9 +129,9 @@ class HttpSource:
             ids = self._ask(export_path(export), read_export)
         except NotFoundError:
             raise no_such("export", export, self.name, self.exports()) from None
-        return self._metadata(export, ids)
+        return _Listing(self._metadata(export, ids), len(ids))
 
-    def _metadata(self, export: str, ids: Sequence[str]) -> Iterator[Download]:
+    def _metadata(self, export: str, ids: Sequence[str]) -> Generator[Download, None, None]:
         """Ask for the metadata of downloads, several at a time; what is asked for and not yet taken is bounded."""
 
         def ask(name: str) -> Download:
@@ -173,19 +175,12 @@ class HttpSource:
                 try:
                     chunk = body.read()
                 except RetryableError as failure:
-                    if on_retry:
-                        on_retry()
                     started = time.monotonic()
-                    chunk = self._read_again(body, failure, closed, self._retries.budget - retrying)
+                    again = schedule(self._retries, closed, self._retries.budget - retrying, on_retry)
+                    chunk = _read_again(again, body, failure)
                     retrying += time.monotonic() - started
                 if chunk:
                     yield chunk
-
-    def _read_again(self, body: HttpBody, failure: RetryableError, closed: threading.Event, budget: float) -> bytes:
-        try:
-            return schedule(self._retries, closed, budget)(_again_after(failure, body.read))
-        except RetryableError as last:
-            raise last.error from last
 
     def close(self) -> None:
         """Break off all running requests, and close all connections."""
@@ -305,11 +300,40 @@ class HttpSource:
         )  # fmt: skip
 
 
+class _Listing:
+    """Downloads whose metadata is asked for as they are taken; `operator.length_hint` tells how many they are."""
+
+    def __init__(self, downloads: Generator[Download, None, None], total: int) -> None:
+        self._downloads = downloads
+        self._left = total
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Download:
+        self._left -= 1
+        return next(self._downloads)
+
+    def __length_hint__(self) -> int:
+        return max(0, self._left)
+
+    def close(self) -> None:
+        """Ask for no more."""
+        self._downloads.close()
+
+
 def _result(future: Future[T]) -> T:
     """Wait for a result in short waits: one that begins just after Ctrl-C was pressed is not interrupted by it."""
     while not wait((future,), LOOK_SECONDS).done:
         pass
     return future.result()
+
+
+def _read_again(retrying: Retrying, body: HttpBody, failure: RetryableError) -> bytes:
+    try:
+        return retrying(_again_after(failure, body.read))
+    except RetryableError as last:
+        raise last.error from last
 
 
 def _made_again(
@@ -340,7 +364,7 @@ def check_status(response: httpx.Response, url: str) -> None:
     told = f"{url} answered {status} {response.reason_phrase}".rstrip()
     if status in TRANSIENT:
         wait = parse_retry_after(response.headers.get("Retry-After"))
-        raise RetryableError(UnreachableError(f"{told}; try again later"), wait)
+        raise RetryableError(UnreachableError(f"{told}; try again later"), wait, busy=True)
     if status in (UNAUTHORIZED, FORBIDDEN):
         raise NotAuthorisedError(told, remedy=Remedy.TOKEN)
     if status in (NOT_FOUND, GONE, UNPROCESSABLE):

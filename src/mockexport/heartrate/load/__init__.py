@@ -1,7 +1,7 @@
 """A client of the service, synthetic readings, and a load generator. Needs no extra."""
 
 from mockexport.heartrate.load.client import HeartRateClient
-from mockexport.heartrate.load.sender import OnSending, Sent, send
+from mockexport.heartrate.load.sender import OnSending, SendInterrupted, Sent, send
 from mockexport.heartrate.load.synthetic import READINGS, Plan
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "HeartRateClient",
     "OnSending",
     "Plan",
+    "SendInterrupted",
     "Sent",
     "send",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.load.client import Answer, HeartRateClient
     from mockexport.heartrate.load.synthetic import Plan, Post
 
-__all__ = ["OnSending", "Sent", "Summary", "send"]
+__all__ = ["OnSending", "SendInterrupted", "Sent", "Summary", "send"]
 
 ACCEPTED = 202
 PROGRESS_SECONDS = 0.1
@@ -54,15 +54,31 @@ class Summary:
     ack_p99_ms: float | None
 
 
+class SendInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended the run; `summary` has what was acknowledged by then."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__()
+        self.summary = summary
+
+
 def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = None) -> Summary:
     """Send all readings of a plan, with `plan.clients` requests at a time.
 
     `on_progress` is called ten times a second, in this thread. The first error ends the run and aborts the client.
-    Raises what `HeartRateClient.post` raises.
+    Raises what `HeartRateClient.post` raises, and SendInterrupted.
     """
     sending = _Sending(client, plan)
-    with ThreadPoolExecutor(plan.clients, "mockexport-send") as workers:
-        running = {workers.submit(sending.work) for _ in range(plan.clients)}
+    try:
+        _run(sending, client, plan.clients, on_progress)
+    except KeyboardInterrupt:
+        raise SendInterrupted(sending.summary()) from None
+    return sending.summary()
+
+
+def _run(sending: _Sending, client: HeartRateClient, clients: int, on_progress: OnSending | None) -> None:
+    with ThreadPoolExecutor(clients, "mockexport-send") as workers:
+        running = {workers.submit(sending.work) for _ in range(clients)}
         try:
             while running:
                 done, running = wait(running, PROGRESS_SECONDS, FIRST_EXCEPTION)
@@ -74,7 +90,6 @@ def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = No
             sending.stop.set()
             client.break_off()
             raise
-    return sending.summary()
 
 
 class _Sending:

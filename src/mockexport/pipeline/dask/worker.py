@@ -105,13 +105,16 @@ class _WorkerProgress(TaskProgress):
             self._next_look = now + CANCELLED_SECONDS
             self._look()
         if now >= self._next_report:
-            self._next_report = now + self._pause
-            self._worker.log_event(TOPIC, (self._run, self._task, self._counters.of_task(0)))
+            self._report()
 
-    def retry(self) -> None:
-        """Tell that something had to be tried again. Raises Cancelled when nobody waits for the task any more."""
-        super().retry()
+    def _report(self) -> None:
+        self._next_report = time.monotonic() + self._pause
+        self._worker.log_event(TOPIC, (self._run, self._task, self._counters.of_task(0)))
+
+    def _retry(self, wait: float, state: int) -> None:
+        super()._retry(wait, state)
         self._look()
+        self._report()  # at once: there are no bytes to report during the wait
 
     def _look(self) -> None:
         state = self._worker.state.tasks.get(self._key)
