@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 from tests.files import zstd_frame
 from tests.pairing import pairs
@@ -312,7 +313,6 @@ def test_nothing_is_fetched_into_the_folder_that_it_comes_from(
 @pytest.mark.parametrize(("delimiter", "packed"), pairs(DELIMITERS, {"plain": "", "gz": ".gz", "zst": ".zst"}))
 @pytest.mark.parametrize("columns", [("id", "code"), ("code", "id"), ("note", "code")], ids=" ".join)
 def test_duckdb_counts_the_same(tmp_path: Path, delimiter: str, packed: str, columns: tuple[str, str]) -> None:
-    duckdb = pytest.importorskip("duckdb", reason="DuckDB is in the group bench: --group bench runs this")
     choices = random.Random(f"{delimiter}{packed}{columns}")
     rows = [(choices.choice("abc"), choices.choice("xyz"), choices.choice("mn")) for _ in range(5000)]
     for name in ("one", "two"):
