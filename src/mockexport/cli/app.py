@@ -19,6 +19,7 @@ from typer.main import get_command
 from mockexport.cli.options import Invocation
 from mockexport.cli.remedies import error_text
 from mockexport.cli.terminal import flush_stdout, print_error
+from mockexport.cli.usage import usage_text
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
 
@@ -53,6 +54,7 @@ app = typer.Typer(
     "  mockexport count small -o small.json       count an export, save the result\n"
     "  mockexport verify outputs/                 compare saved counts\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
+    "  mockexport help count                      show the help of a command\n"
     "\n\b\nEnvironment variables:\n"
     "  MOCKEXPORT_SOURCE      mock, a folder or a URL\n"
     "  MOCKEXPORT_TOKEN_FILE  a file that contains a bearer token\n"
@@ -83,6 +85,7 @@ def _root(
         bool,
         typer.Option(
             "--version",
+            "-V",
             callback=_show_version,
             is_eager=True,
             help="Show the versions of mockexport and Python, and the kernels in use.",
@@ -100,10 +103,12 @@ def run(arguments: list[str]) -> NoReturn:
     """Run the command line and end the process with its exit code (docs/cli.md, "Exit codes")."""
     invocation = Invocation()
     signal.signal(signal.SIGTERM, _raise_terminated)
+    if arguments[:1] == ["help"]:
+        arguments = [*(name for name in arguments[1:] if name != "help"), "--help"]
     try:
         code = app(arguments, standalone_mode=False, obj=invocation) or 0
     except typer.TyperException as error:
-        code = _print_usage_error(error)
+        code = _print_usage_error(error, arguments)
     except MockExportError as error:
         print_error(error_text(error))
         code = error.exit_code
@@ -128,15 +133,13 @@ def run(arguments: list[str]) -> NoReturn:
     sys.exit(code)
 
 
-def _print_usage_error(error: typer.TyperException) -> int:
+def _print_usage_error(error: typer.TyperException, arguments: list[str]) -> int:
     """Print what is wrong with the command line on one line; a group without a command prints its help."""
-    context = getattr(error, "ctx", None)
     message = error.format_message()
     if message.startswith("Usage:"):
         typer.echo(message, err=True)
     else:
-        path = context.command_path if context else "mockexport"
-        print_error(f"{message.rstrip('.').replace(chr(10), ' ')}; see `{path} --help`")
+        print_error(usage_text(error, arguments))
     return error.exit_code
 
 

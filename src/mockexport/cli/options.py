@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mockexport.cli.output import check_writable, csv_lines, json_list, write_output
+from mockexport.cli.remedies import says_variable, source_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -251,16 +252,18 @@ def prepare(
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
     terminal.detail(kernels_text(settings.kernel))
-    data = open_source(
-        source or settings.source,
-        kernel=settings.kernel,
-        timeout=timeout,
-        retries=retries,
-        retry_budget=retry_budget,
-        token=read_token(token_file or settings.token_file),
-        ca_bundle=ca_bundle,
-        allow_unproven_end=allow_unproven_end,
-    )
+    token = read_token(token_file, settings.token_file)
+    with says_variable(source_variable(source, settings)):
+        data = open_source(
+            source or settings.source,
+            kernel=settings.kernel,
+            timeout=timeout,
+            retries=retries,
+            retry_budget=retry_budget,
+            token=token,
+            ca_bundle=ca_bundle,
+            allow_unproven_end=allow_unproven_end,
+        )
     return Run(
         source=data,
         kernel=settings.kernel,
@@ -308,10 +311,17 @@ def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[
         @wraps(command)
         def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
-            if on_cluster:
-                given["scheduler"] = given["scheduler"] or Settings.from_environment().scheduler
-            run = prepare(**given)
-            with closing(run.source):
+            settings = Settings.from_environment()
+            scheduler = None
+            if on_cluster and settings.scheduler and not given["scheduler"]:
+                given["scheduler"], scheduler = settings.scheduler, "MOCKEXPORT_SCHEDULER"
+            with says_variable(scheduler, "--scheduler"):
+                run = prepare(**given)
+            with (
+                closing(run.source),
+                says_variable(source_variable(given["source"], settings), run.source.name),
+                says_variable(scheduler, settings.scheduler or ""),
+            ):
                 command(run, **options)
 
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
