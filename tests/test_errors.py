@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from mockexport import errors
-from mockexport.errors import MockExportError, no_such
+from mockexport.errors import MockExportError, listed, no_such, suggestion, url_meant
 from mockexport.tally import Malformed
 
 EXIT_CODES = {
@@ -44,6 +44,27 @@ def test_a_typo_gets_the_nearest_name_as_a_suggestion() -> None:
     error = no_such("export", "demmo", "mock", ["demo", "small", "large"])
     assert str(error) == "no export 'demmo' in mock; did you mean 'demo'?"
     assert error.exit_code == 3
+
+
+def test_a_name_in_capitals_is_like_the_known_one() -> None:
+    assert suggestion("JSON", ["json", "csv"]) == "; did you mean 'json'?"
+    assert suggestion("trial", ["TRIAL"]) == "; did you mean 'TRIAL'?"
+    assert suggestion("xml", ["json", "csv"]) == ""
+
+
+def test_a_list_ends_as_that_of_a_sentence() -> None:
+    assert [listed("abc"[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert listed(["json", "csv"], "or") == "json or csv"
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "host:8000", "10.0.0.1:80", "[::1]:8000", "a-b.org:443/exports"])
+def test_an_address_with_a_port_may_have_been_meant_as_a_url(address: str) -> None:
+    assert url_meant(address) == f"http://{address}"
+
+
+@pytest.mark.parametrize("text", ["", "mock", "exports", "./a:8000b", "C:/exports", "http://host:8000", "host:", ":80"])
+def test_other_names_are_not_meant_as_urls(text: str) -> None:
+    assert url_meant(text) is None
 
 
 def test_a_name_like_no_other_gets_the_first_few_of_those_that_there_are() -> None:

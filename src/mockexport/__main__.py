@@ -13,7 +13,7 @@ GC_THRESHOLD = 10_000  # imports allocate about 100,000 objects, none of which i
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    if sys.argv[1:] == ["--version"]:  # a fast path, which does not load Typer
+    if sys.argv[1:] in (["--version"], ["-V"]):  # a fast path, which does not load Typer
         from mockexport.cli import flush_stdout, version_text
         from mockexport.errors import MockExportError
 

@@ -17,11 +17,12 @@ that they can be pickled.
 from __future__ import annotations
 
 import difflib
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ChangedError",
@@ -33,11 +34,15 @@ __all__ = [
     "UnreachableError",
     "UntrustedDataError",
     "UsageError",
+    "listed",
     "no_such",
+    "suggestion",
+    "url_meant",
 ]
 
 
 NAMES_SHOWN = 6
+ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/.*)?")
 
 
 class Remedy(Enum):
@@ -112,11 +117,27 @@ class ChangedError(UntrustedDataError):
     """What is read under one name changed since it was listed, or while it was read; it is not read again."""
 
 
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message: the known name that a user may have meant, in upper or lower case; or nothing."""
+    names = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), names, n=1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Write a list as a sentence does: `p, times and where`."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def url_meant(text: str) -> str | None:
+    """Return the URL that a user may have meant by an address such as localhost:8000; None for anything else."""
+    return f"http://{text}" if ADDRESS.fullmatch(text) else None
+
+
 def no_such(kind: str, name: str, where: str, known: Sequence[str]) -> NotFoundError:
     """Build the error for an unknown name, with the nearest known name or the first few of all."""
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        hint = f"did you mean {near[0]!r}?"
+    if near := suggestion(name, known):
+        hint = near.removeprefix("; ")
     elif known:
         hint = "it has " + ", ".join(known[:NAMES_SHOWN]) + (", …" if len(known) > NAMES_SHOWN else "")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from mockexport.errors import UsageError
+from mockexport.errors import UsageError, suggestion
 
 __all__ = ["KERNELS", "native_part"]
 
@@ -19,7 +19,8 @@ def native_part(module: str, kernel: str) -> Any | None:
     asked for and was not built, and for any other name.
     """
     if kernel not in KERNELS:
-        raise UsageError(f"there is no kernel {kernel!r}; kernel takes auto, native or pure")
+        hint = suggestion(kernel, KERNELS)
+        raise UsageError(f"there is no kernel {kernel!r}; kernel takes auto, native or pure{hint}")
     if kernel == "pure":
         return None
     try:

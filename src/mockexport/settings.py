@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mockexport.errors import UsageError
+from mockexport.errors import UsageError, suggestion
 from mockexport.native import KERNELS
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Settings:
         """
         kernel = environ.get("MOCKEXPORT_KERNEL") or "auto"
         if kernel not in KERNELS:
-            raise UsageError(f"MOCKEXPORT_KERNEL is {kernel!r}; it takes auto, native or pure")
+            hint = suggestion(kernel, KERNELS)
+            raise UsageError(f"MOCKEXPORT_KERNEL is {kernel!r}; it takes auto, native or pure{hint}")
         return cls(
             source=environ.get("MOCKEXPORT_SOURCE") or "mock",
             kernel=kernel,

@@ -22,10 +22,24 @@ USAGE = {
     "unknown subcommand": "exports lst",
     "unknown option": "count --fromat csv",
     "unknown form": "count --format xml",
+    "misspelt form": "count --format=tabel",
+    "form in capitals": "count --format JSON",
+    "misspelt choice": "count --on-malformed skp",
+    "misspelt form of another command": "heartrate query ann --start 2025-01-01 --end 2025-01-02 --format cart",
     "no folder to fetch to": "downloads fetch demo",
     "no number of jobs": "count --jobs 0",
     "word for a number": "count --jobs many",
+    "word behind a short option": "count -jmany",
+    "word behind several short options": "count -tjmany",
+    "word for a number that has no upper limit": "count --timeout soon",
     "one argument too many": "count demo small",
+    "misspelt fault": "serve --faults data:ct=100",
+    "misspelt route of a fault": "serve --faults dta:cut=100",
+    "misspelt option of a fault": "serve --faults data:cut=100,tims=2",
+    "misspelt place of a fault": "serve --faults data:cut=100,where=insde",
+    "help of an unknown command": "help cuont",
+    "address without http": "heartrate send -s localhost:8000",
+    "start after end": "heartrate query ann --start 2025-08-27 --end 2025-08-26 -s http://127.0.0.1:9",
     "another kind of URL": "count -s ftp://example.org",
     "URL without a host": "count -s http://",
     "password in a URL": "count -s http://user:secret@127.0.0.1:1",
@@ -36,6 +50,8 @@ NOT_FOUND = {
     "unknown export": "count demmo",
     "unknown export of a listing": "downloads list nothing",
     "no folder": "count -s nowhere",
+    "address and port": "count -s localhost:8000",
+    "number, port and path": "count -s 127.0.0.1:8000/exports",
     "nothing committed": "verify",
     "no such file": "verify nothing.json",
     "no such export in a folder": "count demo -s root",
@@ -63,6 +79,16 @@ def test_a_request_that_makes_no_sense_ends_with_2(case: str, command: RunComman
     assert "Traceback" not in ended.stderr
     assert "secret" not in ended.stderr
     assert ended.stderr == snapshot
+
+
+@pytest.mark.parametrize(
+    "case", ["word for a number", "no number of jobs", "misspelt form", "word behind a short option"]
+)
+def test_a_wrong_value_is_described_in_our_own_words(case: str, command: RunCommand) -> None:
+    """Typer's words depend on its version, and those of some are pydantic's."""
+    told = command(*USAGE[case].split()).stderr
+    assert " takes " in told
+    assert not [word for word in ("Input should", "Value error", "pydantic", "int range") if word in told]
 
 
 @pytest.mark.parametrize("case", NOT_FOUND)
@@ -131,6 +157,56 @@ def test_verify_tells_of_every_file_and_ends_with_the_first_error(
     assert ended.code == 6
     assert ended.stdout == snapshot(name="stdout")
     assert ended.stderr == snapshot(name="stderr")
+
+
+VARIABLES = {
+    "MOCKEXPORT_SOURCE": ("nowhere", "localhost:8000", "ftp://host", "http://user:secret@host", "http://127.0.0.1:9"),
+    "MOCKEXPORT_TOKEN_FILE": ("nowhere", "."),
+    "MOCKEXPORT_SCHEDULER": ("host", "tcp://127.0.0.1:9"),
+    "MOCKEXPORT_KERNEL": ("nativ",),
+}
+OPTION_FOR = {
+    "MOCKEXPORT_SOURCE": "--source",
+    "MOCKEXPORT_TOKEN_FILE": "--token-file",
+    "MOCKEXPORT_SCHEDULER": "--scheduler",
+}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [(name, value) for name, values in VARIABLES.items() for value in values]
+)
+def test_a_wrong_value_from_a_variable_is_told_with_its_name(variable: str, value: str, command: RunCommand) -> None:
+    ended = command("count", "--retries", 0, "--timeout", 1, **{variable: value})
+    assert ended.code in (2, 3, 5)
+    assert ended.stderr.count("\n") == ended.stderr.count(variable) == 1
+    assert "secret" not in ended.stderr
+    if option := OPTION_FOR.get(variable):
+        given = command("count", "--retries", 0, "--timeout", 1, option, value, **{variable: value})
+        assert given.code == ended.code
+        assert variable not in given.stderr
+
+
+def test_an_export_that_the_source_of_a_variable_lacks_is_told_with_its_name(
+    command: RunCommand, workplace: Path
+) -> None:
+    write_export(workplace / "root", "trial", day=HEADER + ROW)
+    told = command("count", "trail", MOCKEXPORT_SOURCE="root").stderr
+    assert told == "mockexport: error: MOCKEXPORT_SOURCE: no export 'trail' in root; did you mean 'trial'?\n"
+
+
+def test_an_error_that_is_not_about_a_variable_does_not_name_it(command: RunCommand, workplace: Path) -> None:
+    write_export(workplace / "root", "trial", day=HEADER + ROW)
+    assert "MOCKEXPORT" not in command("count", "trial", "-o", "no/where", MOCKEXPORT_SOURCE="root").stderr
+    assert "MOCKEXPORT" not in command("count", "trail").stderr
+    assert "MOCKEXPORT" not in command("verify", "nothing.json", MOCKEXPORT_SOURCE="root").stderr
+
+
+def test_a_server_of_a_variable_that_is_not_there_is_told_with_its_name_when_readings_are_sent(
+    command: RunCommand,
+) -> None:
+    ended = command("heartrate", "send", "--retries", 0, MOCKEXPORT_SOURCE="http://127.0.0.1:9")
+    assert ended.code == 5
+    assert ended.stderr.startswith("mockexport: error: MOCKEXPORT_SOURCE: http://127.0.0.1:9/")
 
 
 def test_a_wanted_kernel_that_is_none_ends_with_2(command: RunCommand) -> None:

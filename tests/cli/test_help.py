@@ -55,6 +55,18 @@ def test_the_short_form_shows_the_same(path: str, command: RunCommand, help_of: 
     assert command(*path.split(), "-h") == Finished(0, help_of(path), "")
 
 
+@pytest.mark.parametrize("path", by_default(HELP_PATHS, "", "count", "downloads fetch"))
+def test_the_word_help_before_a_command_shows_the_same(
+    path: str, command: RunCommand, help_of: Callable[[str], str]
+) -> None:
+    assert command("help", *path.split()) == Finished(0, help_of(path), "")
+
+
+def test_a_capital_v_shows_the_version(command: RunCommand) -> None:
+    assert command("-V") == command("--version")
+    assert command("-V").stdout.startswith("mockexport ")
+
+
 @pytest.mark.parametrize("path", sorted(set(HELP_PATHS) - GROUPS | {""}))
 def test_help_gives_examples_that_name_the_command(path: str, help_of: Callable[[str], str]) -> None:
     assert f"mockexport {path}".strip() in help_of(path).partition("Examples:")[2]

@@ -20,6 +20,7 @@ from mockexport.cli.completion import COMPLETE, complete
 from mockexport.cli.options import Invocation
 from mockexport.cli.remedies import error_text
 from mockexport.cli.terminal import flush_stdout, print_error
+from mockexport.cli.usage import usage_text
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
 
@@ -54,6 +55,7 @@ app = typer.Typer(
     "  mockexport count small -o small.json       count an export, save the result\n"
     "  mockexport verify outputs/                 compare saved counts\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
+    "  mockexport help count                      show the help of a command\n"
     "\n\b\nEnvironment variables:\n"
     "  MOCKEXPORT_SOURCE      mock, a folder or a URL\n"
     "  MOCKEXPORT_TOKEN_FILE  a file that contains a bearer token\n"
@@ -86,6 +88,7 @@ def _root(
         bool,
         typer.Option(
             "--version",
+            "-V",
             callback=_show_version,
             is_eager=True,
             help="Show the versions of mockexport and Python, and the kernels in use.",
@@ -103,12 +106,28 @@ def run(arguments: list[str]) -> NoReturn:
     """Run the command line and end the process with its exit code (docs/cli.md, "Exit codes")."""
     if COMPLETE in os.environ:
         complete(app)
-    invocation = Invocation()
     signal.signal(signal.SIGTERM, _raise_terminated)
+    if arguments[:1] == ["help"]:
+        arguments = [*(name for name in arguments[1:] if name != "help"), "--help"]
+    code = _run(arguments)
+    if code in (INTERRUPTED, TERMINATED):
+        print_error("interrupted" if code == INTERRUPTED else "terminated")
+    flush_stdout()
+    if code and _threads_are_stuck():
+        sys.stderr.flush()
+        os._exit(code)
+    gc.freeze()  # saves a last collection of everything that was imported
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command line; print an error, and return the exit code."""
+    invocation = Invocation()
+    code: int
     try:
         code = app(arguments, standalone_mode=False, obj=invocation) or 0
     except typer.TyperException as error:
-        code = _print_usage_error(error)
+        code = _print_usage_error(error, arguments)
     except MockExportError as error:
         print_error(error_text(error))
         code = error.exit_code
@@ -123,25 +142,16 @@ def run(arguments: list[str]) -> NoReturn:
         print_error(f"this is a bug in mockexport: {type(error).__name__}: {error}; run with --verbose for a traceback")
         code = BUG
         _print_traceback(invocation)
-    if code in (INTERRUPTED, TERMINATED):
-        print_error("interrupted" if code == INTERRUPTED else "terminated")
-    flush_stdout()
-    if code and _threads_are_stuck():
-        sys.stderr.flush()
-        os._exit(code)
-    gc.freeze()  # saves a last collection of everything that was imported
-    sys.exit(code)
+    return code
 
 
-def _print_usage_error(error: typer.TyperException) -> int:
+def _print_usage_error(error: typer.TyperException, arguments: list[str]) -> int:
     """Print what is wrong with the command line on one line; a group without a command prints its help."""
-    context = getattr(error, "ctx", None)
     message = error.format_message()
     if message.startswith("Usage:"):
         typer.echo(message, err=True)
     else:
-        path = context.command_path if context else "mockexport"
-        print_error(f"{message.rstrip('.').replace(chr(10), ' ')}; see `{path} --help`")
+        print_error(usage_text(error, arguments))
     return error.exit_code
 
 

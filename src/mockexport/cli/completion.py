@@ -98,6 +98,6 @@ def opened(options: dict[str, Any]) -> Source:
         options.get("source") or settings.source,
         timeout=SECONDS,
         retries=0,
-        token=read_token(options.get("token_file") or settings.token_file),
+        token=read_token(options.get("token_file"), settings.token_file),
         ca_bundle=options.get("ca_bundle"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ from mockexport.cli.options import (
 )
 from mockexport.cli.output import check_writable, write_output
 from mockexport.cli.progress import asking, sending_progress
+from mockexport.cli.remedies import says_variable, source_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.encoding import json_bytes
@@ -33,6 +34,8 @@ from mockexport.model import parse_time
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mockexport.heartrate import HeartRateClient
 
 __all__ = ["app"]
@@ -166,11 +169,13 @@ def send_command(
         terminal.show_log()
     plan = Plan(
         readings=readings or (None if seconds else READINGS), seconds=seconds, seed=seed, users=users, devices=devices,
-        start=read_start(start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
+        start=read_timestamp("--start", start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
         rate=rate, burst=burst, clients=clients,
     )  # fmt: skip
-    client = _client(source, timeout, retries, retry_budget, token_file, ca_bundle)
-    with closing(client), sending_progress(terminal, plan.readings, plan.seconds) as sending:
+    with (
+        _client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client,
+        sending_progress(terminal, plan.readings, plan.seconds) as sending,
+    ):
         try:
             summary = send(client, plan, sending.sending)
         except SendInterrupted as interrupted:
@@ -219,46 +224,50 @@ def query_command(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if verbose:
         terminal.show_log()
+    first, last = read_timestamp("--start", start), read_timestamp("--end", end)
+    if first > last:
+        raise UsageError(f"--start {start} is after --end {end}")
     with (
-        closing(_client(source, timeout, retries, retry_budget, token_file, ca_bundle)) as client,
+        _client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client,
         asking(terminal, client.url, "the heart rate"),
     ):
-        response = client.query(user, read_timestamp("--start", start), read_timestamp("--end", end), device)
+        response = client.query(user, first.isoformat(), last.isoformat(), device)
     if format is QueryFormat.json:
         write_output(json_bytes(response), output)
         return
     write_output(_chart(response, terminal, to_file=output is not None and str(output) != "-"), output)
 
 
+@contextmanager
 def _client(
     source: str | None, timeout: float, retries: int, budget: float, token_file: Path | None, ca_bundle: Path | None
-) -> HeartRateClient:
-    """Return a client for the server in the options or the environment."""
+) -> Generator[HeartRateClient, None, None]:
+    """Open a client for the server in the options or the environment."""
     from mockexport.heartrate import HeartRateClient
     from mockexport.http import Retries
 
     settings = Settings.from_environment()
-    return HeartRateClient(
-        source or (settings.source if "://" in settings.source else DEFAULT_URL),
-        timeout=timeout,
-        retries=Retries(retries, budget),
-        token=read_token(token_file or settings.token_file),
-        ca_bundle=None if ca_bundle is None else str(ca_bundle),
-    )
+    token = read_token(token_file, settings.token_file)
+    url = source or (settings.source if "://" in settings.source else DEFAULT_URL)
+    with (
+        says_variable(source_variable(source, settings), url),
+        closing(
+            HeartRateClient(
+                url,
+                timeout=timeout,
+                retries=Retries(retries, budget),
+                token=token,
+                ca_bundle=None if ca_bundle is None else str(ca_bundle),
+            )
+        ) as client,
+    ):
+        yield client
 
 
-def read_start(text: str) -> datetime:
-    """Read the timestamp of the first readings. Raises UsageError."""
+def read_timestamp(option: str, text: str) -> datetime:
+    """Read an ISO 8601 timestamp; a date is midnight in UTC. Raises UsageError."""
     try:
         return parse_time(text)
-    except ValueError as error:
-        raise UsageError(f"--start {text} is not an ISO 8601 timestamp, such as 2025-08-26T00:00:00Z") from error
-
-
-def read_timestamp(option: str, text: str) -> str:
-    """Return a timestamp in the form that the server expects; a date is midnight in UTC. Raises UsageError."""
-    try:
-        return parse_time(text).isoformat()
     except ValueError as error:
         raise UsageError(f"{option} {text} is not an ISO 8601 timestamp, such as 2025-08-26T10:00:00Z") from error
 

@@ -1,15 +1,19 @@
-"""What may help against an error, in terms of the command line's options."""
+"""What an error says on the command line: which option may help, and which environment variable holds a wrong value."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mockexport.errors import Remedy
+from mockexport.errors import NotAuthorisedError, NotFoundError, Remedy, UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from mockexport.errors import MockExportError
+    from collections.abc import Generator
 
-__all__ = ["error_text"]
+    from mockexport.errors import MockExportError
+    from mockexport.settings import Settings
+
+__all__ = ["error_text", "says_variable", "source_variable"]
 
 OPTIONS = {
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
@@ -29,3 +33,22 @@ OPTIONS = {
 def error_text(error: MockExportError) -> str:
     """Return an error's message, its remedy as an option of the command line."""
     return f"{error.message}; {OPTIONS[error.remedy]}" if error.remedy else error.message
+
+
+def source_variable(option: str | None, settings: Settings) -> str | None:
+    """Return the name of the environment variable that the source is taken from; None if it is not."""
+    return None if option or settings.source == "mock" else "MOCKEXPORT_SOURCE"
+
+
+@contextmanager
+def says_variable(variable: str | None, value: str = "") -> Generator[None, None, None]:
+    """Let errors in the block begin with the environment variable that the value comes from; None is an option.
+
+    With `value`, only errors that name it do: others are about something else.
+    """
+    try:
+        yield
+    except (UsageError, NotFoundError, NotAuthorisedError, UnreachableError) as error:
+        if variable is None or value not in error.message:
+            raise
+        raise type(error)(f"{variable}: {error.message}", remedy=error.remedy) from error

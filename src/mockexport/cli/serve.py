@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
+from mockexport.cli.remedies import says_variable, source_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
@@ -143,7 +144,7 @@ def serve_command(
     """
     settings = Settings.from_environment()
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    token = read_token(token_file or settings.token_file)
+    token = read_token(token_file, settings.token_file)
     if token is None and not insecure and not is_loopback(host):
         raise UsageError(f"--host {host} is reachable from other machines: specify --token-file or --insecure")
     if data is None and (journal or retain or replace_journal or trust_clock):
@@ -154,7 +155,8 @@ def serve_command(
 
     plan = read_faults(faults) if faults else None
     with until_ctrl_c(terminal), ExitStack() as stack:
-        exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
+        with says_variable(source_variable(source, settings)):
+            exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
         if data is not None:
             served = with_readings(

@@ -20,27 +20,28 @@ MAX_BYTES = 1 << 16  # of a pipe
 PIPE_SECONDS = 30.0  # for whoever writes to a pipe: a password manager may ask for its own password
 
 
-def read_token(path: Path | None) -> str | None:
+def read_token(option: Path | None, variable: Path | None) -> str | None:
     """Read a bearer token from the first line of a file, or of a pipe such as that of the shell's `<(command)`.
 
-    Raises UsageError, which never shows the content.
+    The file is named by the option or else by the environment. Raises UsageError, which never shows the content.
     """
+    path, origin = (option, "--token-file") if option else (variable, "MOCKEXPORT_TOKEN_FILE")
     if path is None:
         return None
     try:
-        content = _read_pipe(path) if stat.S_ISFIFO(path.stat().st_mode) else read_whole(path)
+        content = _read_pipe(path, origin) if stat.S_ISFIFO(path.stat().st_mode) else read_whole(path)
         token = content.decode("ascii").partition("\n")[0].strip()
     except UntrustedDataError as error:
-        raise UsageError(f"cannot use --token-file: {error}") from None
+        raise UsageError(f"cannot use {origin}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise UsageError(f"cannot read --token-file {path}: {reason}") from None
+        raise UsageError(f"cannot read {origin} {path}: {reason}") from None
     if not token or not token.isprintable() or " " in token:
-        raise UsageError(f"--token-file {path} has no token on its first line")
+        raise UsageError(f"{origin} {path} has no token on its first line")
     return token
 
 
-def _read_pipe(path: Path) -> bytes:
+def _read_pipe(path: Path, origin: str) -> bytes:
     """Read the first line of a pipe; nothing if no one has it open for writing."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     deadline = time.monotonic() + PIPE_SECONDS
@@ -51,7 +52,7 @@ def _read_pipe(path: Path) -> bytes:
                 chunk = os.read(descriptor, MAX_BYTES)
             except BlockingIOError:  # it will be written to
                 if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                    raise UsageError(f"--token-file {path} gave nothing within {PIPE_SECONDS:g} s") from None
+                    raise UsageError(f"{origin} {path} gave nothing within {PIPE_SECONDS:g} s") from None
                 continue
             if not chunk:
                 break

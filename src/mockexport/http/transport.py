@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpcore
 import httpx
 
-from mockexport.errors import Remedy, UnreachableError, UntrustedDataError, UsageError
+from mockexport.errors import Remedy, UnreachableError, UntrustedDataError, UsageError, url_meant
 from mockexport.http.network import Connection, Network
 from mockexport.http.proxies import LAST_PORT, proxy_for
 from mockexport.http.retry import RetryableError
@@ -154,6 +154,8 @@ def httpx_errors() -> Generator[None, None, None]:
 
 def check_url(url: str) -> None:
     """Raise UsageError for a string that is not the URL of a server."""
+    if meant := url_meant(url):
+        raise UsageError(f"source {url!r} is not a URL; did you mean {meant}?")
     try:
         parsed = httpx.URL(url)
         host = parsed.host

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mockexport.errors import NotFoundError, UntrustedDataError, no_such
+from mockexport.errors import NotFoundError, UntrustedDataError, no_such, url_meant
 from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
 from mockexport.model import Download
@@ -46,9 +46,9 @@ class FolderSource:
         self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
         self._told: set[Path] = set()  # the folders that can't be read
         if not self._root.is_dir():
-            raise NotFoundError(
-                f"no file or folder {str(root)!r}; a source is mock, a folder, a file or an http(s) URL"
-            )
+            meant = url_meant(str(root))
+            hint = f"did you mean {meant}?" if meant else "a source is mock, a folder, a file or an http(s) URL"
+            raise NotFoundError(f"no file or folder {str(root)!r}; {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the absolute path: another process may have another working directory."""

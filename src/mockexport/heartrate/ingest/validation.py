@@ -178,7 +178,7 @@ def _validate(reading: object, latest: int) -> ValidReading:
 
 def _message(problem: Mapping[str, Any]) -> str:
     field = problem["loc"][0] if problem["loc"] else "reading"
-    return f"{field}: {MESSAGES.get(problem['type'], problem['msg'])}"
+    return f"{field}: {MESSAGES.get(problem['type'], 'is not valid')}"
 
 
 def _timestamp_error(text: str, latest: int) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockexport.errors import UsageError
+from mockexport.errors import UsageError, listed, suggestion
 from mockexport.wire import API
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ PATTERNS = {
     NOTHING: re.compile(""),
 }
 RETRY_AFTER = re.compile(r"\d{1,9}|date:\d{1,9}")
-TOML_KEYS = {"route", "fault", "amount", "p", "times", "retry-after", "where"}
+OPTIONS = ("p", "times", "retry-after", "where")
+TOML_KEYS = {"route", "fault", "amount", *OPTIONS}
+PLACES = ("inside", "between")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,39 +115,42 @@ def read_faults(text: str) -> FaultPlan:
             if key in fields:
                 raise UsageError(f"faults: {part!r} has {key} twice")
             fields[key] = value
-        plan = replace(plan, rules=(*plan.rules, _rule(fields)))
+        plan = replace(plan, rules=(*plan.rules, _rule(fields, part)))
     return plan
 
 
 def _read_document(document: dict[str, Any]) -> FaultPlan:
-    listed, seed = document.pop("fault", []), document.pop("seed", 0)
-    tables = isinstance(listed, list) and all(isinstance(table, dict) for table in listed)
+    faults, seed = document.pop("fault", []), document.pop("seed", 0)
+    tables = isinstance(faults, list) and all(isinstance(table, dict) for table in faults)
     if document or not tables or type(seed) is not int:
         raise UsageError("faults: the file may have a number `seed` and tables [[fault]], and nothing else")
-    return FaultPlan(tuple(_rule({key: str(value) for key, value in table.items()}) for table in listed), seed)
+    return FaultPlan(tuple(_rule({key: str(value) for key, value in table.items()}) for table in faults), seed)
 
 
-def _rule(fields: dict[str, str]) -> Rule:
-    text = ",".join(f"{key}={value}" for key, value in fields.items())
+def _rule(fields: dict[str, str], text: str | None = None) -> Rule:
+    """Check a rule; `text` is how the user wrote it."""
+    text = text or ",".join(f"{key}={value}" for key, value in fields.items())
     if unknown := sorted(set(fields) - TOML_KEYS):
-        raise UsageError(
-            f"faults: {text!r} has the unknown option {unknown[0]!r}; there are p, times, retry-after and where"
-        )
+        hint = suggestion(unknown[0], TOML_KEYS) or f"; there are {listed(OPTIONS)}"
+        raise UsageError(f"faults: {text!r} has the unknown option {unknown[0]!r}{hint}")
     route, fault, amount = fields.get("route", ""), fields.get("fault", ""), fields.get("amount", "")
     if route not in ROUTES:
-        raise UsageError(f"faults: {text!r} has no route {route!r}; there are {', '.join(ROUTES)}")
+        hint = suggestion(route, ROUTES) or f"; there are {listed([*ROUTES])}"
+        raise UsageError(f"faults: {text!r} has no route {route!r}{hint}")
     if fault not in AMOUNTS:
-        raise UsageError(f"faults: {text!r} has no fault {fault!r}; there are {', '.join(AMOUNTS)}")
+        hint = suggestion(fault, AMOUNTS) or f"; there are {listed([*AMOUNTS])}"
+        raise UsageError(f"faults: {text!r} has no fault {fault!r}{hint}")
     checks = (
         ("amount", amount, PATTERNS[AMOUNTS[fault]]),
         ("p", fields.get("p", "1"), PATTERNS[RATE]),
         ("times", fields.get("times", "1"), re.compile(r"\d{1,9}")),
         ("retry-after", fields.get("retry-after", "1"), RETRY_AFTER),
-        ("where", fields.get("where", "inside"), re.compile("inside|between")),
+        ("where", fields.get("where", "inside"), re.compile("|".join(PLACES))),
     )
     for name, value, pattern in checks:
         if not pattern.fullmatch(value):
-            raise UsageError(f"faults: {text!r}: {name} {value!r} is not valid for {fault} (docs/faults.md)")
+            hint = suggestion(value, PLACES) if name == "where" else ""
+            raise UsageError(f"faults: {text!r}: {name} {value!r} is not valid for {fault} (docs/faults.md){hint}")
     low, dots, high = amount.partition("..")
     if dots and int(low) > int(high):
         raise UsageError(f"faults: {text!r}: the range {amount} is empty")

@@ -1,0 +1,286 @@
+"""A Run: what a command works on, and with what; made from the options that several commands share."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from contextlib import closing
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mockexport.cli.options import (
+    AllOption,
+    BudgetOption,
+    BundleOption,
+    DelimiterOption,
+    Format,
+    FormatOption,
+    IgnoreOption,
+    JobsOption,
+    OutputOption,
+    PagerOption,
+    PatientColumnOption,
+    ProgressOption,
+    QuietOption,
+    RetriesOption,
+    SchedulerOption,
+    SourceOption,
+    TableOption,
+    TimeoutOption,
+    TokenOption,
+    TypeColumnOption,
+    UnprovenEndOption,
+    VerboseOption,
+)
+from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
+from mockexport.cli.progress import download_progress, while_asking
+from mockexport.cli.remedies import says_variable, source_variable
+from mockexport.cli.terminal import Terminal
+from mockexport.cli.token import read_token
+from mockexport.cli.version import kernels_text
+from mockexport.encoding import json_bytes
+from mockexport.errors import NotFoundError, UsageError
+from mockexport.factory import open_source
+from mockexport.pipeline import workers_for
+from mockexport.settings import Settings
+from mockexport.sources import generator_name
+from mockexport.tally import DELIMITERS, CsvFormat, tally_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from rich.console import RenderableType
+
+    from mockexport.cli.progress import Progress
+    from mockexport.pipeline import StartWorkers
+    from mockexport.source import Source
+
+__all__ = ["Run", "with_run"]
+
+CSV_OPTIONS = ("patient_column", "type_column", "delimiter")
+DEFAULT_EXPORT = "demo"
+EXPORTS_SHOWN = 6
+
+
+class Run(NamedTuple):
+    """One run of a command: its source, what processes the data, and where the output goes."""
+
+    source: Source
+    source_is_named: bool
+    kernel: str
+    csv: CsvFormat
+    start_workers: StartWorkers
+    terminal: Terminal
+    output: Path | None
+    format: Format
+    all_rows: bool  # of a table
+    pager: str  # for a long table; empty: none
+    timeout: float | None = None  # how long a server may send nothing; None for other sources
+
+    def export(self, named: str | None) -> str:
+        """Return the export that the user named, or the only one that the source holds, or the default one.
+
+        Raises UsageError when there are others, and NotFoundError when there is none.
+        """
+        if named is not None:
+            return named
+        if self.source.name == "mock" or "://" in self.source.name:  # without a request
+            return DEFAULT_EXPORT
+        exports = self.source.exports()
+        if len(exports) == 1:
+            return exports[0]
+        if DEFAULT_EXPORT in exports:
+            return DEFAULT_EXPORT
+        if not exports:
+            raise NotFoundError(f"{self.source.name} holds no export")
+        shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
+        raise UsageError(f"name an export: {self.source.name} holds {shown}")
+
+    def progress(self, export: str) -> AbstractContextManager[Progress]:
+        """Show how far the work on an export is."""
+        return download_progress(self.terminal, export, self.source.name, self.timeout)
+
+    def write(
+        self,
+        document: Any,
+        *,
+        table: Callable[[], RenderableType],
+        csv: Callable[[], str],
+    ) -> None:
+        """Write the output in the requested format; `table` and `csv` are called only if theirs is requested."""
+        if self.format is Format.json:
+            data = json_bytes(document)
+        elif self.format is Format.csv:
+            data = csv().encode(errors="surrogateescape")  # a file's name need not be UTF-8
+        else:
+            self._write_table(table())
+            return
+        write_output(data, self.output)
+
+    def write_list(self, documents: Iterable[dict[str, Any]], columns: Sequence[str], noun: str) -> None:
+        """Write a list of these `noun`, one at a time; only a table needs all, to know how wide its columns are."""
+        documents = while_asking(self.terminal, self.source.name, documents)
+        data: bytes | Iterable[bytes]
+        if self.format is Format.json:
+            data = json_list(documents)
+        elif self.format is Format.csv:
+            lines = csv_lines(columns, ([document[column] for column in columns] for document in documents))
+            data = (line.encode() for line in lines)
+        else:
+            from mockexport.cli.tables import listing_table
+
+            self._write_table(listing_table(list(documents), noun, all_rows=self.all_rows))
+            return
+        write_output(data, self.output)
+
+    def _write_table(self, table: RenderableType) -> None:
+        data = self.terminal.render(table, to_file=not is_stdout(self.output))
+        if self.pager:
+            from mockexport.cli.pager import page
+
+            if page(data, self.pager):
+                return
+        write_output(data, self.output)
+
+
+def prepare(
+    source: SourceOption = None,
+    timeout: TimeoutOption = 30.0,
+    retries: RetriesOption = 5,
+    retry_budget: BudgetOption = 300.0,
+    token_file: TokenOption = None,
+    ca_bundle: BundleOption = None,
+    allow_unproven_end: UnprovenEndOption = False,
+    jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
+    patient_column: PatientColumnOption = None,
+    type_column: TypeColumnOption = None,
+    delimiter: DelimiterOption = "auto",
+    ignore: IgnoreOption = None,
+    output: OutputOption = None,
+    format: FormatOption = None,
+    table: TableOption = False,
+    all_rows: AllOption = False,
+    no_pager: PagerOption = False,
+    progress: ProgressOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> Run:
+    """Make a Run from the options. Raises UsageError or NotFoundError before any work is done."""
+    settings = Settings.from_environment()
+    on_terminal = is_stdout(output) and sys.stdout.isatty()
+    chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
+    if output is not None and not is_stdout(output):
+        check_writable(output)
+    csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
+    terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
+    terminal.show_log()
+    terminal.detail(kernels_text(settings.kernel))
+    token = read_token(token_file, settings.token_file)
+    with says_variable(source_variable(source, settings)):
+        data = open_source(
+            source or settings.source,
+            kernel=settings.kernel,
+            timeout=timeout,
+            retries=retries,
+            retry_budget=retry_budget,
+            token=token,
+            ca_bundle=ca_bundle,
+            allow_unproven_end=allow_unproven_end,
+            ignore=ignore or (),
+        )
+    return Run(
+        source=data,
+        source_is_named=bool(source or settings.source_is_named),
+        kernel=settings.kernel,
+        csv=csv,
+        start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
+        terminal=terminal,
+        output=output,
+        format=chosen,
+        all_rows=all_rows or not on_terminal,
+        pager=settings.pager if on_terminal and not no_pager else "",
+        timeout=timeout if "://" in data.name else None,
+    )
+
+
+def read_delimiter(text: str) -> str | None:
+    """Read a delimiter: a character, or its name; None for `auto`. Raises UsageError."""
+    names = {"auto": None, "comma": ",", "semicolon": ";", "pipe": "|", "tab": "\t", "\\t": "\t"}
+    delimiter = names.get(text.lower(), text)
+    if delimiter is not None and delimiter not in DELIMITERS:
+        raise UsageError(f"--delimiter {text!r} is not one of , ; | tab auto")
+    return delimiter
+
+
+def choose_format(option: Format | None, variable: str | None, *, table: bool, on_terminal: bool) -> Format:
+    """Return the format of the options, of the environment if the output goes to a terminal, or JSON."""
+    if variable is not None and variable not in Format.__members__:
+        raise UsageError(f"the environment variable MOCKEXPORT_FORMAT is {variable!r}; it takes json, table or csv")
+    if table and option not in (None, Format.table):
+        raise UsageError(f"--table and --format {option} cannot be used together")
+    if table:
+        return Format.table
+    return option or Format(variable if variable and on_terminal else Format.json)
+
+
+def choose_workers(
+    kernel: str, jobs: int | None, scheduler: str | None, source: Source, timeout: float
+) -> StartWorkers:
+    """Return the workers: threads or processes of this machine, or a cluster. Raises UsageError for both."""
+    if not scheduler:
+        releases_gil = "pure" not in (tally_name(kernel), generator_name(kernel))
+        return workers_for(jobs, releases_gil=releases_gil, over_http="://" in source.name)
+    if jobs:
+        raise UsageError("--jobs and --scheduler cannot be used together: --jobs applies to this machine only")
+    from mockexport.pipeline import cluster_workers
+
+    return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
+
+
+def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
+
+    `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of CSV files
+    too; those that can do so
+    `on_cluster` have --scheduler.
+    """
+    left_out = {
+        *(() if parallel else ("jobs", "progress", "allow_unproven_end", *CSV_OPTIONS)),
+        *(() if on_cluster else ("scheduler",)),
+    }
+    shared = {
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(prepare, eval_str=True).parameters.items()
+        if name not in left_out
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        _run, *own = signature.parameters.values()
+
+        @wraps(command)
+        def run_command(**options: Any) -> None:
+            given = {name: options.pop(name) for name in shared}
+            settings = Settings.from_environment()
+            scheduler = None
+            if on_cluster and settings.scheduler and not given["scheduler"]:
+                given["scheduler"], scheduler = settings.scheduler, "MOCKEXPORT_SCHEDULER"
+            with says_variable(scheduler, "--scheduler"):
+                run = prepare(**given)
+            with (
+                closing(run.source),
+                says_variable(source_variable(given["source"], settings), run.source.name),
+                says_variable(scheduler, settings.scheduler or ""),
+            ):
+                command(run, **options)
+
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*own, *shared.values()]
+        run_command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run_command
+
+    return decorate
