@@ -13,7 +13,7 @@ import typer
 from mockexport.cli.documents import counts_document
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
 from mockexport.cli.output import csv_text
-from mockexport.cli.run import Run, with_run
+from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.terminal import print_note
 from mockexport.errors import UsageError
 from mockexport.identity import is_strong

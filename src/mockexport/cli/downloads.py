@@ -13,7 +13,7 @@ from mockexport.cli.bars import size_text
 from mockexport.cli.documents import download_document
 from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
-from mockexport.cli.run import Run, with_run
+from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import MockExportError, UnreachableError
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS

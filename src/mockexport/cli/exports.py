@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mockexport.cli.documents import export_document
-from mockexport.cli.run import Run, with_run
+from mockexport.cli.prepare import Run, with_run
 from mockexport.model import summarise
 
 if TYPE_CHECKING:

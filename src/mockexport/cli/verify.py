@@ -12,8 +12,8 @@ from mockexport.cli.completion import complete_export
 from mockexport.cli.documents import verdict_document
 from mockexport.cli.options import MaxPairsOption
 from mockexport.cli.output import csv_text
+from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.remedies import error_text
-from mockexport.cli.run import Run, with_run
 from mockexport.errors import MockExportError, NotFoundError, Remedy, UntrustedDataError, UsageError
 from mockexport.local_file import read_whole
 from mockexport.pipeline import Difference, compare, read_committed
