@@ -118,7 +118,7 @@ def test_a_user_can_be_asked_for(tmp_path: Path) -> None:
         assert "no heart rate of user 'nobody'" in missing.stderr
         wrong = run_command(tmp_path, *asked[:3], "--start", "2025-08-27", "--end", "2025-08-26", "-s", server.url)
         assert (wrong.code, wrong.stdout) == (2, "")
-        assert "start: is after end" in wrong.stderr
+        assert "--start 2025-08-27 is after --end 2025-08-26" in wrong.stderr
 
 
 def test_a_second_server_on_the_same_folder_is_refused_and_says_which(tmp_path: Path) -> None:
