@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scripted_http import Answer, ScriptedServer
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS
@@ -188,9 +188,11 @@ WORDS = [
 ]
 
 
-def test_whatever_a_server_sends_is_an_answer_or_an_error_of_ours() -> None:
+@pytest.mark.parametrize("tries", [25, pytest.param(1000, marks=pytest.mark.slow)])
+def test_whatever_a_server_sends_is_an_answer_or_an_error_of_ours(tries: int) -> None:
     with ScriptedServer() as server:
 
+        @settings(max_examples=tries)
         @given(parts=st.lists(st.sampled_from(WORDS) | st.binary(max_size=8), max_size=8))
         def check(parts: list[bytes]) -> None:
             answer = b"".join(parts)

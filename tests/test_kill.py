@@ -16,15 +16,17 @@ import pytest
 from tests import seeds
 from tests.cli.conftest import COMMAND, write_export
 from tests.commands import Ended, Serving, run_command, serve_command, started, wait_while_running
-from tests.sources import csv_body
+from tests.sources import ROW, csv_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-DOWNLOADS = 10  # of the export small
+DOWNLOADS = 10
+ROWS = 70_000  # of each, 3 MB
+BYTES_A_SECOND = 12_000_000  # of each body: a download takes a quarter of a second, whatever the machine
 MOMENTS = [pytest.param(seed, marks=() if seed == 1 else pytest.mark.slow) for seed in range(54)]
-PATIENCE_SECONDS = 0.1  # between a finished download and the kill, at the most: longer than a download takes
+PATIENCE_SECONDS = 0.3  # between a finished download and the kill, at the most: longer than a download takes
 SYNC_OFTEN = (
     sys.executable,
     "-c",
@@ -35,8 +37,19 @@ FETCH = ("downloads", "fetch", "small", "--dir", "kept")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Serving]:
-    with serve_command("--verbose") as server:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """The options of a server whose bodies take their time."""
+    folder = tmp_path_factory.mktemp("served")
+    write_export(
+        folder, "small", **{f"d{n}": csv_body(ROWS, ROW.replace(b"P001", b"P%03d" % n)) for n in range(DOWNLOADS)}
+    )
+    yield "-s", str(folder), "--faults", f"data:slow={BYTES_A_SECOND}"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def server(served: tuple[str, ...]) -> Iterator[Serving]:
+    with serve_command(*served, "--verbose") as server:
         yield server
 
 
@@ -65,7 +78,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory, url: str) -> Iterator[tupl
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for 300 MB, which doesn't outlive its test."""
+    """A folder for 30 MB, which doesn't outlive its test."""
     folder = tmp_path / "run"
     folder.mkdir()
     yield folder
@@ -196,8 +209,10 @@ def children_of(pid: int) -> list[str]:
     return listing.read_text().split() if listing.exists() else []
 
 
-def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(folder: Path, counted: str) -> None:
-    with serve_command() as server:
+def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(
+    folder: Path, counted: str, served: tuple[str, ...]
+) -> None:
+    with serve_command(*served) as server:
         arguments = (*COUNT, "-s", server.url, "--retries", "1", "--retry-budget", "2")
         with started(folder, *arguments) as process:
             wait_while_running(process, lambda: len(kept_downloads(folder / "kept")) > 1)
@@ -208,7 +223,7 @@ def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(fo
     assert (broken.code, broken.stdout) == (5, ""), broken.stderr
     assert f"{len(kept)} downloads are kept in kept; the same command goes on from there" in broken.stderr
 
-    with serve_command("--port", server.port):
+    with serve_command(*served, "--port", server.port):
         done = run_command(folder, *arguments)
 
     assert (done.code, done.stdout) == (0, counted), done.stderr

@@ -87,13 +87,14 @@ def test_nothing_that_is_printed_holds_the_token(
 
 def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_path: Path, token_file: Path) -> None:
     with serve_command("--token-file", token_file, "--verbose") as server:
-        for path in ("/api/export", "/api/export/demo", "/api/export/none", f"/api/export/demo/{'0' * 8}/data"):
-            assert httpx.get(server.url + path).status_code == 401
-            for sent in ("Bearer wrong", "Bearer", f"Basic {TOKEN}", TOKEN, f"{BEARER}x", "Bearer \xe9"):
-                refused = httpx.get(server.url + path, headers={b"Authorization": sent.encode("latin-1")})
-                assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
-        assert httpx.get(f"{server.url}/api/export", headers={"Authorization": BEARER}).status_code == 200
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        with httpx.Client(base_url=server.url) as client:
+            for path in ("/api/export", "/api/export/demo", "/api/export/none", f"/api/export/demo/{'0' * 8}/data"):
+                assert client.get(path).status_code == 401
+                for sent in ("Bearer wrong", "Bearer", f"Basic {TOKEN}", TOKEN, f"{BEARER}x", "Bearer \xe9"):
+                    refused = client.get(path, headers={b"Authorization": sent.encode("latin-1")})
+                    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+            assert client.get("/api/export", headers={"Authorization": BEARER}).status_code == 200
+            assert client.get("/health").status_code == 200
         without = run_command(tmp_path, "count", "-s", server.url)
         done = run_command(tmp_path, "count", "-s", server.url, MOCKEXPORT_TOKEN_FILE=str(token_file))
     assert (without.code, done.code) == (4, 0)
