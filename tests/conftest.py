@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 import time
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +33,8 @@ KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERN
 @pytest.hookimpl(tryfirst=True)  # before hypothesis reads its options, and before the workers get theirs
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of the run: a fresh one under `-m slow`, unless --hypothesis-seed gives one."""
+    # A shell that starts us in the background has us ignore Ctrl-C, and the commands that we start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not seeds.wants_slow(config.option.markexpr):
         seeds.use_fixed()
         return

@@ -145,7 +145,7 @@ def test_every_kind_of_sound_body_is_counted_right(kernels: Kernels, body: bytes
 
 @EACH_MALFORMED
 def test_every_kind_of_malformed_body_fails_naming_download_line_and_reason(kernels: Kernels, wrong: Malformed) -> None:
-    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body})
+    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body}, chunk_bytes=1 << 16)
     with pytest.raises(UntrustedDataError) as failed:
         count(source, "trial", tally=kernels.tally)
     told = f"download 'd1' of export 'trial' is malformed at line {wrong.line}: {wrong.reason}"
@@ -155,7 +155,7 @@ def test_every_kind_of_malformed_body_fails_naming_download_line_and_reason(kern
 
 @EACH_MALFORMED
 def test_skip_leaves_out_malformed_rows_by_reason_and_no_malformed_file(kernels: Kernels, wrong: Malformed) -> None:
-    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body})
+    source = MemorySource({"sound": SOUND["plain"], "d1": wrong.body}, chunk_bytes=1 << 16)
     if wrong.skipping is None:
         with pytest.raises(UntrustedDataError, match=wrong.reason):
             count(source, "trial", tally=kernels.tally, skip_malformed=True)

@@ -1,4 +1,4 @@
-"""One cluster for all tests that leave it as it was, and one scheduler for odd workers."""
+"""One cluster a module for all tests that leave it as it was, and one scheduler for odd workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WORKERS = 3
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # idle processes of Dask take some of a processor, so they end with the module
 def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
@@ -26,7 +26,7 @@ def cluster(lasting_cluster: Cluster) -> Cluster:
     return lasting_cluster.with_workers(WORKERS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lone_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler without workers, which gives up a task at the first worker that dies of it."""
     settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
