@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_utf8_is_fetched_into_and_counted_with_a_checkpoint
     done = command("downloads", "fetch", "demo", "--dir", folder, "--format", form)
     assert (done.code, done.stderr) == (0, "")
     if form == "json":
-        assert "caf\\udce9/demo" in done.stdout
+        assert orjson.loads(done.stdout)["dir"].endswith("caf\\udce9/demo")
     answers = [command("count", "demo", "-s", folder, "--checkpoint", folder / "kept") for _ in range(2)]
     assert [(answer.code, answer.stderr) for answer in answers] == [(0, "")] * 2
     assert answers[0].stdout == answers[1].stdout == command("count", "demo").stdout
