@@ -7,10 +7,21 @@ is up to date.
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
+
+    from mockexport import Download, ProgressCounters, Split
+    from mockexport.cli.counts_table import CountsTable
+    from mockexport.cli.grid import Grid
 
 DOCS = Path(__file__).parent.parent / "docs"
 HELP_PATHS = (
@@ -52,22 +63,67 @@ def terminal_picture() -> str:
     from rich.console import Console
     from rich.text import Text
 
+    console = Console(
+        record=True, width=92, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
+    )
+
+    def prompt(command: str) -> None:
+        console.print(Text(f"$ {command}", "bold"))
+
+    prompt("mockexport count large --table")
+    frame, table = counting(console.width)
+    console.print(*frame, table, sep="\n")
+    prompt("mockexport verify outputs/ --table")
+    console.print(verifying())
+    svg = console.export_svg(title="mockexport", unique_id="terminal")
+    svg = re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL)  # a picture that fetches nothing
+    return LINE.sub(drawn, svg)
+
+
+def counting(width: int) -> tuple[list[str | Text], CountsTable]:
+    """How the count of `large` looks on its way, and its answer."""
     from mockexport import count, open_source
     from mockexport.cli.counts_table import counts_table
+    from mockexport.cli.progress import Progress
 
-    console = Console(
-        record=True, width=78, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False
+    progress, frames = Progress("large", "rows", ""), list[list["str | Text"]]()
+
+    def look(parts: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        progress.downloads(parts, counters)
+        frames.append(progress.lines(width, 3))
+
+    counts = count(open_source(), "large", on_progress=look)
+    return frames[len(frames) * 2 // 3], counts_table("large", counts)
+
+
+def verifying() -> Grid:
+    """The answer of `verify`."""
+    from mockexport.cli.tables import verdict_table
+
+    run = subprocess.run(
+        [sys.executable, "-m", "mockexport", "verify", "outputs/"],
+        cwd=DOCS.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return verdict_table(json.loads(run.stdout)["results"])
+
+
+LINE = re.compile(
+    r'<text class="([\w-]+)" x="([\d.]+)" y="([\d.]+)" textLength="([\d.]+)"[^>]*>((?:&#160;)*)(─+|━+)</text>'
+)
+)
+MIDDLE = 6.5  # of a character above its base line
+
+
+def drawn(text: re.Match[str]) -> str:
+    """A line of characters as a line that is drawn: fonts leave gaps between the characters, or lack them."""
+    style, x, y, width, spaces, characters = text.groups()
+    before = spaces.count(";")
+    cell = float(width) / (before + len(characters))
+    height = 4 if "━" in characters else 1.5
+    left, top = float(x) + before * cell, float(y) - MIDDLE - height / 2
+    return (
+        f'<rect class="{style}" x="{left:.1f}" y="{top:.1f}" width="{len(characters) * cell:.1f}" height="{height}"/>'
     )
-    console.print(Text("$ mockexport --version", "bold"))
-    console.print(
-        subprocess.run(
-            [sys.executable, "-m", "mockexport", "--version"], capture_output=True, text=True, check=True
-        ).stdout.rstrip()
-    )
-    console.print(Text("$ mockexport count large --table", "bold"))
-    console.print(counts_table("large", count(open_source(), "large")), soft_wrap=True)
-    svg = console.export_svg(title="mockexport", unique_id="terminal")
-    return re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL)  # a picture that fetches nothing
 
 
 def main() -> None:
