@@ -110,7 +110,6 @@ def verifying() -> Grid:
 LINE = re.compile(
     r'<text class="([\w-]+)" x="([\d.]+)" y="([\d.]+)" textLength="([\d.]+)"[^>]*>((?:&#160;)*)(─+|━+)</text>'
 )
-)
 MIDDLE = 6.5  # of a character above its base line
 
 
