@@ -62,14 +62,14 @@ def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: Snapsho
 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
-    ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is not an ISO 8601 timestamp"),
+    ((*QUERY[:3], "--start", "noon", "--end", "2024-01-15"), "--start noon is not an ISO 8601 date, or date and time"),
     ((*QUERY, "-s", "ftp://host"), "is not an http:// or https:// URL"),
     (("heartrate", "send", "--token-file", "nowhere"), "cannot read --token-file nowhere"),
     (("serve", "--journal", "here"), "--data"),
     (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is not a number of days or hours"),
 ]
 MORE_MISTAKES: list[tuple[tuple[str, ...], str]] = [
-    ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is not an ISO 8601 timestamp"),
+    ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is not an ISO 8601 date, or date and time"),
     (("heartrate", "send", "-s", "mock"), "is not an http:// or https:// URL"),
     (("heartrate", "send", "--start", "today"), "--start today is not an ISO 8601 timestamp"),
     (("heartrate", "send", "-o", "nowhere/summary.json"), "the folder nowhere does not exist"),

@@ -57,10 +57,10 @@ Examples:
 """
 QUERY_EXAMPLES = """\b
 Examples:
-  mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-27
-  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 \\
+  mockexport heartrate query user_001 --start 2025-08-26 --end 2025-08-26
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-26 \\
       --format chart
-  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-27 \\
+  mockexport heartrate query ann --start 2025-08-26 --end 2025-08-26 \\
       --device device_b
 """
 
@@ -167,7 +167,7 @@ def send_command(
         terminal.show_log()
     plan = Plan(
         readings=readings or (None if seconds else READINGS), seconds=seconds, seed=seed, users=users, devices=devices,
-        start=read_timestamp("--start", start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
+        start=read_start(start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
         rate=rate, burst=burst, clients=clients,
     )  # fmt: skip
     with (
@@ -186,12 +186,18 @@ def query_command(
         typer.Option(
             "--start",
             metavar="TIME",
-            help="The start of the time range, in ISO 8601; UTC if it has no offset.",
+            help="The start of the time range: a date or a time, in ISO 8601; UTC if it has no offset.",
             show_default=False,
         ),
     ],
     end: Annotated[
-        str, typer.Option("--end", metavar="TIME", help="The end of the time range, inclusive.", show_default=False)
+        str,
+        typer.Option(
+            "--end",
+            metavar="TIME",
+            help="The end of the time range, inclusive; a date is the whole day.",
+            show_default=False,
+        ),
     ],
     device: Annotated[
         str | None,
@@ -218,9 +224,7 @@ def query_command(
     terminal = Terminal(quiet=quiet, verbose=verbose)
     if verbose:
         terminal.show_log()
-    first, last = read_timestamp("--start", start), read_timestamp("--end", end)
-    if first > last:
-        raise UsageError(f"--start {start} is after --end {end}")
+    first, last = read_range(start, end)
     with _client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client:
         response = client.query(user, first.isoformat(), last.isoformat(), device)
     if format is QueryFormat.json:
@@ -255,12 +259,30 @@ def _client(
         yield client
 
 
-def read_timestamp(option: str, text: str) -> datetime:
-    """Read an ISO 8601 timestamp; a date is midnight in UTC. Raises UsageError."""
+def read_start(text: str) -> datetime:
+    """Read the timestamp of the first readings. Raises UsageError."""
     try:
         return parse_time(text)
     except ValueError as error:
-        raise UsageError(f"{option} {text} is not an ISO 8601 timestamp, such as 2025-08-26T10:00:00Z") from error
+        raise UsageError(f"--start {text} is not an ISO 8601 timestamp, such as 2025-08-26T00:00:00Z") from error
+
+
+def read_range(start: str, end: str) -> tuple[datetime, datetime]:
+    """Read a range of time, of which the end is inclusive. Raises UsageError."""
+    from mockexport.heartrate import parse_instant, time_of
+
+    instants = []
+    for option, text in (("--start", start), ("--end", end)):
+        try:
+            instants.append(time_of(parse_instant(text, is_end=option == "--end")))
+        except ValueError as error:
+            raise UsageError(
+                f"{option} {text} is not an ISO 8601 date, or date and time, such as 2025-08-26T10:00:00Z"
+            ) from error
+    first, last = instants
+    if first > last:
+        raise UsageError(f"--start {start} is after --end {end}")
+    return first, last
 
 
 def _chart(response: dict[str, Any], terminal: Terminal, *, to_file: bool) -> bytes:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, Sent, send
+    from mockexport.heartrate.readings import parse_instant, time_of
     from mockexport.heartrate.service import HeartRate
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "Plan",
     "Sent",
     "is_heart_rate_folder",
+    "parse_instant",
     "send",
+    "time_of",
 ]
 
 __getattr__ = lazy_attributes(
@@ -43,6 +46,7 @@ __getattr__ = lazy_attributes(
             "Sent",
             "send",
         ),
+        "readings": ("parse_instant", "time_of"),
         "service": ("HeartRate",),
     },
 )
