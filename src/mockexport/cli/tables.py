@@ -20,7 +20,7 @@ __all__ = ["counts_table", "listing_table", "verdict_table"]
 # The style of a count by its distance from the mean of its event type over all patients, in standard deviations.
 STYLES = ((2.0, "bold red"), (1.0, "yellow"), (-1.0, ""), (-2.0, "cyan"))
 STYLE_BELOW = "bold blue"
-NUMBERS = frozenset(("downloads", "rows", "patients", "bytes"))
+NUMBERS = frozenset(("downloads", "rows", "patients", "bytes", "heart_rate"))
 
 
 def counts_table(title: str, counts: Counts) -> Table:

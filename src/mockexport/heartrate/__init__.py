@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, Sent, send
-    from mockexport.heartrate.readings import parse_instant, time_of
+    from mockexport.heartrate.readings import microseconds_of, minutes_document, parse_instant, time_of
     from mockexport.heartrate.service import HeartRate
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "Plan",
     "Sent",
     "is_heart_rate_folder",
+    "microseconds_of",
+    "minutes_document",
     "parse_instant",
     "send",
     "time_of",
@@ -46,7 +48,7 @@ __getattr__ = lazy_attributes(
             "Sent",
             "send",
         ),
-        "readings": ("parse_instant", "time_of"),
+        "readings": ("microseconds_of", "minutes_document", "parse_instant", "time_of"),
         "service": ("HeartRate",),
     },
 )

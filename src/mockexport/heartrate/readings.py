@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mockexport.model import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "HIGHEST_RATE",
@@ -18,6 +23,7 @@ __all__ = [
     "Readings",
     "date_of",
     "microseconds_of",
+    "minutes_document",
     "parse_instant",
     "parse_timestamp",
     "time_of",
@@ -126,3 +132,12 @@ def time_of(microseconds: int) -> datetime:
 def date_of(microseconds: int) -> date:
     """Return the UTC day of `microseconds` since 1970."""
     return time_of(microseconds).date()
+
+
+def minutes_document(user: str, points: Sequence[Point]) -> dict[str, Any]:
+    """Return the answer to a query, as the server sends it in JSON."""
+    data = [
+        {"timestamp": time_text(time_of(point.minute)), "heart_rate": point.heart_rate, "device_id": point.device}
+        for point in points
+    ]
+    return {"user_id": user, "data": data, "count": len(data)}
