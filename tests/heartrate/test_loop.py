@@ -118,7 +118,7 @@ def test_a_user_can_be_asked_for(tmp_path: Path) -> None:
         assert "no heart rate of user 'nobody'" in missing.stderr
         wrong = run_command(tmp_path, *asked[:3], "--start", "2025-08-27", "--end", "2025-08-26", "-s", server.url)
         assert (wrong.code, wrong.stdout) == (2, "")
-        assert "start: is after end" in wrong.stderr
+        assert "--start 2025-08-27 is after --end 2025-08-26" in wrong.stderr
 
 
 def test_a_second_server_on_the_same_folder_is_refused_and_says_which(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: P
         started(tmp_path, *send, "-s", server.url) as sender,
         httpx.Client(base_url=server.url) as client,
     ):
-        wait_while_running(sender, lambda: "202" in client.get("/metrics").text)
+        wait_while_running(sender, lambda: 'status="202"' in client.get("/metrics").text)
         server.kill()
         with serve_command("--data", tmp_path / "readings", "--port", server.port) as again:
             stdout, stderr = sender.communicate(timeout=WAIT_SECONDS * 2)

@@ -72,6 +72,7 @@ def test_a_download_id_that_is_no_uuid_is_422_whatever_the_export(mock: httpx.Cl
     (problem,) = answer.json()["detail"]
     assert answer.status_code == 422
     assert (problem["type"], problem["loc"]) == ("uuid_parsing", ["path", "download_id"])
+    assert problem["msg"] == "The id of a download is a UUID"
 
 
 def test_a_download_id_may_be_written_in_capitals(mock: httpx.Client) -> None:

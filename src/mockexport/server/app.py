@@ -10,6 +10,7 @@ from uuid import UUID  # noqa: TC003 - read by FastAPI
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
@@ -42,6 +43,8 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
+NO_UUID = "The id of a download is a UUID"
+
 
 def create_app(
     source: Source, *, token: str | None = None, routes: APIRouter | None = None, health: APIRouter | None = None
@@ -64,6 +67,7 @@ def create_app(
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
     app.add_exception_handler(MockExportError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app
 
 
@@ -180,3 +184,10 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
     message = error.message if isinstance(error, MockExportError) else str(error)  # a remedy is not for clients
     logger.warning("the source failed: %s", message)
     return JSONResponse({"detail": unicode_only(message)}, 404 if isinstance(error, NotFoundError) else 502)
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> Response:
+    """Answer a download id that is not a UUID, in the shape of FastAPI, which clients know, and in plain words."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{"type": problem["type"], "loc": problem["loc"], "msg": NO_UUID} for problem in problems]
+    return JSONResponse({"detail": detail}, 422)
