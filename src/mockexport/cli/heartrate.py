@@ -66,7 +66,7 @@ Examples:
   mockexport heartrate query ann --start 2025-08-26 --end 2025-08-26 \\
       --device device_b
   mockexport heartrate query ann --start 2025-08-26 --end 2025-08-26 \\
-      -s readings --format csv                         a folder, without a server
+      -s readings --format csv                 a folder, without a server
 """
 
 
