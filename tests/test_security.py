@@ -102,7 +102,9 @@ def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_pat
                     refused = client.get(path, headers={b"Authorization": sent.encode("latin-1")})
                     assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
             assert client.get("/api/export", headers={"Authorization": BEARER}).status_code == 200
-            assert client.get("/health").status_code == 200
+            for path in ("/health", "/docs", "/openapi.json"):
+                assert client.get(path).status_code == 200
+            assert client.get("/openapi.json").json()["components"]["securitySchemes"]
         without = run_command(tmp_path, "count", "-s", server.url)
         done = run_command(tmp_path, "count", "-s", server.url, MOCKEXPORT_TOKEN_FILE=str(token_file))
     assert (without.code, done.code) == (4, 0)

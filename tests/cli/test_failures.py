@@ -204,7 +204,7 @@ def test_an_error_that_is_not_about_a_variable_does_not_name_it(command: RunComm
 def test_a_server_of_a_variable_that_is_not_there_is_told_with_its_name_when_readings_are_sent(
     command: RunCommand,
 ) -> None:
-    ended = command("heartrate", "send", "--retries", 0, MOCKEXPORT_SOURCE="http://127.0.0.1:9")
+    ended = command("heartrate", "send", "--timeout", 0.2, MOCKEXPORT_SOURCE="http://127.0.0.1:9")
     assert ended.code == 5
     assert ended.stderr.startswith("mockexport: error: MOCKEXPORT_SOURCE: http://127.0.0.1:9/")
 

@@ -169,7 +169,7 @@ def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: P
         started(tmp_path, *send, "-s", server.url) as sender,
         httpx.Client(base_url=server.url) as client,
     ):
-        wait_while_running(sender, lambda: "202" in client.get("/metrics").text)
+        wait_while_running(sender, lambda: 'status="202"' in client.get("/metrics").text)
         server.kill()
         with serve_command("--data", tmp_path / "readings", "--port", server.port) as again:
             stdout, stderr = sender.communicate(timeout=WAIT_SECONDS * 2)

@@ -256,7 +256,7 @@ def test_json_is_taken_whatever_it_is_called(client: httpx.Client, user: str, ki
         *[({name: None}, name) for name in ("user_id", "start", "end")],
         *[({name: ""}, name) for name in ("user_id", "start", "end", "device_id")],
         *[({name: "x" * 129}, name) for name in ("user_id", "device_id")],
-        *[({name: value}, name) for name in ("start", "end") for value in ("now", "1705312800", "2024-01-15", "\0")],
+        *[({name: value}, name) for name in ("start", "end") for value in ("now", "1705312800", "2024-01", "\0")],
         ({"start": "2024-01-15T10:00:01Z"}, "start"),
         ({"start": "0001-01-01T00:00:00+02:00"}, "start"),
         ({"end": "9999-12-31T23:59:59-02:00"}, "end"),
@@ -316,6 +316,22 @@ def test_other_methods_are_405_and_told_which_are_allowed(client: httpx.Client, 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
 def test_head_answers_as_get_does_without_a_body(client: httpx.Client, path: str) -> None:
     assert (client.head(path).status_code, client.head(path).content) == (200, b"")
+
+
+def test_a_date_is_the_whole_day_at_both_ends(client: httpx.Client, user: str) -> None:
+    days = ("2024-01-14T23:59:59.999999", "2024-01-15T00:00:00", "2024-01-16T23:59:59.999999", "2024-01-17T00:00:00")
+    post(client, *(reading(user_id=user, timestamp=time) for time in days))
+    found = [minute for minute, _, _ in ask(client, user, "2024-01-15", "2024-01-16")]
+    assert found == ["2024-01-15T00:00:00Z", "2024-01-16T23:59:00Z"]
+    assert [minute for minute, _, _ in ask(client, user, "2024-01-15", "2024-01-15")] == found[:1]
+
+
+@pytest.mark.parametrize("end", ["2024-01-15t11:00:00z", "2024-01-15 11:00:00Z", "2024-01-15T24:00:00Z"])
+def test_a_time_may_be_written_as_in_rfc_3339_and_a_day_may_end_at_24(
+    client: httpx.Client, user: str, end: str
+) -> None:
+    post(client, reading(user_id=user, timestamp="2024-01-15 10:00:00z"))
+    assert ask(client, user, "2024-01-15t10:00:00z", end) == [("2024-01-15T10:00:00Z", 75.0, "device_a")]
 
 
 def test_the_description_shows_the_real_shapes(client: httpx.Client) -> None:

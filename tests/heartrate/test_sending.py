@@ -90,6 +90,14 @@ def test_users_devices_and_singles_are_as_many_as_wanted() -> None:
     assert {"device_a", "device_z", "device_aa", "device_ab"} <= {reading["device_id"] for reading in readings}
 
 
+def test_whole_numbers_alone_are_sent_if_wanted_and_nothing_else_changes() -> None:
+    made, whole = (list(posts(replace(SMALL, whole=only))) for only in (False, True))
+    rates = [[r["heart_rate"] for post in some for r in orjson.loads(post.body)["readings"]] for some in (made, whole)]
+    assert {type(rate) for rate in rates[0]} == {int, float}
+    assert {type(rate) for rate in rates[1]} == {int}
+    assert [post.numbers for post in made] == [post.numbers for post in whole]
+
+
 def test_invalid_readings_are_as_many_as_wanted_and_have_no_number() -> None:
     plan = replace(SMALL, invalid=0.1)
     rejected = {kind["reason"].partition(":")[0] for post in posts(plan) for kind in read_batch(post.body).rejected}

@@ -238,7 +238,7 @@ def test_a_plus_that_became_a_space_is_understood(start: str) -> None:
         *[
             (query_string(**{name: value}), name)
             for name in ("start", "end")
-            for value in ("now", "1705312800", "2024-01-15", "\0", "10 10", "2024-13-01T00:00:00 02:00")
+            for value in ("now", "1705312800", "2024-01", "\0", "10 10", "2024-13-01T00:00:00 02:00")
         ],
         (query_string(start="0001-01-01T00:00:00 02:00"), "start"),
         (query_string(end="2024-01-15T11:00:00Z\0"), "end"),

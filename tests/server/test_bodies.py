@@ -189,6 +189,60 @@ def test_who_has_another_body_gets_this_one(several: httpx.Client) -> None:
     assert get(several, "unnamed", If_None_Match=TAG).content == BODY
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("condition", [TAG, f'"v0", {TAG}', "*"])
+def test_who_wants_these_bytes_alone_gets_them(several: httpx.Client, condition: str, method: str) -> None:
+    answer = several.request(method, f"{path_of('sized')}/data", headers={"If-Match": condition})
+    assert (answer.status_code, answer.content) == (200, BODY if method == "GET" else b"")
+    assert get(several, "sized", If_Match=condition, Range="bytes=5-").content == BODY[5:]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("condition", ['"v0"', f"W/{TAG}", "", "v1"])
+def test_who_wants_other_bytes_alone_is_answered_412(several: httpx.Client, condition: str, method: str) -> None:
+    answer = several.request(method, f"{path_of('sized')}/data", headers={"If-Match": condition})
+    assert (answer.status_code, answer.headers["etag"]) == (412, TAG)
+    assert method == "HEAD" or answer.json() == {"detail": "If-Match does not name the ETag of these bytes"}
+    assert get(several, "sized", If_Match=condition, Range="bytes=5-").status_code == 412
+
+
+def test_a_body_without_an_etag_matches_a_star_alone(several: httpx.Client) -> None:
+    assert get(several, "unnamed", If_Match="*").content == BODY
+    assert get(several, "unnamed", If_Match=TAG).status_code == 412
+
+
+def test_a_weak_etag_matches_no_condition_that_wants_these_bytes_alone(serve: Serve) -> None:
+    client = serve(DeclaringSource({"a": BODY}, etags={"a": 'W/"v1"'}))
+    tag = get(client, "a").headers["etag"]
+    assert get(client, "a", If_Match=tag).status_code == get(client, "a", If_Match=tag[2:]).status_code == 412
+
+
+def test_if_match_goes_before_if_none_match(several: httpx.Client) -> None:
+    assert get(several, "sized", If_Match=TAG, If_None_Match=TAG).status_code == 304
+    assert get(several, "sized", If_Match='"v0"', If_None_Match=TAG).status_code == 412
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_if_match_names_the_etag_of_the_encoding_that_is_sent(several: httpx.Client, encoding: str) -> None:
+    tag = get(several, "sized", Accept_Encoding=encoding).headers["etag"]
+    assert get(several, "sized", Accept_Encoding=encoding, If_Match=tag).status_code == 200
+    assert get(several, "sized", Accept_Encoding=encoding, If_Match=TAG).status_code == 412
+
+
+@pytest.mark.parametrize("name", ["sized", "unnamed"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd", "gzip;q=0.5, zstd;q=0.1", "br"])
+def test_head_has_the_headers_that_get_has_with_the_same_accept_encoding(
+    several: httpx.Client, encoding: str, name: str
+) -> None:
+    path, headers = f"{path_of(name)}/data", {"Accept-Encoding": encoding}
+    head, got = several.head(path, headers=headers), several.get(path, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    left_out = {"date", "transfer-encoding"}  # the latter is about the body that HEAD has not
+    assert {name: head.headers[name] for name in head.headers.keys() - left_out} == {
+        name: got.headers[name] for name in got.headers.keys() - left_out
+    }
+
+
 def test_a_condition_goes_before_a_range(several: httpx.Client) -> None:
     assert get(several, "sized", If_None_Match=TAG, Range="bytes=5-").status_code == 304
 

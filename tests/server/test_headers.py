@@ -118,6 +118,22 @@ def test_a_condition_names_other_tags(header: str) -> None:
     assert not names_tag(header, '"a"')
 
 
-def test_without_a_tag_only_a_star_matches() -> None:
-    assert names_tag("*", None)
-    assert not names_tag('"a"', None)
+@pytest.mark.parametrize("header", ['"a"', '"b", "a"', 'W/"a", "a"', "*", " * "])
+def test_a_strong_condition_names_the_strong_tag(header: str) -> None:
+    assert names_tag(header, '"a"', strong=True)
+
+
+@pytest.mark.parametrize("header", ["", '"b"', "a", 'W/"a"', '"b",W/"a"', '"W/"a""'])
+def test_a_strong_condition_names_no_other_tag_and_no_weak_one(header: str) -> None:
+    assert not names_tag(header, '"a"', strong=True)
+
+
+@pytest.mark.parametrize("header", ['"a"', 'W/"a"'])
+def test_a_strong_condition_never_names_a_weak_tag(header: str) -> None:
+    assert not names_tag(header, 'W/"a"', strong=True)
+
+
+@pytest.mark.parametrize("strong", [False, True])
+def test_without_a_tag_only_a_star_matches(*, strong: bool) -> None:
+    assert names_tag("*", None, strong=strong)
+    assert not names_tag('"a"', None, strong=strong)

@@ -19,6 +19,7 @@ from mockexport.errors import (
     UnreachableError,
     UntrustedDataError,
 )
+from mockexport.server import create_app
 from mockexport.server.ids import entity_tag, wire_id
 from mockexport.sources.folder import FolderSource
 
@@ -71,6 +72,7 @@ def test_a_download_id_that_is_no_uuid_is_422_whatever_the_export(mock: httpx.Cl
     (problem,) = answer.json()["detail"]
     assert answer.status_code == 422
     assert (problem["type"], problem["loc"]) == ("uuid_parsing", ["path", "download_id"])
+    assert problem["msg"] == "The id of a download is a UUID"
 
 
 def test_a_download_id_may_be_written_in_capitals(mock: httpx.Client) -> None:
@@ -113,13 +115,32 @@ def test_the_api_is_described(mock: httpx.Client) -> None:
         "/api/export/{export_id}/{download_id}/data",
     }
     for path, operations in described["paths"].items():
-        assert set(operations) == {"get"}, path
-        assert operations["get"]["summary"]
-        assert operations["get"]["description"]
+        assert set(operations) == {"get", "head"}, path
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
+        assert not any("content" in answer for answer in operations["head"]["responses"].values())
+        assert operations["head"]["responses"].keys() == operations["get"]["responses"].keys()
+        assert ("502" in operations["get"]["responses"]) == (path != "/health")
+    names = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
     data = described["paths"]["/api/export/{export_id}/{download_id}/data"]["get"]
-    assert set(data["responses"]) == {"200", "206", "304", "404", "416", "422"}
+    assert set(data["responses"]) == {"200", "206", "304", "404", "412", "416", "422", "502"}
     assert set(data["responses"]["200"]["content"]) == {"text/csv; charset=utf-8"}
     assert mock.get("/docs").status_code == 200
+    assert mock.get("/openapi.json").json() == described, "the second time, too"
+
+
+@pytest.mark.parametrize("token", [None, "secret"])
+def test_the_bearer_token_is_described_where_it_is_required(token: str | None) -> None:
+    described = create_app(MemorySource({}), token=token).openapi()
+    schemes = described.get("components", {}).get("securitySchemes", {})
+    assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")] * bool(token)
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            required = token is not None and path != "/health"
+            assert ("401" in operation["responses"]) == required
+            assert operation.get("security", []) == [{name: [] for name in schemes}] * required
 
 
 def test_a_folder_of_files_is_served_under_uuids_that_stay_the_same(serve: Serve, tmp_path: Path) -> None:

@@ -18,9 +18,16 @@ MAX_ROWS = 100  # a longer table is shortened
 SHOWN_ROWS = 20
 MAX_LIST = 24  # columns of the terminal; if a list is wider, the table says only how many items it has
 
-HEADINGS = {"event_types": "types", "start_time": "start (UTC)", "end_time": "end (UTC)"}
-TIMES = ("start_time", "end_time")
-OPTIONAL = ("event_types", "patients", *TIMES, "file", "sha256")  # columns of which a narrow table can do without
+HEADINGS = {"event_types": "types", "start_time": "start (UTC)", "end_time": "end (UTC)", "timestamp": "time (UTC)"}
+TIMES = ("start_time", "end_time", "timestamp")
+OPTIONAL = (
+    "event_types",
+    "patients",
+    "start_time",
+    "end_time",
+    "file",
+    "sha256",
+)  # columns of which a narrow table can do without
 ABSENT = Cell("·", "dim")
 STATUS_STYLES = {"match": "green", "differs": "bold red", "error": "bold yellow"}
 
@@ -52,7 +59,7 @@ def listing_table(documents: Sequence[dict[str, Any]], noun: str, *, all_rows: b
 def _column(name: str, values: Sequence[Any]) -> tuple[list[Cell], bool]:
     """Return the cells of a column, and whether they are numbers; all of its values have the same form."""
     present = [value for value in values if value is not None]
-    right = name not in TIMES and all(isinstance(value, int) for value in present)
+    right = name not in TIMES and all(isinstance(value, int | float) for value in present)
     if any(isinstance(value, tuple | list) for value in present):
         lists = {tuple(value): printable(" ".join(value)) for value in present}
         right = any(text_width(text) > MAX_LIST for text in lists.values())
@@ -60,8 +67,16 @@ def _column(name: str, values: Sequence[Any]) -> tuple[list[Cell], bool]:
     elif name in TIMES:
         texts = _short_times(values)
     else:
-        texts = [f"{value:,}" if isinstance(value, int) else value and printable(value) for value in values]
+        texts = [_text(value) for value in values]
     return [ABSENT if text is None else Cell(text) for text in texts], right
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _short_times(values: Sequence[str | None]) -> list[str | None]:

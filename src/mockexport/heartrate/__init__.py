@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
+    from mockexport.heartrate.readings import microseconds_of, minutes_document, parse_instant, time_of
     from mockexport.heartrate.service import HeartRate
 
 __all__ = [
@@ -27,7 +28,11 @@ __all__ = [
     "SendInterrupted",
     "Sent",
     "is_heart_rate_folder",
+    "microseconds_of",
+    "minutes_document",
+    "parse_instant",
     "send",
+    "time_of",
 ]
 
 __getattr__ = lazy_attributes(
@@ -45,6 +50,7 @@ __getattr__ = lazy_attributes(
             "Sent",
             "send",
         ),
+        "readings": ("microseconds_of", "minutes_document", "parse_instant", "time_of"),
         "service": ("HeartRate",),
     },
 )

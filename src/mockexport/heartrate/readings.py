@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mockexport.model import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "HIGHEST_RATE",
@@ -18,6 +23,8 @@ __all__ = [
     "Readings",
     "date_of",
     "microseconds_of",
+    "minutes_document",
+    "parse_instant",
     "parse_timestamp",
     "time_of",
 ]
@@ -31,7 +38,10 @@ READINGS_A_BATCH = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+DAY = 86_400 * 1_000_000
 DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")  # datetime.fromisoformat also accepts other separators, and none
+DATE = re.compile(r"[0-9]{4}-?([0-9]{2}-?[0-9]{2}|W[0-9]{2}-?[0-9])")
+END_OF_DAY = re.compile(r"(.{7,10}[T ])24(:?00(?::?00(?:[.,]0+)?)?)?(Z|[+-].*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +86,36 @@ class DaySummary(NamedTuple):
 def parse_timestamp(text: str) -> int:
     """Return an ISO 8601 date and time as microseconds since 1970; without an offset it is in UTC.
 
+    RFC 3339 allows `t` and `z` in lower case and a space for `T`; the hour 24 is the end of a day, as in ISO 8601:2004.
     A fraction is truncated to microseconds. Raises ValueError for anything else, and outside the years 1 to 9999.
     """
     if not DATE_AND_TIME.match(text):
         raise ValueError("a timestamp must have a date and a time, as in 2024-01-15T10:00:00Z")
-    moment = datetime.fromisoformat(text)
-    time = microseconds_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    try:
+        time = _microseconds(text)
+    except ValueError:  # not at once, since most are written in the usual way
+        text = text.upper()
+        end = END_OF_DAY.fullmatch(text)
+        time = _microseconds(f"{end[1]}00{end[2] or ''}{end[3] or ''}") + DAY if end else _microseconds(text)
     if not EARLIEST <= time <= LATEST:
         raise ValueError("a timestamp must be within the years 1 to 9999 in UTC")
     return time
+
+
+def _microseconds(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    return microseconds_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def parse_instant(text: str, *, is_end: bool = False) -> int:
+    """Return one end of a range of time as microseconds since 1970, both ends inclusive.
+
+    A date alone is its first or, as the end of a range, its last microsecond in UTC. Raises ValueError.
+    """
+    if not DATE.fullmatch(text):
+        return parse_timestamp(text)
+    day = microseconds_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    return day + DAY - 1 if is_end else day
 
 
 def microseconds_of(time: datetime) -> int:
@@ -101,3 +132,12 @@ def time_of(microseconds: int) -> datetime:
 def date_of(microseconds: int) -> date:
     """Return the UTC day of `microseconds` since 1970."""
     return time_of(microseconds).date()
+
+
+def minutes_document(user: str, points: Sequence[Point]) -> dict[str, Any]:
+    """Return the answer to a query, as the server sends it in JSON."""
+    data = [
+        {"timestamp": time_text(time_of(point.minute)), "heart_rate": point.heart_rate, "device_id": point.device}
+        for point in points
+    ]
+    return {"user_id": user, "data": data, "count": len(data)}

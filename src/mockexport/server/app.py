@@ -10,7 +10,9 @@ from uuid import UUID  # noqa: TC003 - read by FastAPI
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
 
 from mockexport import wire
 from mockexport._version import __version__
@@ -21,7 +23,9 @@ from mockexport.server.ids import WireDownloads, wire_exports
 from mockexport.server.response import DownloadResponse
 from mockexport.server.schemas import (
     DATA_RESPONSES,
+    NEEDS_TOKEN,
     NO_EXPORT,
+    NO_SOURCE,
     NOT_FOUND,
     DownloadMetadataResponse,
     ExportResponse,
@@ -39,27 +43,54 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
+NO_UUID = "The id of a download is a UUID"
+
 
 def create_app(
     source: Source, *, token: str | None = None, routes: APIRouter | None = None, health: APIRouter | None = None
 ) -> FastAPI:
     """Make the application that serves a source. The caller still has to close the source.
 
-    With `token`, every request but those for `/health` must carry it as a bearer token (RFC 6750), or is answered 401.
-    `routes` are those of another service, protected by the same token; `health` replaces the route `/health`.
+    With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health` and the
+    description of the API, at `/docs` and `/openapi.json`, are open: they tell nothing of the data. `routes` are those
+    of another service, protected by the same token; `health` replaces the route `/health`.
     """
-    app = FastAPI(
+    app = Application(
         title="mockexport",
         version=__version__,
         summary="Bulk healthcare exports: their metadata and their CSV.",
     )
-    guards = [Depends(_bearer(token))] if token else []
-    app.include_router(_export_routes(source), dependencies=guards)
+    guards = [Depends(_bearer(token)), Depends(HTTPBearer(auto_error=False))] if token else []  # checked, described
+    refusals = NEEDS_TOKEN if token else {}
+    app.include_router(_export_routes(source), dependencies=guards, responses=refusals | NO_SOURCE)
     if routes:
-        app.include_router(routes, dependencies=guards)
+        app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
     app.add_exception_handler(MockExportError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app
+
+
+class Application(FastAPI):
+    """An application that describes HEAD wherever there is GET: each route answers both."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API, for `/openapi.json`."""
+        described = super().openapi()
+        for operations in described["paths"].values():
+            if "get" in operations:
+                operations["head"] = _head(operations["get"])
+        return described
+
+
+def _head(get: dict[str, Any]) -> dict[str, Any]:
+    """Describe HEAD as GET is: the responses are the same, without a body."""
+    responses = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in get["responses"].items()
+    }
+    summary = f"{get['summary']} (the headers alone)"
+    return {**get, "summary": summary, "operationId": f"{get['operationId']}_head", "responses": responses}
 
 
 def _health_route() -> APIRouter:
@@ -129,7 +160,7 @@ def _export_routes(source: Source) -> APIRouter:
 
 
 def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described: Any) -> None:
-    """Add a route for GET and HEAD; describe only GET, since HEAD is the same without a body."""
+    """Add a route for GET and HEAD; describe GET, from which HEAD is described, too."""
     router.add_api_route(path, endpoint, methods=["GET", "HEAD"], **described | {"include_in_schema": False})
     router.add_api_route(path, endpoint, methods=["GET"], **described)
 
@@ -153,3 +184,10 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
     message = error.message if isinstance(error, MockExportError) else str(error)  # a remedy is not for clients
     logger.warning("the source failed: %s", message)
     return JSONResponse({"detail": unicode_only(message)}, 404 if isinstance(error, NotFoundError) else 502)
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> Response:
+    """Answer a download id that is not a UUID, in the shape of FastAPI, which clients know, and in plain words."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{"type": problem["type"], "loc": problem["loc"], "msg": NO_UUID} for problem in problems]
+    return JSONResponse({"detail": detail}, 422)

@@ -1,4 +1,4 @@
-"""Parses request headers: Range, Accept-Encoding and If-None-Match (RFC 9110). Pure functions."""
+"""Parses request headers: Range, Accept-Encoding, If-Match and If-None-Match (RFC 9110). Pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mockexport.identity import WEAK
+from mockexport.identity import WEAK, is_strong
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["Range", "choose_encoding", "names_tag", "read_range"]
 
 BYTES = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE)
 QUALITY = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
-ENTITY_TAG = re.compile(r'"[^"]*"')
+ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,16 @@ def _quality(parameter: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def names_tag(if_none_match: str, tag: str | None) -> bool:
-    """Return whether an If-None-Match header has this entity tag, compared weakly, or is `*` (section 13.1.2)."""
-    if if_none_match.strip() == "*":
+def names_tag(header: str, tag: str | None, *, strong: bool = False) -> bool:
+    """Return whether a header has this entity tag, or is `*`, which every representation matches.
+
+    Tags of If-None-Match are compared weakly (section 13.1.2), those of If-Match `strong` (13.1.1).
+    """
+    if header.strip() == "*":
         return True
-    return tag is not None and tag.removeprefix(WEAK) in ENTITY_TAG.findall(if_none_match)
+    if tag is None:
+        return False
+    named = ENTITY_TAG.findall(header)
+    if strong:
+        return is_strong(tag) and tag in named
+    return tag.removeprefix(WEAK) in {other.removeprefix(WEAK) for other in named}

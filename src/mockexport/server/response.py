@@ -65,28 +65,30 @@ class DownloadResponse(Response):
             raise error from None
 
     async def _plan(self, method: str, request: Headers) -> Plan:
+        """Decide what to send: HEAD has the headers of GET, and conditions go in the order of RFC 9110, 13.2.2."""
         # Without a strong ETag, ranges of two versions could be combined (RFC 9110, section 15.3.7.3).
         in_ranges = is_strong(self._download.etag)
         ranges = in_ranges and method == "GET" and "range" in request
         encoding = None
-        if method == "GET" and not ranges:
+        if not ranges:
             encoding = choose_encoding(_joined(request, "accept-encoding"), tuple(ENCODINGS))
         tag = entity_tag(self._download, encoding)
         headers = {"accept-ranges": "bytes" if in_ranges else "none", "vary": "Accept-Encoding"}
         headers |= {"etag": tag} if tag else {}
+        if "if-match" in request and not names_tag(_joined(request, "if-match"), tag, strong=True):
+            raise HTTPException(412, "If-Match does not name the ETag of these bytes", headers)
         if names_tag(_joined(request, "if-none-match"), tag):
             return Plan(304, headers)
         headers["content-type"] = CSV_TYPE
         if encoding:
             headers["content-encoding"] = encoding
-            return Plan(200, headers, ByteRange(length=self._bodies.known_length(self._download)), encoding)
         wanted = read_range(request["range"]) if ranges and request.get("if-range", tag) == tag else None
         if wanted:
             return await self._plan_range(wanted, headers)
         length = self._bodies.known_length(self._download)
-        if length is not None:
+        if length is not None and not encoding:
             headers["content-length"] = str(length)
-        return Plan(200, headers, ByteRange(length=length) if method == "GET" else None)
+        return Plan(200, headers, ByteRange(length=length) if method == "GET" else None, encoding)
 
     async def _plan_range(self, wanted: Range, headers: dict[str, str]) -> Plan:
         length = await self._bodies.length(self._download)

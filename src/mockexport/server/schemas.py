@@ -10,8 +10,10 @@ from mockexport.wire import CSV_TYPE
 
 __all__ = [
     "DATA_RESPONSES",
+    "NEEDS_TOKEN",
     "NOT_FOUND",
     "NO_EXPORT",
+    "NO_SOURCE",
     "DownloadMetadataResponse",
     "ErrorResponse",
     "ExportResponse",
@@ -73,6 +75,13 @@ def _error(description: str) -> dict[str, Any]:
     return {"model": ErrorResponse, "description": description}
 
 
+NEEDS_TOKEN: dict[int | str, dict[str, Any]] = {
+    401: {
+        **_error("The request has no bearer token, or another one."),
+        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer"}},
+    }
+}
+NO_SOURCE: dict[int | str, dict[str, Any]] = {502: _error("The source of the exports can't be read.")}
 NO_EXPORT: dict[int | str, dict[str, Any]] = {404: _error("There is no such export.")}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _error("There is no such export or download.")}
 DATA_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -80,5 +89,6 @@ DATA_RESPONSES: dict[int | str, dict[str, Any]] = {
     206: {"description": "The requested range.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
     304: {"description": "The client already has these bytes: its `If-None-Match` names their `ETag`."},
     **NOT_FOUND,
+    412: _error("`If-Match` does not name the `ETag` of these bytes."),
     416: _error("The range lies outside the CSV, whose length is in `Content-Range`."),
 }

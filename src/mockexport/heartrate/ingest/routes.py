@@ -35,14 +35,13 @@ from mockexport.heartrate.ingest.schemas import (
 from mockexport.heartrate.ingest.thread_pool import NoFreeThreadError, ThreadPool
 from mockexport.heartrate.ingest.validation import InvalidError, read_batch, read_query, read_reading
 from mockexport.heartrate.journal import JournalError, JournalFullError
-from mockexport.heartrate.readings import time_of
-from mockexport.model import time_text
+from mockexport.heartrate.readings import minutes_document
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from collections.abc import Awaitable, Callable, Generator
 
     from mockexport.heartrate.ingest.validation import Batch, Query
-    from mockexport.heartrate.readings import Point, Readings
+    from mockexport.heartrate.readings import Readings
     from mockexport.heartrate.service import HeartRate
 
 __all__ = ["HeartRateRoutes"]
@@ -202,7 +201,7 @@ class HeartRateRoutes:
 
     def _minutes(self, query: Query) -> bytes | None:
         points = self._service.query(query.user, query.start, query.end, query.device)
-        return minutes_json(query.user, points) if points else None
+        return orjson.dumps(minutes_document(query.user, points)) if points else None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run a query in one of a few threads."""
@@ -265,15 +264,6 @@ def _too_large() -> HTTPException:
 
 def _busy(detail: str, seconds: float = RETRY_SECONDS) -> HTTPException:
     return HTTPException(503, detail, {"Retry-After": str(max(1, math.ceil(seconds)))})
-
-
-def minutes_json(user: str, points: Sequence[Point]) -> bytes:
-    """Return the response to a query, as JSON."""
-    data = [
-        {"timestamp": time_text(time_of(point.minute)), "heart_rate": point.heart_rate, "device_id": point.device}
-        for point in points
-    ]
-    return orjson.dumps({"user_id": user, "data": data, "count": len(data)})
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

@@ -28,6 +28,12 @@ TIMESTAMP = {
     "description": "ISO 8601 with any offset, or none for UTC; stored to the microsecond.",
     "example": "2024-01-15T10:00:00Z",
 }
+INSTANT = {
+    "type": "string",
+    "anyOf": [{"format": "date-time"}, {"format": "date"}],
+    "description": "ISO 8601 with any offset, or none for UTC; or a date.",
+    "example": "2024-01-15T10:00:00Z",
+}
 READING = {
     "type": "object",
     "required": ["device_id", "user_id", "timestamp", "heart_rate"],
@@ -132,8 +138,8 @@ BATCH_RESPONSES: Responses = {202: {"model": BatchAccepted, "description": "The 
 QUERY_PARAMETERS = {
     "parameters": [
         _parameter("user_id", ID, "The user."),
-        _parameter("start", TIMESTAMP, "The first instant."),
-        _parameter("end", TIMESTAMP, "The last instant, inclusive."),
+        _parameter("start", INSTANT, "The first instant; a date is its first instant in UTC."),
+        _parameter("end", INSTANT, "The last instant, inclusive; a date is the whole day in UTC."),
         _parameter("device_id", ID, "Only readings of this device.", required=False),
     ]
 }

@@ -20,6 +20,7 @@ from mockexport.heartrate.readings import (
     LOWEST_RATE,
     READINGS_A_BATCH,
     Readings,
+    parse_instant,
     parse_timestamp,
 )
 
@@ -31,6 +32,7 @@ __all__ = ["Batch", "InvalidError", "Query", "Rejected", "read_batch", "read_que
 PARAMETERS = ("user_id", "start", "end", "device_id")
 PARAMETERS_AT_MOST = 32
 NO_TIMESTAMP = "is not an ISO 8601 date and time, such as 2024-01-15T10:00:00Z"
+NO_INSTANT = "is not an ISO 8601 date, or date and time, such as 2024-01-15 or 2024-01-15T10:00:00Z"
 TOO_FAR_AHEAD = "is too far in the future by the server's clock"
 NO_NUL = r"^[^\x00]*$"  # datetime.fromisoformat ignores one at the end
 BARE_OFFSET = re.compile(r"(.*\d{2}:?\d{2}\S*) (\d{2}(:?\d{2}){0,2})", re.DOTALL)
@@ -246,12 +248,12 @@ def _present(given: dict[str, str], name: str) -> str:
 
 
 def _instant(given: dict[str, str], name: str) -> int:
-    """Parse a timestamp. A bare `+02:00` in a URL has been decoded as ` 02:00`, and is accepted as well."""
+    """Parse a date or a timestamp. A bare `+02:00` in a URL has been decoded as ` 02:00`, and is accepted as well."""
     text = _present(given, name)
     if "\0" in text:
-        raise InvalidError(f"{name}: {NO_TIMESTAMP}")
+        raise InvalidError(f"{name}: {NO_INSTANT}")
     try:
-        return parse_timestamp(text)
+        return parse_instant(text, is_end=name == "end")
     except ValueError:
         bare = BARE_OFFSET.fullmatch(text)
     if bare:
@@ -259,4 +261,4 @@ def _instant(given: dict[str, str], name: str) -> int:
             return parse_timestamp(f"{bare[1]}+{bare[2]}")
         except ValueError:
             pass
-    raise InvalidError(f"{name}: {NO_TIMESTAMP}")
+    raise InvalidError(f"{name}: {NO_INSTANT}")

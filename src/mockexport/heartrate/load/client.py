@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,14 @@ from mockexport.http import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Answer", "HeartRateClient"]
 
 OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 202, 400, 401, 403, 404
 SHOWN = 200  # characters of a response
+HEALTH_PAUSE = 0.1  # seconds
+SILENT_SECONDS = 1.0  # of a wait that nobody is told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,27 @@ class HeartRateClient:
         check_url(url)
         self._transport = Transport(ca_bundle)
         self._client = httpx.Client(transport=self._transport, trust_env=False, timeout=timeout, headers=headers)
+
+    def wait_until_ready(self, on_waiting: Callable[[], None] | None = None) -> None:
+        """Wait until the server answers at /health, for at most the client's timeout.
+
+        Any answer but a temporary refusal will do: not every heart-rate service has this route. `on_waiting` is called
+        once if it takes more than a second. Raises UnreachableError, and what `post` raises.
+        """
+        began = time.monotonic()
+        while True:
+            remaining = began + self._timeout - time.monotonic()
+            try:
+                self._ask_once("GET", f"{self.url}/health", {"timeout": max(HEALTH_PAUSE, remaining)})
+            except RetryableError as failure:
+                if remaining <= 0 or not isinstance(failure.error, UnreachableError):
+                    raise failure.error from failure
+            else:
+                return
+            if on_waiting and time.monotonic() - began >= SILENT_SECONDS:
+                on_waiting()
+                on_waiting = None
+            self._closed.wait(max(0.0, min(HEALTH_PAUSE, remaining)))
 
     def post(self, path: str, body: bytes) -> Answer:
         """Post readings until they are acknowledged (202) or refused as invalid (400).

@@ -42,7 +42,7 @@ class Plan:
     """What to send. `readings` None means until `seconds` are over; `rate` (readings a second) None means no limit.
 
     `duplicates` and `invalid` are shares of the readings sent. With a rate, `burst` readings are sent at once, then
-    none until the rate is met again.
+    none until the rate is met again. With `whole`, all heart rates are whole numbers: some services accept no others.
     """
 
     readings: int | None = READINGS
@@ -57,6 +57,7 @@ class Plan:
     invalid: float = 0.0
     rate: float | None = None
     burst: int = 2_000
+    whole: bool = False
     clients: int = 4
 
 
@@ -132,7 +133,7 @@ def _readings(plan: Plan) -> Iterator[dict[str, Any]]:
                     "device_id": device,
                     "user_id": user,
                     "timestamp": _format(plan.start + moment, chance.choice(ZONES)),
-                    "heart_rate": round(rate) if chance.getrandbits(1) else round(rate, 1),
+                    "heart_rate": round(rate) if chance.getrandbits(1) or plan.whole else round(rate, 1),
                 }
 
 
