@@ -67,16 +67,15 @@ def _column(name: str, values: Sequence[Any]) -> tuple[list[Cell], bool]:
     elif name in TIMES:
         texts = _short_times(values)
     else:
-        texts = [_text(value) for value in values]
+        digits = int(any(isinstance(value, float) for value in present))
+        texts = [_text(value, digits) for value in values]
     return [ABSENT if text is None else Cell(text) for text in texts], right
 
 
-def _text(value: object) -> str | None:
+def _text(value: object, digits: int) -> str | None:
     if value is None:
         return None
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else printable(str(value))
+    return f"{value:,.{digits}f}" if isinstance(value, int | float) else printable(str(value))
 
 
 def _short_times(values: Sequence[str | None]) -> list[str | None]:
