@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from tests.bodies import COUNTS_OF_SOUND, PLAIN
-from tests.sources import HEADER, ROW, MemorySource, NamedSource, csv_body
+from tests.sources import HEADER, ROW, WAIT_SECONDS, MemorySource, NamedSource, csv_body
 
-from mockexport import Download, Fetched, NotFoundError, UntrustedDataError, UsageError, count, fetch
+from mockexport import (
+    ChangedError,
+    Download,
+    Fetched,
+    MockExportError,
+    NotFoundError,
+    NotResumableError,
+    UnreachableError,
+    UntrustedDataError,
+    UsageError,
+    count,
+    fetch,
+)
 from mockexport.pipeline.executors import process_workers, thread_workers
 from mockexport.sources.folder import FolderSource
 from mockexport.sources.mock import MockSource
@@ -28,7 +41,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import StartWorkers
     from mockexport.pipeline.progress import ProgressCounters
     from mockexport.pipeline.splits import Split
-    from mockexport.source import Chunks
+    from mockexport.source import CancelToken, Chunks
     from mockexport.sources.http import HttpSource
 
 BODIES = {"a": PLAIN, "b": csv_body(7), "c": csv_body(900)}
@@ -310,3 +323,37 @@ def test_a_full_disk_is_a_usage_error_and_leaves_no_half_written_file(tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=here)
     assert "c.csv: File too large; free some space, or fetch into another folder" in done.stdout
     assert not [name for name in names_in(tmp_path / "trial") if "c.csv" in name]
+
+
+# ---- Broken off ----
+
+
+@dataclass
+class BrokenOffSource(NamedSource):
+    """Gives a part of each body; then waits until it is cancelled, and fails with whatever comes of that."""
+
+    error: Exception = field(default_factory=lambda: UnreachableError("closed"))
+
+    def open(
+        self, download: Download, offset: int = 0, *, cancel: CancelToken | None = None, **_watch: object
+    ) -> Chunks:
+        assert cancel
+        yield self.bodies[download.id][offset:1000]
+        ended = threading.Event()
+        with cancel.on_cancel(ended.set):
+            assert ended.wait(WAIT_SECONDS)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [UnreachableError, UntrustedDataError, NotResumableError, ChangedError])
+def test_what_was_fetched_before_ctrl_c_is_kept_whatever_error_comes_of_it(
+    tmp_path: Path, error: type[MockExportError]
+) -> None:
+    def interrupt(_parts: object, counters: ProgressCounters) -> None:
+        if counters.rows(0):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(BrokenOffSource({"c": BODIES["c"]}, error=error("broken off")), "trial", tmp_path, on_progress=interrupt)
+    kept = orjson.loads((tmp_path / "trial" / ".c.csv.part.json").read_bytes())
+    assert kept["bytes"] == 1000

@@ -6,7 +6,8 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mockexport.errors import NotResumableError, UntrustedDataError
+from mockexport.errors import MockExportError, NotResumableError, UntrustedDataError
+from mockexport.pipeline.progress import Cancelled
 from mockexport.tally import Malformed, Result
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ def _read_once(
                     raise _MismatchError(f"{name} declares {declared:,} rows but holds {accumulator.rows:,} or more")
         ended = True
         result = accumulator.finish()
+    except MockExportError as error:
+        if progress.cancel.cancelled:  # the error may have come of that, whatever it says
+            raise Cancelled from error
+        raise
     except Malformed as problem:
         kind = _MismatchError if ended else UntrustedDataError
         raise kind(f"{name} is malformed at {problem}", remedy=problem.remedy) from None
