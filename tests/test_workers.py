@@ -299,12 +299,12 @@ def test_a_process_that_dies_breaks_the_executor_and_hangs_nobody() -> None:
 
 
 ORPHANS = """
-import sys, time
+import os, time
 from mockexport.pipeline.executors import process_workers
 from types import SimpleNamespace
 
 def work(source, task, progress):
-    print("working", flush=True)
+    os.write(1, b"working\\n")  # at once, whatever the other one writes
     time.sleep(300)
 
 if __name__ == "__main__":
