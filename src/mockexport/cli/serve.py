@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
+from mockexport.cli.progress import asking
 from mockexport.cli.remedies import says_variable, source_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
@@ -159,17 +160,18 @@ def serve_command(
             exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
         if data is not None:
-            served = with_readings(
-                stack,
-                exports,
-                data,
-                journal=journal,
-                replace_journal=replace_journal,
-                retain=read_age(retain) if retain else None,
-                trust_clock=trust_clock,
-                accept_ahead=read_age(accept_ahead, "--accept-ahead"),
-                priorities=read_priorities(priority),
-            )
+            with asking(terminal, data, "its readings"):
+                served = with_readings(
+                    stack,
+                    exports,
+                    data,
+                    journal=journal,
+                    replace_journal=replace_journal,
+                    retain=read_age(retain) if retain else None,
+                    trust_clock=trust_clock,
+                    accept_ahead=read_age(accept_ahead, "--accept-ahead"),
+                    priorities=read_priorities(priority),
+                )
         routes = served.routes
         application = create_app(
             served.source,
