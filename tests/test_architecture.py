@@ -305,3 +305,8 @@ def test_the_picture_of_the_rooms_is_current() -> None:
     assert PICTURE.read_text(encoding="utf-8") == draw(read_graph()), (
         "run: uv run --group dev python -m tests.draw_rooms"
     )
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".c", ".h"}]
+    assert {path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400} == set()

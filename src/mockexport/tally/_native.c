@@ -50,10 +50,8 @@ static PyObject *problem_text(PyObject *contract, const Tally *t)
         if (wrong)
             Py_CLEAR(times);
     }
-    if (!times)
-        return NULL;
-    PyObject *text = PyObject_CallMethod(contract, "header_problem", "O", times);
-    Py_DECREF(times);
+    PyObject *text = times ? PyObject_CallMethod(contract, "header_problem", "O", times) : NULL;
+    Py_XDECREF(times);
     return text;
 }
 
@@ -319,12 +317,10 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     const int failed = tally_init(&self->tally, skip, (uint64_t)max_row_bytes, (uint64_t)max_pairs, (uint8_t)delimiter,
                                   (const uint8_t *)PyBytes_AsString(seed), rows);
     Py_DECREF(seed);
-    if (failed || !self->lock) {
+    if (failed || !self->lock)
         PyErr_NoMemory();
+    if (failed || !self->lock || name_columns(&self->tally, columns))
         Py_CLEAR(self);
-    } else if (name_columns(&self->tally, columns)) {
-        Py_CLEAR(self);
-    }
     return (PyObject *)self;
 }
 
