@@ -1,5 +1,7 @@
 /* The fast path: which instruction sets there are, and the one that this processor gets. */
 
+#include "core.h"
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && (defined(__GNUC__) || defined(__clang__))
 #define FAST_PATH 1
 

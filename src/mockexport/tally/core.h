@@ -1,0 +1,96 @@
+/* The native tally, free of Python: what it knows between two chunks, and how a record is counted. The fast path (fast.h)
+   and the careful path (tally.h) share it. The counts are kept by pairs.h. */
+
+#include "pairs.h"
+
+enum state { FIELD_START, PLAIN, QUOTED, QUOTE_IN_QUOTED, CR_BEHIND_QUOTE, BAD_QUOTE };
+
+/* The first seven are the rows' REASONS of contract.py, in that order. */
+enum problem {
+    NOT_QUOTED_RIGHT,
+    TOO_FEW_FIELDS,
+    TOO_MANY_FIELDS,
+    EMPTY_PATIENT,
+    EMPTY_TYPE,
+    PATIENT_NOT_UTF8,
+    TYPE_NOT_UTF8,
+    REASON_COUNT,
+    TOO_LONG = REASON_COUNT,
+    WRONG_HEADER,
+    NO_HEADER,
+    TOO_MANY_PAIRS,
+    PAIRS_TOO_LARGE,
+    NO_MEMORY,
+    NO_PROBLEM,
+};
+
+#define PAIR_BYTES 256 /* as in contract.py */
+#define HEADER_COLUMNS 4
+enum header_column { PATIENT_COLUMN, TIME_COLUMN, TYPE_COLUMN, VALUE_COLUMN }; /* as in COLUMNS of contract.py */
+
+typedef struct {
+    uint8_t *bytes;
+    uint64_t length, room;
+} Text;
+
+typedef struct Tally Tally;
+typedef const uint8_t *(*TakeRows)(Tally *, const uint8_t *, const uint8_t *);
+
+struct Tally {
+    TakeRows take_rows;      /* the fast path for this processor, or NULL */
+    int skip;
+    uint64_t max_row_bytes, max_pairs;
+    uint8_t delimiter;
+    Text names[HEADER_COLUMNS]; /* that the header must have; without bytes where it need not */
+
+    uint64_t columns; /* 0 until the header has come */
+    uint64_t patient_column, type_column;
+    uint64_t names_seen[HEADER_COLUMNS];
+
+    enum state state;
+    unsigned mark_bytes; /* of the byte order mark seen so far; 3 once the start is past */
+    uint64_t line, row_line, row_bytes, column;
+    int cr; /* the last byte of a plain field was a CR */
+    Text patient, type; /* the key fields of the current row; while in the header, `patient` takes every name */
+
+    Pairs pairs;
+    uint64_t rows, left_out[REASON_COUNT];
+    enum problem problem;
+    uint64_t problem_line;
+};
+
+static int fail(Tally *t, enum problem problem, uint64_t line)
+{
+    t->problem = problem;
+    t->problem_line = line;
+    return -1;
+}
+
+/* A row that can't be counted: left out or the end, as the caller of the tally chose. */
+static int malformed(Tally *t, enum problem reason, uint64_t line)
+{
+    if (!t->skip)
+        return fail(t, reason, line);
+    t->left_out[reason]++;
+    return 0;
+}
+
+/* Count a record by its key; the key fields are sound but for their encoding. */
+static int count_key(Tally *t, const Key *key, const uint8_t *patient, const uint8_t *type, uint64_t line)
+{
+    uint64_t slot = find_slot(&t->pairs, key, patient, type);
+    const uint32_t number = (uint32_t)t->pairs.slots[slot];
+    if (number) {
+        t->pairs.entries[number].count++;
+        return 0;
+    }
+    if (!is_utf8(patient, (uint32_t)key->lengths))
+        return malformed(t, PATIENT_NOT_UTF8, line);
+    if (!is_utf8(type, key->lengths >> 32))
+        return malformed(t, TYPE_NOT_UTF8, line);
+    if (t->pairs.used > t->max_pairs) /* number 0 is in use, too */
+        return fail(t, TOO_MANY_PAIRS, line);
+    if (t->pairs.key_bytes + (uint32_t)key->lengths + (key->lengths >> 32) > t->max_pairs * PAIR_BYTES)
+        return fail(t, PAIRS_TOO_LARGE, line);
+    return pairs_add(&t->pairs, *key, patient, type, 1) ? fail(t, NO_MEMORY, line) : 0;
+}
