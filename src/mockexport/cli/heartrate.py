@@ -348,12 +348,14 @@ def read_start(text: str) -> datetime:
 
 def read_range(start: str, end: str) -> tuple[datetime, datetime]:
     """Read a range of time, of which the end is inclusive. Raises UsageError."""
-    from mockexport.heartrate import parse_instant, time_of
+    from mockexport.heartrate import LeapSecondError, parse_instant, time_of
 
     instants = []
     for option, text in (("--start", start), ("--end", end)):
         try:
             instants.append(time_of(parse_instant(text, is_end=option == "--end")))
+        except LeapSecondError as error:
+            raise UsageError(f"{option} {text} {error}") from error
         except ValueError as error:
             raise UsageError(
                 f"{option} {text} is not an ISO 8601 date, or date and time, such as 2025-08-26T10:00:00Z"
