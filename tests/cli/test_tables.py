@@ -137,7 +137,7 @@ def test_colours_in_a_pipe_are_wanted_or_not_and_files_have_none(command: RunCom
     plain = command("count", "-T").stdout
     assert "\x1b" not in plain
     coloured = command("count", "-T", FORCE_COLOR="1").stdout
-    assert "\x1b[33m3,106 +\x1b[0m" in coloured
+    assert "\x1b[35m3,106 +\x1b[0m" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain  # colour is not all that tells
     assert "\x1b[3" not in command("count", "-T", FORCE_COLOR="1", NO_COLOR="1").stdout
     assert command("count", "-T", "-o", "table.txt", FORCE_COLOR="1").code == 0
