@@ -44,10 +44,10 @@ FUNCTIONS = {
 }
 FIELDS = {
     "Committed": "patients totals left_out",
-    "Counts": "patients left_out",
+    "Counts": "patients left_out unassigned",
     "CsvFormat": "patient_column type_column delimiter",
     "Difference": "patient event_type expected actual left_out",
-    "Download": "export id rows event_types patients start_time end_time size etag split_size",
+    "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",

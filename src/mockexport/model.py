@@ -15,11 +15,13 @@ __all__ = ["Counts", "Download", "Export", "parse_time", "summarise", "time_text
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One CSV file of an export, as its source declares it; None is what the source doesn't declare.
+    """One file of an export, as its source declares it; None is what the source doesn't declare.
 
-    `rows` counts the records without the header, `size` the bytes of the CSV. `start_time` and `end_time` are in UTC.
-    `etag` is the ETag of the bytes, `W/"…"` when it is weak; only a strong one names them (identity.py). `split_size`
-    is how many bytes are worth a reading of their own; None where it must be read from its start.
+    `format` says how its records are written: `csv`, or `ndjson` for FHIR resources, one a line. `rows` counts the
+    records without the header, `size` the bytes of the text. `start_time` and `end_time` are in UTC. `etag` is the ETag
+    of the bytes, `W/"…"` when it is weak; only a strong one names them (identity.py). `split_size` is how many bytes
+    are worth a reading of their own; None where it must be read from its start. `base` is the URL of the FHIR server
+    that the resources are from: a reference below it means the same as the relative one.
     """
 
     export: str
@@ -32,6 +34,8 @@ class Download:
     size: int | None = None
     etag: str | None = None
     split_size: int | None = None
+    format: str = "csv"
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,37 +105,47 @@ def time_text(time: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Records by patient and event type, and malformed rows left out by reason.
+    """Records by patient and type, malformed rows left out by reason, and records without a patient by type and reason.
 
-    Counts add up, in whatever order and grouping; `Counts()` is zero.
+    The type is an event type of a CSV, or what FHIR resources are counted by. Counts add up, in whatever order and
+    grouping; `Counts()` is zero.
     """
 
     patients: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unassigned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __add__(self, other: Counts) -> Counts:
-        patients = {patient: Counter(types) for patient, types in self.patients.items()}
-        for patient, types in other.patients.items():
-            patients.setdefault(patient, Counter()).update(types)
         return Counts(
-            {patient: dict(types) for patient, types in patients.items()},
+            _added(self.patients, other.patients),
             dict(Counter(self.left_out) + Counter(other.left_out)),
+            _added(self.unassigned, other.unassigned),
         )
 
     @property
     def totals(self) -> dict[str, int]:
-        """Records by event type, over all patients."""
+        """Records by type, those without a patient too."""
         totals: Counter[str] = Counter()
         for types in self.patients.values():
             totals.update(types)
+        for event_type, reasons in self.unassigned.items():
+            totals[event_type] += sum(reasons.values())
         return dict(totals)
 
     @property
     def rows(self) -> int:
         """All records that were counted."""
-        return sum(sum(types.values()) for types in self.patients.values())
+        return sum(sum(numbers.values()) for part in (self.patients, self.unassigned) for numbers in part.values())
 
     @property
     def rows_seen(self) -> int:
         """All records, those left out too."""
         return self.rows + sum(self.left_out.values())
+
+
+def _added(one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Add numbers that have two names each."""
+    total = {name: Counter(numbers) for name, numbers in one.items()}
+    for name, numbers in other.items():
+        total.setdefault(name, Counter()).update(numbers)
+    return {name: dict(numbers) for name, numbers in total.items()}

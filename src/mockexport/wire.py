@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API",
-    "CSV_TYPE",
+    "CONTENT_TYPES",
+    "MEDIA_TYPES",
     "download_body",
     "download_path",
     "export_body",
@@ -37,7 +38,9 @@ __all__ = [
 ]
 
 API = "/api/export"
-CSV_TYPE = "text/csv; charset=utf-8"
+MEDIA_TYPES = {"csv": "text/csv", "ndjson": "application/fhir+ndjson"}
+CONTENT_TYPES = MEDIA_TYPES | {"csv": "text/csv; charset=utf-8"}
+"""The media types of a download's bytes by its format: those to ask for, and those that are sent."""
 
 PLAIN_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 PLAIN_ID_LENGTH = 128
@@ -84,17 +87,23 @@ def export_body(export: str, downloads: list[str]) -> dict[str, Any]:
 
 
 def download_body(download: Download) -> dict[str, Any]:
-    """Build the response to `GET /api/export/{export_id}/{download_id}`; what is not declared is null."""
-    return {
-        "data": {
-            "id": download.id,
-            "rows": download.rows,
-            "event_types": download.event_types,
-            "patients": download.patients,
-            "start_time": naive_time(download.start_time),
-            "end_time": naive_time(download.end_time),
-        }
+    """Build the response to `GET /api/export/{export_id}/{download_id}`; what is not declared is null.
+
+    It has `format`, and `base` if that is known, only where the bytes are not CSV.
+    """
+    data: dict[str, Any] = {
+        "id": download.id,
+        "rows": download.rows,
+        "event_types": download.event_types,
+        "patients": download.patients,
+        "start_time": naive_time(download.start_time),
+        "end_time": naive_time(download.end_time),
     }
+    if download.format != "csv":
+        data["format"] = download.format
+    if download.base is not None:
+        data["base"] = download.base
+    return {"data": data}
 
 
 def naive_time(time: datetime | None) -> str | None:
@@ -126,6 +135,9 @@ def read_download(export: str, download: str, answer: object) -> Download:
     rows = _optional(data, "rows", int)
     if rows is not None and rows < 0:
         raise UntrustedDataError(f"the metadata of download {download!r} declares {rows} rows")
+    written = _optional(data, "format", str) or "csv"
+    if written not in MEDIA_TYPES:
+        raise UntrustedDataError(f"download {download!r} has a format that this version cannot read: {_short(written)}")
     return Download(
         export=export,
         id=download,
@@ -134,6 +146,8 @@ def read_download(export: str, download: str, answer: object) -> Download:
         patients=_optional_texts(data, "patients"),
         start_time=_optional_time(data, "start_time"),
         end_time=_optional_time(data, "end_time"),
+        format=written,
+        base=_optional(data, "base", str),
     )
 
 

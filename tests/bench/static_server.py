@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         status = file.stat()
         size = status.st_size
         headers: dict[str, object] = {
-            "Content-Type": wire.CSV_TYPE,
+            "Content-Type": wire.CONTENT_TYPES["csv"],
             "ETag": f'"{status.st_mtime_ns:x}-{size:x}"',
             "Accept-Ranges": "bytes",
         }

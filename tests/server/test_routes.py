@@ -126,7 +126,7 @@ def test_the_api_is_described(mock: httpx.Client) -> None:
     assert len(set(names)) == len(names)
     data = described["paths"]["/api/export/{export_id}/{download_id}/data"]["get"]
     assert set(data["responses"]) == {"200", "206", "304", "404", "412", "416", "422", "502"}
-    assert set(data["responses"]["200"]["content"]) == {"text/csv; charset=utf-8"}
+    assert set(data["responses"]["200"]["content"]) == {"text/csv; charset=utf-8", "application/fhir+ndjson"}
     assert mock.get("/docs").status_code == 200
     assert mock.get("/openapi.json").json() == described, "the second time, too"
 

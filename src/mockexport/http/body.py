@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mockexport.errors import ChangedError, NotResumableError, Remedy, UntrustedDataError
 from mockexport.http.retry import RetryableError
 from mockexport.identity import is_strong, may_be_same
+from mockexport.wire import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ class HttpBody:
         self._connection.close()
 
     def _connect(self) -> Iterator[bytes]:
-        headers = {"Accept": "text/csv"}
+        headers = {"Accept": MEDIA_TYPES[self._listed.format]}
         if self.position:
             if self._etag is None or not is_strong(self._etag):
                 raise NotResumableError("the connection was lost, and without a strong ETag the body cannot be resumed")

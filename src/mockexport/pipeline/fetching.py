@@ -139,7 +139,7 @@ def kept_in(folder: Path, export: str) -> Kept | None:
 
 def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:
     """Return the entries, with the SHA-256 of each file that the folder's manifest has and that is still the same."""
-    entries = [ManifestEntry(download, f"{download.id}.csv", None) for download in downloads]
+    entries = [ManifestEntry(download, f"{download.id}.{download.format}", None) for download in downloads]
     before = load_manifest(folder / MANIFEST, export)
     if before is None:
         return entries

@@ -135,7 +135,7 @@ def _export_routes(source: Source) -> APIRouter:
         return wire.download_body(replace(found, id=str(download_id)))
 
     async def data(export_id: str, download_id: UUID) -> Response:
-        """Stream the CSV of a download."""
+        """Stream the bytes of a download."""
         return DownloadResponse(bodies, await run_sync(_download, downloads, export_id, download_id))
 
     _get(router, "", exports, summary="All exports", response_model=ExportsResponse)
@@ -146,13 +146,14 @@ def _export_routes(source: Source) -> APIRouter:
         download,
         summary="One download",
         response_model=DownloadMetadataResponse,
+        response_model_exclude_unset=True,
         responses=NOT_FOUND,
     )
     _get(
         router,
         "/{export_id}/{download_id}/data",
         data,
-        summary="The CSV of a download",
+        summary="The bytes of a download",
         response_class=Response,
         responses=DATA_RESPONSES,
     )

@@ -18,7 +18,7 @@ from mockexport.server.bodies import ENCODINGS, Bodies
 from mockexport.server.headers import choose_encoding, names_tag, read_range
 from mockexport.server.ids import entity_tag
 from mockexport.server.streaming import ByteRange
-from mockexport.wire import CSV_TYPE
+from mockexport.wire import CONTENT_TYPES
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -79,7 +79,7 @@ class DownloadResponse(Response):
             raise HTTPException(412, "If-Match does not name the ETag of these bytes", headers)
         if names_tag(_joined(request, "if-none-match"), tag):
             return Plan(304, headers)
-        headers["content-type"] = CSV_TYPE
+        headers["content-type"] = CONTENT_TYPES[self._download.format]
         if encoding:
             headers["content-encoding"] = encoding
         wanted = read_range(request["range"]) if ranges and request.get("if-range", tag) == tag else None

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from mockexport.wire import CSV_TYPE
+from mockexport.wire import CONTENT_TYPES
 
 __all__ = [
     "DATA_RESPONSES",
@@ -44,7 +44,10 @@ class DownloadIds(BaseModel):
 
 
 class DownloadMetadata(BaseModel):
-    """What is declared of a download; times are ISO 8601 without an offset, in UTC."""
+    """What is declared of a download; times are ISO 8601 without an offset, in UTC.
+
+    `format` is there only where it is not CSV, and `base` if FHIR resources have one: the URL of their server.
+    """
 
     id: str
     rows: int | None
@@ -52,6 +55,8 @@ class DownloadMetadata(BaseModel):
     patients: list[str] | None
     start_time: str | None
     end_time: str | None
+    format: str = "csv"
+    base: str | None = None
 
 
 class ErrorResponse(BaseModel):
@@ -84,11 +89,12 @@ NEEDS_TOKEN: dict[int | str, dict[str, Any]] = {
 NO_SOURCE: dict[int | str, dict[str, Any]] = {502: _error("The source of the exports can't be read.")}
 NO_EXPORT: dict[int | str, dict[str, Any]] = {404: _error("There is no such export.")}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _error("There is no such export or download.")}
+CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in CONTENT_TYPES.values()}
 DATA_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole CSV.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
-    206: {"description": "The requested range.", "content": {CSV_TYPE: {"schema": {"type": "string"}}}},
+    200: {"description": "The whole file.", "content": CONTENT},
+    206: {"description": "The requested range.", "content": CONTENT},
     304: {"description": "The client already has these bytes: its `If-None-Match` names their `ETag`."},
     **NOT_FOUND,
     412: _error("`If-Match` does not name the `ETag` of these bytes."),
-    416: _error("The range lies outside the CSV, whose length is in `Content-Range`."),
+    416: _error("The range lies outside the file, whose length is in `Content-Range`."),
 }

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from mockexport.identity import FileVersion
 
-__all__ = ["Ignored", "compression", "data_id", "declared", "is_data"]
+__all__ = ["Ignored", "compression", "data_format", "data_id", "declared", "is_data"]
 
 SPLIT_BYTES = 1 << 26
-TEXT = (".csv", ".tsv", ".txt")
+FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson"}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
 CHECKSUMS = ("*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sum*", "sha1sum*", "sha256sum*", "sha512sum*")
@@ -36,15 +36,26 @@ def compression(name: str) -> str | None:
 
 def data_id(name: str) -> str:
     """Return the id of the download that a file holds: its name without the suffixes of its format."""
-    stem = name[: -len(compression(name) or "") or None]
-    text = next((suffix for suffix in TEXT if stem.lower().endswith(suffix)), "")
-    return stem[: -len(text) or None] or name
+    stem = _uncompressed(name)
+    return stem[: -len(_suffix(stem) or "") or None] or name
+
+
+def data_format(name: str) -> str:
+    """Return the format of a file of records, by its suffix in any case; CSV without a known one."""
+    return FORMATS[_suffix(_uncompressed(name)) or ".csv"]
 
 
 def is_data(name: str) -> bool:
     """Return whether the files of that name in a folder are counted: by their suffix, in any case, and not hidden."""
-    stem = name[: -len(compression(name) or "") or None]
-    return not name.startswith(".") and stem.lower().endswith(TEXT)
+    return not name.startswith(".") and _suffix(_uncompressed(name)) is not None
+
+
+def _uncompressed(name: str) -> str:
+    return name[: -len(compression(name) or "") or None]
+
+
+def _suffix(stem: str) -> str | None:
+    return next((suffix for suffix in FORMATS if stem.lower().endswith(suffix)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Ignored:
 def _checked(path: Path) -> bool:
     if not _is_folder(path) and not is_data(path.name):
         raise UntrustedDataError(
-            f"{path} would not be counted: it is not a .csv, .tsv or .txt file, plain or compressed",
+            f"{path} would not be counted: it is not a .csv, .tsv, .txt or .ndjson file, plain or compressed",
             remedy=Remedy.IGNORE,
         )
     return True
@@ -89,13 +100,14 @@ def _is_folder(path: Path) -> bool:
 
 
 def declared(path: Path, version: FileVersion | None, *, can_be_split: bool) -> dict[str, Any]:
-    """Return what the file system tells of a file: its ETag, and the size of its records where it is not compressed.
+    """Return what the file system tells of a file: its format, its ETag, and its size where it is not compressed.
 
-    A file that is being written just now has neither. One can be split when nothing has to be read from its start:
-    it is neither compressed nor to be hashed.
+    A file that is being written just now has no ETag and no size. One can be split when nothing has to be read from its
+    start: it is neither compressed nor to be hashed.
     """
+    known = {"format": data_format(path.name)}
     if version is None:
-        return {}
+        return known
     if compression(path.name):
-        return {"etag": version.etag}
-    return {"etag": version.etag, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
+        return {**known, "etag": version.etag}
+    return {**known, "etag": version.etag, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}

@@ -48,7 +48,7 @@ from mockexport.http import (
 )
 from mockexport.identity import is_strong
 from mockexport.source import CancelToken
-from mockexport.wire import API, download_path, export_path, read_download, read_export, read_exports
+from mockexport.wire import API, MEDIA_TYPES, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -137,7 +137,7 @@ class HttpSource:
         def ask(name: str) -> Download:
             path = download_path(export, name)
             download = self._ask(path, lambda answer: read_download(export, name, answer))
-            return replace(download, **self._ask_body(f"{self._url}{path}/data"))
+            return replace(download, **self._ask_body(f"{self._url}{path}/data", MEDIA_TYPES[download.format]))
 
         executor = ThreadPoolExecutor(max(1, min(METADATA_AT_ONCE, len(ids))))
         asked: deque[Future[Download]] = deque()
@@ -220,14 +220,14 @@ class HttpSource:
         except UntrustedDataError as error:
             raise UntrustedDataError(f"{url[:URL_SHOWN]}: {error}") from error
 
-    def _ask_body(self, url: str) -> dict[str, Any]:
+    def _ask_body(self, url: str, media_type: str) -> dict[str, Any]:
         """Ask what names a download's bytes; many servers don't say, and one that refuses is not asked again.
 
         Where any of these very bytes can be asked for, the download can be split.
         """
         if self._answers_head:
             try:
-                with self._request(url, {"Accept": "text/csv"}, method="HEAD") as response:
+                with self._request(url, {"Accept": media_type}, method="HEAD") as response:
                     etag = etag_of(response)
                     packed = content_coding(response) != "identity"
                     size = None if packed else content_length(response) or None  # some say 0 whatever GET sends
