@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mockexport import open_source
 from mockexport.settings import Settings
 from mockexport.tally import tally_name
 
@@ -24,7 +26,11 @@ IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
 @pytest.fixture
 def server(start: Any) -> str:
     """The URL of `mockexport serve`."""
-    line = start("serve", "--port", "0").stderr.readline()
+    return url_of(start("serve", "--port", "0"))
+
+
+def url_of(served: Any) -> str:
+    line = served.stderr.readline()
     found = re.search(r"listening on (http://\S+)", line)
     assert found, line
     return found[1]
@@ -55,3 +61,15 @@ def test_plain_python_gives_the_committed_answer(export: str, command: RunComman
 @pytest.mark.skipif(not IS_NATIVE, reason="minutes, in plain Python")
 def test_large_from_mock_gives_the_committed_answer(command: RunCommand) -> None:
     assert command("count", "large").stdout == (COMMITTED / "large.json").read_text()
+
+
+def test_made_up_fhir_is_the_same_from_a_server(command: RunCommand, start: Any) -> None:
+    url = url_of(start("serve", "--source", "mock-fhir", "--port", "0"))
+    for listing in (("exports", "list"), ("downloads", "list", "demo"), ("downloads", "list", "large")):
+        here = command(*listing, "--source", "mock-fhir")
+        assert here.code == 0
+        assert command(*listing, "--source", url).stdout == here.stdout
+    with closing(open_source("mock-fhir")) as mock, closing(open_source(url)) as server:
+        for download in server.downloads("demo"):
+            assert download.format == "ndjson"
+            assert b"".join(server.open(download)) == b"".join(mock.open(download))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -23,7 +24,6 @@ from mockexport.model import Download
 from mockexport.sources.mock import MockFhirSource, MockSource
 from mockexport.sources.mock.fhir import observation_templates, patient
 from mockexport.sources.mock.specs import EVENT_TYPES, EXPORTS, plans
-from mockexport.wire import is_plain_id
 
 if TYPE_CHECKING:
     from mockexport.sources.mock.specs import Plan
@@ -37,9 +37,9 @@ CODES = {
     "bp_sys": ["8480-6"],
     "bp_dia": ["8462-4"],
 }
+DEMO_PATIENTS = "e5c142a6-0ade-4a6c-b3ef-4141733be1ec"
 UNITS = {"heart_rate": "/min", "spo2": "%", "bp_sys": "mm[Hg]", "bp_dia": "mm[Hg]"}
 TYPE_OF_CODE = {codes[0]: event_type for event_type, codes in CODES.items()}
-PATIENTS = Download("demo", "patients")
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def test_the_first_download_has_the_patients_of_all_others(source: MockFhirSourc
         patients, *observations = source.downloads(export)
         expected = {name for download in observations for name in download.patients or ()}
         assert [resource["id"] for resource in resources(b"".join(source.open(patients)))] == sorted(expected)
-        assert (patients.id, patients.event_types) == ("patients", ("Patient",))
+        assert patients.event_types == ("Patient",)
         assert patients.patients == tuple(sorted(expected))
         assert patients.rows == len(expected)
-        assert is_plain_id(patients.id)
+        assert uuid.UUID(patients.id).version == 4  # as a server would have it, so that it is the same everywhere
         assert patients.start_time == observations[0].start_time
         assert patients.end_time == observations[-1].end_time
 
@@ -148,7 +148,7 @@ def test_the_bytes_are_those_that_their_etags_name(source: MockFhirSource) -> No
     beginnings = [b"".join(islice(source.open(download), 1)) for download in downloads]
     lines = [b"".join(beginning.splitlines(keepends=True)[:100]) for beginning in beginnings]
     assert {d.etag: hashlib.sha256(text).hexdigest()[:16] for d, text in zip(downloads, lines, strict=True)} == {
-        "mock-fhir-demo-patients": "a66592ebb4165aa0",
+        "mock-fhir-e5c142a6-0ade-4a6c-b3ef-4141733be1ec": "a66592ebb4165aa0",
         "mock-fhir-f725622a-22ea-4acc-aab8-810ec8b5e2c6": "b29f76748641dafb",
         "mock-fhir-591ef21e-8a64-413a-b506-37a41cb6b896": "891294fef358e5e7",
         "mock-fhir-9fff8c21-185b-40ac-a3e4-203c6fb742d5": "400ffc4ed1940469",
@@ -256,8 +256,10 @@ def test_the_source_is_small_when_pickled_and_stays_what_it_is(source: MockFhirS
 
 
 def test_what_is_unknown_is_told_with_what_there_is(source: MockFhirSource) -> None:
-    for call in (source.downloads, lambda export: source.open(Download(export, "patients"))):
+    for call in (source.downloads, lambda export: source.open(Download(export, DEMO_PATIENTS))):
         with pytest.raises(NotFoundError, match="no export 'demos' in source 'mock-fhir'; did you mean 'demo'"):
             call("demos")
-    with pytest.raises(NotFoundError, match="no download 'patient' in export 'demo'; did you mean 'patients'"):
-        source.open(Download("demo", "patient"))
+    with pytest.raises(NotFoundError, match=f"no download .* in export 'demo'; did you mean '{DEMO_PATIENTS}'"):
+        source.open(Download("demo", DEMO_PATIENTS[:-1] + "?"))
+    with pytest.raises(NotFoundError, match=r"no download .* in export 'small'"):
+        source.open(Download("small", DEMO_PATIENTS))
