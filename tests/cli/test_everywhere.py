@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import RunCommand
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
+CODES = {"heart_rate": "8867-4", "spo2": "59408-5", "bp_sys": "8480-6", "bp_dia": "8462-4"}
 COMMITTED = Path(__file__).parents[2] / "outputs"
 pytestmark = pytest.mark.kernel
 IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
@@ -73,3 +74,23 @@ def test_made_up_fhir_is_the_same_from_a_server(command: RunCommand, start: Any)
         for download in server.downloads("demo"):
             assert download.format == "ndjson"
             assert b"".join(server.open(download)) == b"".join(mock.open(download))
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        "demo",
+        pytest.param("small", marks=pytest.mark.slow),
+        pytest.param("large", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_made_up_fhir_has_the_committed_numbers_under_its_codes(export: str, command: RunCommand) -> None:
+    if export != "demo" and not IS_NATIVE:
+        pytest.skip("minutes, in plain Python")
+    committed = json.loads((COMMITTED / f"{export}.json").read_bytes())["patients"]
+    counted = command("count", export, "--source", "mock-fhir", "--by", "code")
+    assert counted.code == 0
+    assert json.loads(counted.stdout)["patients"] == {
+        patient: {"Patient": 1, **{f"http://loinc.org|{CODES[kind]}": number for kind, number in types.items()}}
+        for patient, types in committed.items()
+    }

@@ -68,7 +68,7 @@ def fetch_command(
     export: ExportArgument = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
-    """Fetch the CSV files of an export into a folder.
+    """Fetch the files of an export into a folder.
 
     The files and a manifest are written to DIR/EXPORT; DIR can then be used as a --source. A file gets its name only
     once it is complete. If you run the command again, it checks the existing files and fetches those that are missing
@@ -80,7 +80,7 @@ def fetch_command(
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
-            max_pairs=max_pairs, kernel=run.kernel, csv=run.csv,
+            max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]
