@@ -76,14 +76,7 @@ def test_made_up_fhir_is_the_same_from_a_server(command: RunCommand, start: Any)
             assert b"".join(server.open(download)) == b"".join(mock.open(download))
 
 
-@pytest.mark.parametrize(
-    "export",
-    [
-        "demo",
-        pytest.param("small", marks=pytest.mark.slow),
-        pytest.param("large", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
-    ],
-)
+@pytest.mark.parametrize("export", ["demo", pytest.param("small", marks=pytest.mark.slow)])
 def test_made_up_fhir_has_the_committed_numbers_under_its_codes(export: str, command: RunCommand) -> None:
     if export != "demo" and not IS_NATIVE:
         pytest.skip("minutes, in plain Python")
