@@ -77,7 +77,7 @@ SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False, autocompletion=complete_source,
-        help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or a URL.  "
+        help="mock or mock-fhir (generated data), a file, a quoted pattern such as 'data/*.csv', a folder, or a URL.  "
         "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
