@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.manifest import MANIFEST
+from mockexport.sources.zstd_frames import zstd_frames
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -139,15 +140,20 @@ def _leads_to_file(path: Path) -> bool:
 
 
 def declared(path: Path, version: FileVersion | None, *, can_be_split: bool, otherwise: str = "csv") -> dict[str, Any]:
-    """Return what the file itself tells: its format, its ETag, and its size where it is not compressed.
+    """Return what the file itself tells: its format, its ETag, and the size of its text where that is known.
 
-    A file that is being written just now has no ETag and no size. One can be split when nothing has to be read from its
-    start: it is neither compressed nor to be hashed. `otherwise` is the format of a file whose suffix does not tell.
+    A file that is being written just now has no ETag and no size. One that need not be read from its start can be
+    split: one that is not to be hashed, and is plain, or Zstandard of several frames that tell their sizes. `otherwise`
+    is the format of a file whose suffix does not tell.
     """
     known: dict[str, Any] = {"format": data_format(path.name, otherwise)}
     if version is None:
         return known
     known |= {"etag": version.etag}
-    if compression(path.name) is None:
+    suffix = compression(path.name)
+    if suffix is None:
         return {**known, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
-    return known
+    frames = zstd_frames(path, version.etag) if suffix == ".zst" and can_be_split else None
+    if frames is None:
+        return known
+    return {**known, "size": frames.size, "split_size": max(SPLIT_BYTES, frames.largest)}
