@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FLAG = zstd.CompressionParameter
-texts = st.binary(max_size=60) | st.integers(0, 150_000).map(lambda size: (b"0123456789" * (size // 10 + 1))[:size])
+texts = (  # of one block or several; those of one byte have blocks of the kind RLE
+    st.binary(max_size=60)
+    | st.integers(0, 150_000).map(lambda size: (b"0123456789" * (size // 10 + 1))[:size])
+    | st.integers(0, 300_000).map(bytes)
+)
 
 
 def skippable(data: bytes, number: int = 0) -> bytes:
@@ -139,6 +143,48 @@ def stream(text: bytes) -> bytes:
 )
 def test_frames_are_not_told_where_there_is_one_or_one_has_no_size(data: bytes) -> None:
     assert frames_in(data) is None
+
+
+def handmade(size: int, *blocks: tuple[int, int, bytes], descriptor: int = 0b11100000) -> bytes:
+    """A frame that tells its size in 8 bytes, and its blocks: the kind, the length that is told, and what they hold."""
+    data = struct.pack("<IBQ", zstd_frames.MAGIC, descriptor, size)
+    for number, (kind, length, held) in enumerate(blocks, start=1):
+        data += ((number == len(blocks)) | kind << 1 | length << 3).to_bytes(3, "little") + held
+    return data
+
+
+RAW, RLE, COMPRESSED, RESERVED = range(4)
+
+
+def test_a_frame_made_by_hand_is_one() -> None:
+    frame = handmade(9, (RAW, 4, b"abcd"), (RLE, 5, b"e"))
+    assert zstd.decompress(frame) == b"abcdeeeee"
+    assert frames_in(frame * 2) == zstd_frames.Frames((0, len(frame)), (0, 9), 18)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        handmade(8, (RAW, 4, b"abcd"), (RLE, 5, b"e")),
+        handmade(10, (RAW, 4, b"abcd"), (RLE, 5, b"e")),
+        handmade((1 << 17) + 1, (COMPRESSED, 4, b"abcd")),
+        handmade(1 << 63, (COMPRESSED, 4, b"abcd")),
+        handmade(4, (RESERVED, 4, b"abcd")),
+        handmade((1 << 17) + 1, (RLE, (1 << 17) + 1, b"a")),
+        handmade(4, (RAW, 4, b"abcd"), descriptor=0b11101000),
+    ],
+    ids=[
+        "too small",
+        "too large",
+        "larger than a block",
+        "enormous",
+        "a reserved kind",
+        "a long block",
+        "a reserved bit",
+    ],
+)
+def test_a_frame_that_can_not_be_is_not_told(frame: bytes) -> None:
+    assert frames_in(frame + zstd_frame(PLAIN)) is None
 
 
 def test_the_walk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def fetch_command(
     export: ExportArgument = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
-    """Fetch the CSV files of an export into a folder.
+    """Fetch the files of an export into a folder.
 
     The files and a manifest are written to DIR/EXPORT; DIR can then be used as a --source. A file gets its name only
     once it is complete. If you run the command again, it checks the existing files and fetches those that are missing

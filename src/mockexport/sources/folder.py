@@ -160,7 +160,8 @@ class FolderSource:
             found = self._files(folder, names_in(manifest))
             entries = entries_of(manifest, path, export, [file.name for file in found])
             if manifest.errors:
-                notes.append(f"{path} lists {len(manifest.errors):,} files of errors: the server left something out")
+                files = "1 file" if len(manifest.errors) == 1 else f"{len(manifest.errors):,} files"
+                notes.append(f"{path} lists {files} of errors: the server left something out")
         elif manifest is not None:
             if check:
                 _compare(folder, manifest, self._files(folder))
