@@ -330,6 +330,13 @@ def test_a_folder_without_links_into_it_is_an_export_of_its_own_beside(managed: 
         source.downloads("managed")
 
 
+def test_links_that_are_ignored_make_no_runs(managed: Path) -> None:
+    source = FolderSource(managed, ignore=["Patient.*", "Observation.00?.*"])
+    assert source.exports() == []
+    (managed / "001.2025-06-26" / "other.ndjson").write_bytes(patients("1"))
+    assert source.exports() == ["001.2025-06-26"]
+
+
 def test_a_broken_link_is_an_error_that_names_it(managed: Path) -> None:
     shutil.rmtree(managed / "002.2025-06-27")
     with pytest.raises(UnreachableError, match=r"Observation\.001\.ndjson\.gz: it is a link to 002\.2025-06-27/Observ"):

@@ -95,7 +95,10 @@ class Ignored:
 
         The export's own files are symbolic links into them. A run that a later one replaced has no links any more.
         """
-        links = [path for path in folder.iterdir() if is_data(path.name) and path.is_symlink() and not self(path)]
+        with os.scandir(folder) as scan:
+            entries = list(scan)  # unlike those of Path.iterdir, they know whether they are links
+        links = [entry.path for entry in entries if entry.is_symlink() and is_data(entry.name)]
+        links = [link for link in links if not self(Path(link))]
         real = Path(os.path.realpath(folder))
         runs = set()
         for target in {os.path.dirname(os.path.join(folder, os.readlink(link))) for link in links}:  # noqa: PTH115, PTH118, PTH120
@@ -103,7 +106,7 @@ class Ignored:
             if led != real and led.is_relative_to(real):
                 runs.add(led.relative_to(real).parts[0])
         if runs:
-            runs |= {path.name for path in folder.iterdir() if (path / RUN_MARK).is_file()}
+            runs |= {entry.name for entry in entries if entry.is_dir() and Path(entry, RUN_MARK).is_file()}
         return runs
 
     def of(self, paths: Iterable[Path]) -> list[Path]:

@@ -11,7 +11,7 @@ there and not listed, and one whose SHA-256 differs are all errors. A manifest i
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,16 @@ log = logging.getLogger(__name__)
 Key = tuple[str, int | None, str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The folder of an export as it was listed: the version of its manifest, and its files by download."""
+
+    export: str
+    path: Path
+    manifest: object
+    entries: dict[str, ManifestEntry]
+
+
 class FolderSource:
     """The exports in a folder, but for the files that `ignore` matches. Raises NotFoundError for no such folder."""
 
@@ -43,7 +53,7 @@ class FolderSource:
     def __init__(self, root: Path | str, *, ignore: Sequence[str] = ()) -> None:
         self._root = Path(root)
         self._ignored = Ignored(tuple(ignore))
-        self._entries: tuple[object, dict[str, ManifestEntry]] = (None, {})  # of the folder listed last, by download
+        self._kept: _Folder | None = None  # the one that was listed last
         self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
         self._told: set[object] = set()  # what a warning was about
         if not self._root.is_dir():
@@ -117,12 +127,14 @@ class FolderSource:
 
         A folder of thousands is listed once for all of them, unless one is not where it was.
         """
+        kept = self._kept
+        if kept and kept.export == download.export and kept.manifest == _manifest_version(kept.path):
+            entry = kept.entries.get(download.id)
+            if entry and (kept.path / entry.file).exists():
+                return kept.path / entry.file, entry.sha256
         folder = self.folder_of(download.export)
-        listed, entries = self._entries
-        entry = entries.get(download.id) if listed == _listing(folder) else None
-        if entry is None or not (folder / entry.file).exists():
-            entries = self._list(folder, download.export)
-            entry = entries.get(download.id)
+        entries = self._list(folder, download.export)
+        entry = entries.get(download.id)
         if entry is None:
             raise no_such("download", download.id, str(folder), list(entries))
         return folder / entry.file, entry.sha256
@@ -153,7 +165,7 @@ class FolderSource:
 
         `check` compares them with a manifest of ours, and tells of what else there is to know.
         """
-        path, listing = folder / MANIFEST, _listing(folder)
+        path, version = folder / MANIFEST, _manifest_version(folder)
         manifest = read_manifest(path, export)
         notes: list[str | None] = []
         if isinstance(manifest, BulkManifest):
@@ -177,8 +189,9 @@ class FolderSource:
             if note not in self._told:
                 self._told.add(note)
                 log.warning("%s", note)
-        self._entries = (listing, {entry.download.id: entry for entry in entries})
-        return self._entries[1]
+        by_id = {entry.download.id: entry for entry in entries}
+        self._kept = _Folder(export, folder, version, by_id)
+        return by_id
 
     def _files(self, folder: Path, named: Container[str] = ()) -> list[Path]:
         """Return the files of an export. Raises UntrustedDataError where two hold the same download."""
@@ -195,13 +208,13 @@ def _unpickled(root: Path, ignore: Sequence[str]) -> FolderSource:
     return FolderSource(root, ignore=ignore)
 
 
-def _listing(folder: Path) -> tuple[Path, object]:
-    """Return what tells whether a folder's manifest is still the one that was read: equal if it is, or if none is."""
+def _manifest_version(folder: Path) -> object:
+    """Return the version of a folder's manifest, None if it has none; one that is being written is like no other."""
     path = folder / MANIFEST
     try:
-        return path, file_versions([path])[path] or object()  # one that is being written is like no other
+        return file_versions([path])[path] or object()
     except FileNotFoundError:
-        return path, None
+        return None
 
 
 def _key(download: Download) -> Key:
