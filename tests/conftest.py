@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-NATIVE_BUILT = all(importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "sources.mock"))
+NATIVE_BUILT = all(
+    importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "tally.fhir", "sources.mock")
+)
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 
 

@@ -24,11 +24,13 @@ FUNCTIONS = {
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
         kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
+        fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
         source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
         csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
+        fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
@@ -43,15 +45,16 @@ FUNCTIONS = {
         ) -> Generator[Workers, None, None]""",
 }
 FIELDS = {
-    "Committed": "patients totals left_out",
+    "Committed": "patients totals left_out unassigned",
     "Counts": "patients left_out unassigned",
     "CsvFormat": "patient_column type_column delimiter",
-    "Difference": "patient event_type expected actual left_out",
+    "Difference": "patient event_type expected actual left_out unassigned",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
+    "FhirFormat": "by strict max_row_bytes",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",
-    "Subject": "source export skip_malformed csv",
+    "Subject": "source export skip_malformed csv fhir",
 }
 MEMBERS = {  # of the other classes: what users may call
     "CancelToken": "cancel cancelled on_cancel",

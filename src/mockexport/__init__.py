@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         thread_workers,
     )
     from mockexport.source import CancelToken, Source
-    from mockexport.tally import CsvFormat
+    from mockexport.tally import CsvFormat, FhirFormat
 
 __all__ = [
     "CancelToken",
@@ -63,6 +63,7 @@ __all__ = [
     "Download",
     "Export",
     "Fetched",
+    "FhirFormat",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -119,7 +120,7 @@ __getattr__ = lazy_attributes(
             "thread_workers",
         ),
         "source": ("CancelToken", "Source"),
-        "tally": ("CsvFormat",),
+        "tally": ("CsvFormat", "FhirFormat"),
     },
 )
 

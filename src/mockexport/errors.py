@@ -54,6 +54,7 @@ class Remedy(Enum):
     FEWER_JOBS = "fewer jobs need less memory"
     IGNORE = "ignore=[NAME] leaves it out"
     MAX_PAIRS = "a larger max_pairs raises the limit"
+    MAX_ROW_BYTES = "a larger max_row_bytes raises the limit"
     REPLACE_JOURNAL = "if it is lost, with all that it alone held, replace_journal=True continues without it"
     SKIP_MALFORMED = "skip_malformed=True counts the rest"
     TIMEOUT = "a longer timeout waits longer for them"

@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|mock MODULE SEED ROUNDS
+    python fuzz.py tally|fhir|mock MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
-from mockexport.tally import Malformed, ReferenceTally
+from mockexport.tally import Malformed, ReferenceResourceTally, ReferenceTally
 
 COLUMNS = [b"patient_id", b"event_time", b"event_type", b"value"]
 PATIENTS = [b"S001", b"S002", b"P1234567", b"a-name-of-16-byt", b"a-name-of-17-byte", b"n" * 80, "Zoë".encode(), b"\0"]
@@ -113,6 +113,50 @@ def fuzz_tally(native: Any, draw: random.Random) -> None:
         assert found == expected, (instructions, options, chunks, found, expected)
 
 
+RESOURCES = [
+    b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]}}',
+    b'{"id":"1","contained":[{"resourceType":"Group","id":"2"}],"resourceType":"Patient","text":{"div":"\\"<p>\\u00e9"}}',
+    b'{"resourceType":"Appointment","participant":[{"actor":{"reference":"Device/1"}},{"actor":{"reference":"Patient/2"}}]}',
+    b'{"resourceType":"Account","subject":[{"reference":"https://a/Patient/1/_history/2"}],"code":{"text":"\\ud83d\\ude00"}}',
+    '{"resourceType":"DocumentReference","x":"Zoë","subject":{"reference":"urn:uuid:1"},"category":["a"]}'.encode(),
+]
+JSON_ODDITIES = [
+    *ODDITIES, b"{", b"}", b"[", b"]", b":", b"\\", b"\\u", b"\\ud800", b"\\u00", b"\0", b"[" * 70, b'{"a":' * 1100,
+    b"]" * 70, b"tru", b"-", b"1e", b'"subject":', b'"resourceType":"', b"A" * 300,
+]  # fmt: skip
+
+
+def fuzz_fhir(native: Any, draw: random.Random) -> None:
+    body = draw.choice([b"", b"\xef\xbb\xbf"])
+    for _ in range(draw.randrange(8)):
+        row = draw.choice(RESOURCES)
+        for _ in range(draw.choice([0, 0, 1, 2])):
+            at = draw.randrange(len(row) + 1)
+            row = row[:at] + draw.choice(JSON_ODDITIES) + row[at + draw.randrange(4) :]
+        body += row + draw.choice([b"\n", b"\n", b"\r\n", b""])
+    chunks = cut(draw, body)
+    options = {
+        "skip": draw.random() < 0.7,
+        "max_row_bytes": draw.choice([1 << 24, 1 << 24, 1 << 24, 300, 64, 2]),
+        "max_pairs": draw.choice([10**7, 10**7, 5, 1]),
+        "by": draw.choice(["type", "category", "code"]),
+        "base": draw.choice([None, "https://a"]),
+    }
+    expected = tally_with(ReferenceResourceTally, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert native.INSTRUCTION_SETS
+    assert tally_with(native.NativeResourceTally, exact, strict=True, **options) == expected, (
+        options,
+        chunks,
+        expected,
+    )
+    outcomes = [
+        tally_with(native.NativeResourceTally, exact, instructions=instructions, **options)
+        for instructions in native.INSTRUCTION_SETS
+    ]
+    assert all(outcome == outcomes[0] for outcome in outcomes), (options, chunks, outcomes)
+
+
 def edge_of_memory(native: Any) -> None:
     """End the chunk, and the memory, in all places around the 64 and 16 bytes that the fast path loads."""
     header = b"value,event_time,event_type,patient_id\n"
@@ -168,7 +212,7 @@ def main() -> None:
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzz = {"tally": fuzz_tally, "mock": fuzz_mock}[part]
+    fuzz = {"tally": fuzz_tally, "fhir": fuzz_fhir, "mock": fuzz_mock}[part]
     if part == "tally":
         edge_of_memory(native)
     for number in range(int(rounds)):

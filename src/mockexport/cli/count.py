@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,7 @@ Examples:
   mockexport count trial -s exports             from exports/trial/*.csv
   mockexport count -s visits.csv                a file of your own
   mockexport count -s 'data/*.tsv.gz' --patient-column id --type-column code
+  mockexport count -s fhir-export --by code     FHIR resources, *.ndjson
 """
 
 
@@ -50,8 +52,8 @@ class OnMalformed(StrEnum):
     skip = "skip"
 
 
-@app.command("count", short_help="Count an export by patient and event type.", epilog=EXAMPLES)
-@with_run(parallel=True, on_cluster=True)
+@app.command("count", short_help="Count an export by patient and type.", epilog=EXAMPLES)
+@with_run(parallel=True, counts=True, on_cluster=True)
 def count_command(
     run: Run,
     export: ExportArgument = None,
@@ -83,9 +85,10 @@ def count_command(
         ),
     ] = None,
 ) -> None:
-    """Count the records of an export by patient and event type.
+    """Count the records of an export by patient and type.
 
-    The counts cover all downloads of the export and are exact; if they cannot be, the command fails.
+    The type is the event type of a CSV, or what --by names of FHIR resources. The counts cover all downloads of the
+    export and are exact; if they cannot be, the command fails.
     """
     from mockexport.pipeline import count
 
@@ -103,7 +106,7 @@ def count_command(
     ):
         counts = count(
             run.source, export, skip_malformed=skip_malformed, max_pairs=max_pairs, kernel=run.kernel,
-            csv=run.csv, start_workers=run.start_workers, on_progress=watched(progress.downloads),
+            csv=run.csv, fhir=run.fhir, start_workers=run.start_workers, on_progress=watched(progress.downloads),
             on_listing=progress.listing, checkpoint=opened,
         )  # fmt: skip
     seconds = time.monotonic() - started
@@ -118,8 +121,15 @@ def count_command(
         return counts_table(export, counts, all_rows=run.all_rows, top=top)
 
     def csv() -> str:
-        rows = ((p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items()))
-        return csv_text(["patient_id", "event_type", "records"], rows)
+        rows = [(p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items())]
+        if not counts.unassigned:
+            return csv_text(["patient_id", "event_type", "records"], rows)
+        without = (
+            (None, t, n, why) for t, whys in sorted(counts.unassigned.items()) for why, n in sorted(whys.items())
+        )
+        return csv_text(
+            ["patient_id", "event_type", "records", "unassigned"], chain(((*row, None) for row in rows), without)
+        )
 
     run.write(counts_document(counts), table=table, csv=csv)
     if elapsed:
@@ -136,7 +146,7 @@ def open_checkpoint(
         return
     from mockexport.pipeline import Checkpoint, Subject
 
-    with Checkpoint(path, Subject(run.source.name, export, skip_malformed, run.csv)) as checkpoint:
+    with Checkpoint(path, Subject(run.source.name, export, skip_malformed, run.csv, run.fhir)) as checkpoint:
         try:
             yield checkpoint
         except BaseException:

@@ -61,6 +61,8 @@ def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int 
     if counts.left_out:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
         notes.append(Cell(f"malformed rows left out: {sum(counts.left_out.values()):,} ({reasons})", "yellow"))
+    if counts.unassigned:
+        notes.append(Cell(unassigned_text(counts), "yellow"))
     marks = {event_type: marks_of(counts, event_type) for event_type in totals}
     mark_width = max((len(mark) for found in marks.values() for mark, _ in found.values()), default=0)
     if mark_width:
@@ -99,6 +101,15 @@ def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int 
         )
 
     return CountsTable(wide(), long)
+
+
+def unassigned_text(counts: Counts) -> str:
+    """Return how many records have no patient, by type and reason."""
+    numbers = [(n, name, reason) for name, reasons in counts.unassigned.items() for reason, n in reasons.items()]
+    named = ", ".join(
+        f"{printable(name)} {reason} {n:,}" for n, name, reason in sorted(numbers, key=lambda k: (-k[0], k[1:]))
+    )
+    return f"without a patient: {sum(n for n, _, _ in numbers):,} ({named})"
 
 
 def marks_of(counts: Counts, event_type: str) -> dict[str, tuple[str, str]]:

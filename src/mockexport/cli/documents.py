@@ -18,11 +18,13 @@ __all__ = ["counts_document", "download_document", "export_document", "verdict_d
 
 
 def counts_document(counts: Counts) -> dict[str, Any]:
-    """Return the output of `count`, with all keys sorted; `left_out` is there only if rows were left out."""
+    """Return the output of `count`, with all keys sorted; `unassigned` and `left_out` only if not empty."""
     document: dict[str, Any] = {
         "patients": {patient: _sorted(types) for patient, types in sorted(counts.patients.items())},
         "totals": _sorted(counts.totals),
     }
+    if counts.unassigned:
+        document["unassigned"] = {name: _sorted(reasons) for name, reasons in sorted(counts.unassigned.items())}
     if counts.left_out:
         document["left_out"] = _sorted(counts.left_out)
     return document
@@ -71,8 +73,9 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
-    """Return a difference; `left_out` is there only if it is one of rows left out."""
+    """Return a difference; `left_out` and `unassigned` are there only if it is one of these."""
     document = asdict(difference)
-    if difference.left_out is None:
-        del document["left_out"]
+    for key in ("left_out", "unassigned"):
+        if document[key] is None:
+            del document[key]
     return document

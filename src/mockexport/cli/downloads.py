@@ -80,7 +80,7 @@ def fetch_command(
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
-            max_pairs=max_pairs, kernel=run.kernel, csv=run.csv,
+            max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
         )  # fmt: skip
     documents = [asdict(download) for download in fetched]

@@ -18,6 +18,8 @@ __all__ = [
     "AllOption",
     "BudgetOption",
     "BundleOption",
+    "By",
+    "ByOption",
     "DelimiterOption",
     "ExportArgument",
     "Format",
@@ -26,6 +28,7 @@ __all__ = [
     "Invocation",
     "JobsOption",
     "MaxPairsOption",
+    "MaxRowBytesOption",
     "OutputOption",
     "PagerOption",
     "PatientColumnOption",
@@ -34,6 +37,7 @@ __all__ = [
     "RetriesOption",
     "SchedulerOption",
     "SourceOption",
+    "StrictOption",
     "TableOption",
     "TimeoutOption",
     "TokenOption",
@@ -43,6 +47,7 @@ __all__ = [
 ]
 
 MAX_PAIRS_LIMIT = 1_000_000_000  # of the native tally
+MAX_ROW_BYTES_LIMIT = (1 << 31) - 1  # as before
 
 
 class Format(StrEnum):
@@ -51,6 +56,14 @@ class Format(StrEnum):
     json = "json"
     table = "table"
     csv = "csv"
+
+
+class By(StrEnum):
+    """What FHIR resources are counted by."""
+
+    type = "type"
+    category = "category"
+    code = "code"
 
 
 ExportArgument = Annotated[
@@ -118,6 +131,20 @@ DelimiterOption = Annotated[
         help="What is between fields: , ; | or tab; auto takes the one that the header has.",
     ),
 ]  # fmt: skip
+ByOption = Annotated[
+    By, typer.Option("--by", help="Count FHIR resources by their type, or by their first category or code.")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="In FHIR resources, check also the values that are not needed to count them."),
+]
+MaxRowBytesOption = Annotated[
+    int,
+    typer.Option(
+        "--max-row-bytes", min=1, max=MAX_ROW_BYTES_LIMIT, metavar="N",
+        help="Fail if a FHIR resource has more than N bytes; this limits memory.",
+    ),
+]  # fmt: skip
 FormatOption = Annotated[
     Format | None,
     typer.Option(
@@ -134,7 +161,7 @@ MaxPairsOption = Annotated[
     int,
     typer.Option(
         "--max-pairs", min=1, max=MAX_PAIRS_LIMIT, metavar="N",
-        help="Fail if there are more than N distinct pairs of patient and event type; this limits memory.",
+        help="Fail if there are more than N distinct pairs of patient and type; this limits memory.",
     ),
 ]  # fmt: skip
 ProgressOption = Annotated[

@@ -13,11 +13,14 @@ from mockexport.cli.options import (
     AllOption,
     BudgetOption,
     BundleOption,
+    By,
+    ByOption,
     DelimiterOption,
     Format,
     FormatOption,
     IgnoreOption,
     JobsOption,
+    MaxRowBytesOption,
     OutputOption,
     PagerOption,
     PatientColumnOption,
@@ -26,6 +29,7 @@ from mockexport.cli.options import (
     RetriesOption,
     SchedulerOption,
     SourceOption,
+    StrictOption,
     TableOption,
     TimeoutOption,
     TokenOption,
@@ -45,7 +49,7 @@ from mockexport.factory import open_source
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
 from mockexport.sources import generator_name
-from mockexport.tally import DELIMITERS, CsvFormat, tally_name
+from mockexport.tally import DELIMITERS, MAX_RESOURCE_BYTES, CsvFormat, FhirFormat, tally_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "with_run"]
 
-CSV_OPTIONS = ("patient_column", "type_column", "delimiter")
+FORMAT_OPTIONS = ("patient_column", "type_column", "delimiter", "strict", "max_row_bytes")
 DEFAULT_EXPORT = "demo"
 EXPORTS_SHOWN = 6
 
@@ -71,6 +75,7 @@ class Run(NamedTuple):
     source_is_named: bool
     kernel: str
     csv: CsvFormat
+    fhir: FhirFormat
     start_workers: StartWorkers
     terminal: Terminal
     output: Path | None
@@ -158,6 +163,9 @@ def prepare(
     patient_column: PatientColumnOption = None,
     type_column: TypeColumnOption = None,
     delimiter: DelimiterOption = "auto",
+    by: ByOption = By.type,
+    strict: StrictOption = False,
+    max_row_bytes: MaxRowBytesOption = MAX_RESOURCE_BYTES,
     ignore: IgnoreOption = None,
     output: OutputOption = None,
     format: FormatOption = None,
@@ -196,6 +204,7 @@ def prepare(
         source_is_named=bool(source or settings.source_is_named),
         kernel=settings.kernel,
         csv=csv,
+        fhir=FhirFormat(by, strict, max_row_bytes),
         start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,
         output=output,
@@ -240,15 +249,17 @@ def choose_workers(
     return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
 
 
-def with_run(*, parallel: bool, on_cluster: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_run(
+    *, parallel: bool, counts: bool = False, on_cluster: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
-    `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of CSV files
-    too; those that can do so
-    `on_cluster` have --scheduler.
+    `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
+    too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler.
     """
     left_out = {
-        *(() if parallel else ("jobs", "progress", "allow_unproven_end", *CSV_OPTIONS)),
+        *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
+        *(() if counts else ("by",)),
         *(() if on_cluster else ("scheduler",)),
     }
     shared = {

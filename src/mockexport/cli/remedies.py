@@ -22,6 +22,7 @@ OPTIONS = {
     Remedy.FEWER_JOBS: "try fewer --jobs",
     Remedy.IGNORE: "--ignore NAME leaves it out",
     Remedy.MAX_PAIRS: "--max-pairs N raises the limit",
+    Remedy.MAX_ROW_BYTES: "--max-row-bytes N raises the limit",
     Remedy.REPLACE_JOURNAL: "if it is lost, with all that it alone held, --replace-journal continues without it",
     Remedy.SKIP_MALFORMED: "--on-malformed skip counts the rest",
     Remedy.TIMEOUT: "--timeout SECONDS waits longer for them",

@@ -118,6 +118,8 @@ def _verdict(document: dict[str, Any], difference: dict[str, Any] | None) -> lis
         return [*head, *[Cell("")] * 4]
     if "left_out" in difference:
         where = [Cell("left out", "bold"), Cell(difference["left_out"])]
+    elif "unassigned" in difference:
+        where = [Cell(difference["unassigned"], "bold"), Cell(printable(difference["event_type"]))]
     elif difference["patient"] is None:
         where = [Cell("total", "bold"), Cell(printable(difference["event_type"]))]
     else:

@@ -37,7 +37,7 @@ DIFFERENCES_FOUND = 1
 
 
 @app.command("verify", epilog=EXAMPLES)
-@with_run(parallel=True, on_cluster=True)
+@with_run(parallel=True, counts=True, on_cluster=True)
 def verify_command(
     run: Run,
     paths: Annotated[
@@ -136,7 +136,7 @@ def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Diff
         try:
             counts = count(
                 run.source, export or file.stem, skip_malformed=bool(saved.left_out), max_pairs=max_pairs,
-                kernel=run.kernel, csv=run.csv, start_workers=run.start_workers,
+                kernel=run.kernel, csv=run.csv, fhir=run.fhir, start_workers=run.start_workers,
                 on_progress=progress.downloads, on_listing=progress.listing,
             )  # fmt: skip
         except NotFoundError as error:

@@ -25,7 +25,7 @@ from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.files import open_locked, sync_folder
 from mockexport.identity import is_strong
 from mockexport.model import Counts
-from mockexport.tally import CSV, CsvFormat
+from mockexport.tally import CSV, FHIR, CsvFormat, FhirFormat
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,6 +46,7 @@ class Subject:
     export: str
     skip_malformed: bool
     csv: CsvFormat = CSV
+    fhir: FhirFormat = FHIR
 
 
 class Checkpoint:
@@ -119,7 +120,7 @@ class Checkpoint:
         file.seek(place)
         entry = from_json(file.readline()[CHECKSUM_DIGITS + 1 :])
         file.seek(0, os.SEEK_END)
-        return Counts(entry["patients"], entry["left_out"])
+        return _counts(entry)
 
     def keep(self, download: Download, counts: Counts) -> None:
         """Put a finished download's counts on disk, unless its bytes have no name by which to know them again."""
@@ -127,18 +128,23 @@ class Checkpoint:
             return
         fields = dict(zip(("id", "rows", "etag"), key(download), strict=True))
         place = self._opened().tell()
-        self._write({**fields, "patients": counts.patients, "left_out": counts.left_out})
+        entry = {**fields, "patients": counts.patients, "left_out": counts.left_out}
+        self._write({**entry, "unassigned": counts.unassigned} if counts.unassigned else entry)
         self._kept[key(download)] = place
 
     def _head(self) -> dict[str, Any]:
         subject = self._subject
-        head = {
+        head: dict[str, Any] = {
             "mockexport_checkpoint": FORMAT,
             "source": subject.source,
             "export": subject.export,
             "skip_malformed": subject.skip_malformed,
         }
-        return head if subject.csv == CSV else {**head, "csv": asdict(subject.csv)}
+        if subject.csv != CSV:
+            head["csv"] = asdict(subject.csv)
+        if subject.fhir != FHIR:
+            head["fhir"] = asdict(subject.fhir)
+        return head
 
     def _write(self, entry: dict[str, Any]) -> None:
         file = self._opened()
@@ -175,7 +181,7 @@ class Checkpoint:
     def _note(self, number: int, entry: dict[str, Any], place: int) -> None:
         try:
             name = (entry["id"], entry["rows"], entry["etag"])
-            Counts(entry["patients"], entry["left_out"])
+            _counts(entry)
             self._kept[name] = place
         except (KeyError, TypeError):
             raise self._damaged(number) from None
@@ -219,6 +225,10 @@ class Checkpoint:
         if head.get("skip_malformed"):
             what += ", malformed rows left out"
         return UsageError(f"the checkpoint {self._path} belongs to {what}; choose another file, or remove it")
+
+
+def _counts(entry: dict[str, Any]) -> Counts:
+    return Counts(entry["patients"], entry["left_out"], entry.get("unassigned", {}))
 
 
 def key(download: Download) -> tuple[str, int | None, str | None]:

@@ -18,7 +18,7 @@ from mockexport.pipeline.reading import describe, read_download
 from mockexport.pipeline.running import list_downloads, run_tasks
 from mockexport.pipeline.splits import Split, SplitResult, are_contiguous, read_split, split_download
 from mockexport.pipeline.total import RunningTotal
-from mockexport.tally import CSV, MAX_PAIRS, TallySpec, choose_tally
+from mockexport.tally import CSV, FHIR, MAX_PAIRS, CountSpec, choose_tally
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.source import Source
-    from mockexport.tally import CsvFormat
+    from mockexport.tally import CsvFormat, FhirFormat, ResourceSpec, TallySpec
 
 __all__ = ["CountTask", "count", "count_task"]
 
@@ -43,6 +43,7 @@ def count(
     max_pairs: int = MAX_PAIRS,
     kernel: str = "auto",
     csv: CsvFormat = CSV,
+    fhir: FhirFormat = FHIR,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     on_listing: OnListing | None = None,
@@ -53,20 +54,21 @@ def count(
     `skip_malformed` leaves malformed rows out, and counts them by reason, where they would end the count. More
     than `max_pairs` distinct pairs of patient and type, or more than 256 bytes each on average, end it, so that memory
     is bounded. `kernel` says which tally counts: `native`, `pure`, or `auto` for the native one where it was built.
-    `csv` names the columns that are counted by, and the delimiter. `start_workers` starts what reads the downloads in
-    parallel. `on_progress` is called in the caller's own thread, ten times a second, with how far the workers are, and
-    `on_listing` before, as the downloads are listed. `checkpoint` keeps what is finished, and spares what it has kept.
+    `csv` names the columns that are counted by, and the delimiter; `fhir` says by what FHIR resources are counted.
+    `start_workers` starts what reads the downloads in parallel. `on_progress` is called in the caller's own thread, ten
+    times a second, with how far the workers are, and `on_listing` before, as the downloads are listed. `checkpoint`
+    keeps what is finished, and spares what it has kept.
 
     Raises NotFoundError for an unknown export, UsageError for a kernel that was not built, UnreachableError and
     NotAuthorisedError for what the source cannot get, and UntrustedDataError when a download is truncated, malformed
-    (docs/wire.md, "Bad data"), holds other than the declared number of rows, or too many pairs. The first error stops
-    all downloads.
+    (docs/wire.md, "Bad data"; docs/fhir.md), holds other than the declared number of rows, or too many pairs. The first
+    error stops all downloads.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
     downloads = list_downloads(source, export, on_listing)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to count")
-    spec = TallySpec(kernel, skip_malformed, max_pairs=max_pairs, csv=csv)
+    spec = CountSpec(kernel, skip_malformed, max_pairs, csv, fhir)
     run = _Run(source, downloads, spec, start_workers, on_progress)
     total = RunningTotal(max_pairs, f"export {export!r}")
     if checkpoint:
@@ -93,7 +95,7 @@ class _Run:
 
     source: Source
     downloads: Sequence[Download]
-    spec: TallySpec
+    spec: CountSpec
     start_workers: StartWorkers
     on_progress: OnProgress | None
     counted: dict[int, int] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class CountTask:
 
     number: int
     part: Download | Split
-    spec: TallySpec
+    spec: TallySpec | ResourceSpec
 
 
 def count_task(source: Source, task: CountTask, progress: TaskProgress) -> Counts | SplitResult[Counts] | None:
@@ -127,7 +129,7 @@ def count_in_splits(run: _Run) -> Generator[tuple[int, Counts], None, None]:
     splits: dict[int, dict[int, SplitResult[Counts] | None]] = {}  # of each download in splits, by their tasks
     expected: dict[int, int] = {}  # how many
     for number, download in enumerate(run.downloads):
-        found = [download] if number in run.counted else split_download(run.source, download, run.spec)
+        found = [download] if number in run.counted else split_download(run.source, download, run.spec.of(download))
         if len(found) > 1:
             splits[number], expected[number] = {}, len(found)
         parts += found
@@ -169,7 +171,7 @@ def _run_parts(
         if number in run.counted:
             finished[task] = run.counted[number]
         else:
-            tasks.append(CountTask(task, _small(part), run.spec))
+            tasks.append(CountTask(task, _small(part), run.spec.of(run.downloads[number])))
     if not tasks:
         return
     with contextlib.closing(

@@ -1,4 +1,4 @@
-"""Keep an export's files in a folder, which is then a source of its own (`FolderSource`)."""
+"""Keep the files of an export in a folder, which is then a source of its own (`FolderSource`)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
 from mockexport.pipeline.running import list_downloads, run_tasks
 from mockexport.source import ReadsFolder
-from mockexport.tally import CSV, MAX_PAIRS, Malformed, TallySpec, choose_tally
+from mockexport.tally import CSV, FHIR, MAX_PAIRS, CountSpec, Malformed, choose_tally
 from mockexport.wire import is_plain_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mockexport.model import Download
+    from mockexport.model import Counts, Download
     from mockexport.pipeline.executors import StartWorkers
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.source import Source
-    from mockexport.tally import CsvFormat, Tally
+    from mockexport.tally import Accumulator, CsvFormat, FhirFormat, ResourceSpec, TallySpec
 
 __all__ = ["Fetched", "Kept", "fetch", "kept_in"]
 
@@ -56,23 +56,24 @@ def fetch(
     max_pairs: int = MAX_PAIRS,
     kernel: str = "auto",
     csv: CsvFormat = CSV,
+    fhir: FhirFormat = FHIR,
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     on_listing: OnListing | None = None,
 ) -> list[Fetched]:
-    """Keep an export's downloads as `<root>/<export>/<download>.csv` or `.ndjson`, and a manifest.
+    """Keep an export's downloads as `<root>/<export>/<download>.csv` (or `.ndjson`), with a manifest beside them.
 
     A file gets its name only once it is whole: its rows are counted on the way, and must be as many as declared. What
     an earlier run finished is checked against its SHA-256 and kept, and what it had begun is resumed, where the source
     names the very bytes by a strong ETag that is still the same; all else is fetched again. Until all of it is there,
     the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`, `csv`,
-    `start_workers`, `on_progress` and `on_listing` are those of `count`.
+    `fhir`, `start_workers`, `on_progress` and `on_listing` are those of `count`.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
-    spec = TallySpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv)
+    spec = CountSpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv, fhir=fhir)
     downloads = list_downloads(source, export, on_listing)
     if not downloads:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
@@ -102,7 +103,7 @@ def _fetch_into(
     source: Source,
     export: str,
     downloads: Sequence[Download],
-    spec: TallySpec,
+    spec: CountSpec,
     start_workers: StartWorkers,
     on_progress: OnProgress | None,
 ) -> list[Fetched]:
@@ -111,7 +112,9 @@ def _fetch_into(
     entries = _entries(folder, export, downloads, name)
     remove_leftovers(folder, {MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
     _write_manifest(folder, export, name, entries)
-    tasks = [FetchTask(number, _small(entry), folder, name, spec) for number, entry in enumerate(entries)]
+    tasks = [
+        FetchTask(number, _small(entry), folder, name, spec.of(entry.download)) for number, entry in enumerate(entries)
+    ]
     fetched: dict[int, Fetched] = {}
     with closing(run_tasks(source, fetch_task, tasks, downloads, start_workers, on_progress)) as results:
         for task, result in results:
@@ -189,7 +192,7 @@ class FetchTask:
     entry: ManifestEntry
     folder: Path
     source: str
-    spec: TallySpec
+    spec: TallySpec | ResourceSpec
 
 
 def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetched:
@@ -212,7 +215,7 @@ def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetch
     return Fetched(entry.download.id, entry.file, rows, size, sha256)
 
 
-def _finished(path: Path, entry: ManifestEntry, counter: Tally, progress: TaskProgress) -> Fetched | None:
+def _finished(path: Path, entry: ManifestEntry, counter: Accumulator[Counts], progress: TaskProgress) -> Fetched | None:
     """Return a file that an earlier run finished, if it is still what it was then."""
     if entry.sha256 is None or not path.is_file():
         return None

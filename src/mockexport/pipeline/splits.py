@@ -1,10 +1,10 @@
 """Large downloads in splits, so that one file uses all processors.
 
-A split is a byte range of a download. Its first row begins at a guess: the first line in the range that would be a row.
-Whether it is one cannot be told from there, for a line end may stand within quotes. So each split also tells where its
-last row ended, and that proves the guess of the next one: only when the splits are contiguous, from the start of the
-download to its end, do their results stand. In any other case, a malformed row among them, the download is read whole,
-which decides.
+A split is a byte range of a download. In NDJSON its first row begins behind the first LF of the range. In CSV it begins
+at a guess: the first line in the range that would be a row. Whether it is one cannot be told from there, for a line end
+may stand within quotes. So each split also tells where its last row ended, and that proves the guess of the next one:
+only when the splits are contiguous, from the start of the download to its end, do their results stand. In any other
+case, a malformed row among them, the download is read whole, which decides.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = ["Split", "SplitResult", "are_contiguous", "read_split", "split_downlo
 
 R = TypeVar("R", bound=Result)
 R_co = TypeVar("R_co", bound=Result, covariant=True)
+BLANK = b"\n"  # is no row; behind it a byte order mark is data, as anywhere but at the start of a download
 PROBE_BYTES = 2 << 20  # in which a line that would be a row must come; the longest row is half of that
 
 
@@ -36,7 +37,8 @@ PROBE_BYTES = 2 << 20  # in which a line that would be a row must come; the long
 class Split:
     """The rows of a download that begin in the byte range from `begin` up to `stop`; the last split has no `stop`.
 
-    `header` has the bytes of the download's first line. Whoever watches the progress sees a download of its own.
+    `header` has what is read before its own rows: the first line of a CSV. Whoever watches the progress sees a download
+    of its own.
     """
 
     download: Download
@@ -69,8 +71,8 @@ def split_download(
     size, split_size = download.size, download.split_size
     if size is None or split_size is None or size < 2 * split_size:
         return [download]
-    header = _first_line(source, download)
-    if header is None or not _is_header(spec, header):
+    header = b"" if spec.lf_ends_row else _first_line(source, download)
+    if header is None or not (spec.lf_ends_row or _is_header(spec, header)):
         return [download]
     count = size // split_size
     begins = [size * number // count for number in range(count)]
@@ -113,10 +115,10 @@ def read_split(source: Source, split: Split, spec: AccumulatorSpec[R], progress:
 
 def _read(chunks: Chunks, split: Split, spec: AccumulatorSpec[R], progress: TaskProgress) -> SplitResult[R] | None:
     accumulator = spec.new()
-    accumulator.feed(split.header)
+    accumulator.feed(BLANK if spec.lf_ends_row and split.begin else split.header)
     begin, position, rest = 0, len(split.header), b""
     if split.begin:
-        found = _first_row(chunks, split, spec.strict())
+        found = _first_line_end(chunks, split) if spec.lf_ends_row else _first_row(chunks, split, spec.without_skip())
         if not found:
             return None
         begin, rest = found
@@ -132,6 +134,16 @@ def _read(chunks: Chunks, split: Split, spec: AccumulatorSpec[R], progress: Task
             return None
     result = accumulator.finish()  # a last row without a line end is a row only now
     return SplitResult(result, accumulator.rows, begin, position)
+
+
+def _first_line_end(chunks: Chunks, split: Split) -> tuple[int, bytes] | None:
+    """Return where the first line behind an LF begins, and the bytes read from there on; as in `_first_row`."""
+    position = split.begin - 1
+    for chunk in chunks:
+        if line := chunk.find(b"\n") + 1:
+            return position + line, chunk[line:]
+        position += len(chunk)
+    return None
 
 
 def _first_row(chunks: Chunks, split: Split, strict: AccumulatorSpec[Result]) -> tuple[int, bytes] | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from mockexport.errors import Remedy, UntrustedDataError
 from mockexport.model import Counts
 from mockexport.tally import PAIR_BYTES, pairs_too_large, too_many_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["RunningTotal"]
 
@@ -19,6 +23,7 @@ class RunningTotal:
 
     def __init__(self, max_pairs: int | None = None, name: str = "") -> None:
         self._patients: dict[str, dict[str, int]] = {}
+        self._unassigned: dict[str, dict[str, int]] = {}
         self._left_out: Counter[str] = Counter()
         self._max_pairs = max_pairs
         self._name = name
@@ -27,15 +32,20 @@ class RunningTotal:
     def add(self, part: Counts) -> None:
         """Add counts. Raises UntrustedDataError when there are too many pairs in all."""
         for patient, types in part.patients.items():
-            known = self._patients.setdefault(patient, {})
-            for event_type, n in types.items():
-                if event_type not in known:
-                    self._pairs += 1
-                    self._pair_bytes += _utf8_bytes(patient) + _utf8_bytes(event_type)
-                known[event_type] = known.get(event_type, 0) + n
-            if self._max_pairs is not None:
-                self._check(self._max_pairs)
+            self._add(self._patients, patient, types)
+        for event_type, reasons in part.unassigned.items():
+            self._add(self._unassigned, event_type, reasons)
         self._left_out.update(part.left_out)
+
+    def _add(self, total: dict[str, dict[str, int]], name: str, numbers: Mapping[str, int]) -> None:
+        known = total.setdefault(name, {})
+        for other, n in numbers.items():
+            if other not in known:
+                self._pairs += 1
+                self._pair_bytes += _utf8_bytes(name) + _utf8_bytes(other)
+            known[other] = known.get(other, 0) + n
+        if self._max_pairs is not None:
+            self._check(self._max_pairs)
 
     def _check(self, max_pairs: int) -> None:
         if self._pairs > max_pairs:
@@ -46,7 +56,7 @@ class RunningTotal:
     @property
     def counts(self) -> Counts:
         """What the sum is."""
-        return Counts(self._patients, dict(self._left_out))
+        return Counts(self._patients, dict(self._left_out), self._unassigned)
 
 
 def _utf8_bytes(text: str) -> int:

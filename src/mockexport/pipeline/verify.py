@@ -19,7 +19,8 @@ __all__ = ["Committed", "Difference", "compare", "read_committed"]
 class Difference:
     """A number that is not as committed; None is absent.
 
-    Without a patient, it is the total of an event type, or the number of rows left out for the reason `left_out`.
+    Without a patient, it is the total of an event type, the number of rows left out for the reason `left_out`, or the
+    number of resources of a type without a patient for the reason `unassigned`.
     """
 
     patient: str | None
@@ -27,15 +28,20 @@ class Difference:
     expected: int | None
     actual: int | None
     left_out: str | None = None
+    unassigned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A committed result: records by patient and event type, in all by event type, and rows left out by reason."""
+    """A committed result: records by patient and event type, in all by event type, and rows left out by reason.
+
+    `unassigned` has the FHIR resources without a patient, by type and reason.
+    """
 
     patients: Mapping[str, Mapping[str, int]]
     totals: Mapping[str, int]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unassigned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def read_committed(document: Any) -> Committed:
@@ -56,7 +62,10 @@ def read_committed(document: Any) -> Committed:
     left_out: Any = document.get("left_out", {})
     if not _is_numbers(left_out):
         raise UntrustedDataError('it is not a result of a count: "left_out" does not hold numbers by reason')
-    return Committed(patients, totals, left_out)
+    unassigned: Any = document.get("unassigned", {})
+    if not isinstance(unassigned, dict) or not all(_is_numbers(reasons) for reasons in unassigned.values()):
+        raise UntrustedDataError('it is not a result of a count: "unassigned" does not hold numbers by type and reason')
+    return Committed(patients, totals, left_out, unassigned)
 
 
 def _is_numbers(value: Any) -> bool:
@@ -64,14 +73,21 @@ def _is_numbers(value: Any) -> bool:
 
 
 def compare(committed: Committed, counts: Counts) -> list[Difference]:
-    """Return the differences by patient and event type, then those of the totals, then those of the rows left out."""
+    """Return the differences by patient and type, of totals, of rows left out and of resources without a patient."""
     differences = []
     for patient in sorted(committed.patients.keys() | counts.patients.keys()):
         differences += _compare(patient, committed.patients.get(patient, {}), counts.patients.get(patient, {}))
     differences += _compare(None, committed.totals, counts.totals)
-    return differences + [
+    differences += [
         Difference(None, None, expected, actual, reason)
         for reason, expected, actual in _unequal(committed.left_out, counts.left_out)
+    ]
+    return differences + [
+        Difference(None, event_type, expected, actual, unassigned=reason)
+        for event_type in sorted(committed.unassigned.keys() | counts.unassigned.keys())
+        for reason, expected, actual in _unequal(
+            committed.unassigned.get(event_type, {}), counts.unassigned.get(event_type, {})
+        )
     ]
 
 

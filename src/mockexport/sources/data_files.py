@@ -106,7 +106,11 @@ class Ignored:
             if led != real and led.is_relative_to(real):
                 runs.add(led.relative_to(real).parts[0])
         if runs:
-            runs |= {entry.name for entry in entries if entry.is_dir() and Path(entry, RUN_MARK).is_file()}
+            runs |= {
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and Path(entry, RUN_MARK).is_file()
+            }
         return runs
 
     def of(self, paths: Iterable[Path]) -> list[Path]:

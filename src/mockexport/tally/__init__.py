@@ -17,26 +17,50 @@ from mockexport.tally.contract import (
     pairs_too_large,
     too_many_pairs,
 )
+from mockexport.tally.fhir import (
+    BY,
+    FHIR,
+    MAX_RESOURCE_BYTES,
+    FhirFormat,
+    ReferenceResourceTally,
+    ResourceTally,
+)
 from mockexport.tally.header import CSV, DELIMITERS, CsvFormat
-from mockexport.tally.kernel import TallySpec, choose_tally, tally_name
+from mockexport.tally.kernel import (
+    CountSpec,
+    ResourceSpec,
+    TallySpec,
+    choose_resource_tally,
+    choose_tally,
+    tally_name,
+)
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
+    "BY",
     "CSV",
     "DELIMITERS",
+    "FHIR",
     "MAX_PAIRS",
+    "MAX_RESOURCE_BYTES",
     "MAX_ROW_BYTES",
     "PAIR_BYTES",
     "REASONS",
     "Accumulator",
     "AccumulatorSpec",
+    "CountSpec",
     "CsvFormat",
+    "FhirFormat",
     "Malformed",
+    "ReferenceResourceTally",
     "ReferenceTally",
+    "ResourceSpec",
+    "ResourceTally",
     "Result",
     "Tally",
     "TallySpec",
     "TooManyPairs",
+    "choose_resource_tally",
     "choose_tally",
     "pairs_too_large",
     "tally_name",

@@ -1,11 +1,6 @@
 /* The native tally as a Python type; the contract is contract.py, the reference reference.py. */
 
-#include <pyconfig.h>
-#ifndef Py_GIL_DISABLED /* free-threaded builds have no limited API before 3.15 */
-#define Py_LIMITED_API 0x030b0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "python.h"
 
 #include "tally.h"
 
@@ -15,12 +10,6 @@ typedef struct {
     int finished;
     Tally tally;
 } NativeTally;
-
-/* Looked up where it is needed, once a body, and never kept: each interpreter has one of its own. */
-static PyObject *import_contract(void)
-{
-    return PyImport_ImportModule("mockexport.tally.contract");
-}
 
 static PyObject *problem_text(PyObject *contract, const Tally *t)
 {
@@ -33,8 +22,7 @@ static PyObject *problem_text(PyObject *contract, const Tally *t)
     if (t->problem == TOO_LONG)
         return PyObject_CallMethod(contract, "too_long", "K", (unsigned long long)t->max_row_bytes);
     if (t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE)
-        return PyObject_CallMethod(contract, t->problem == TOO_MANY_PAIRS ? "too_many_pairs" : "pairs_too_large", "K",
-                                   (unsigned long long)t->max_pairs);
+        return limit_text(contract, t->problem == TOO_MANY_PAIRS, t->max_pairs);
     if (t->problem == NO_HEADER)
         return PyUnicode_FromString("empty body");
     PyObject *times = PyDict_New();
@@ -60,30 +48,16 @@ static PyObject *raise_problem(const Tally *t)
     if (t->problem == NO_MEMORY)
         return PyErr_NoMemory();
     PyObject *contract = import_contract();
-    PyObject *text = contract ? problem_text(contract, t) : NULL;
     const char *kind = t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE ? "TooManyPairs" : "Malformed";
-    PyObject *error = text ? PyObject_CallMethod(contract, kind, "KO", (unsigned long long)t->problem_line, text) : NULL;
-    Py_XDECREF(text);
+    if (contract)
+        raise_malformed(contract, kind, t->problem_line, problem_text(contract, t));
     Py_XDECREF(contract);
-    if (error) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
     return NULL;
 }
 
 static int enter(NativeTally *self)
 {
-    if (!PyThread_acquire_lock(self->lock, NOWAIT_LOCK)) {
-        PyErr_SetString(PyExc_RuntimeError, "this tally is in use by another thread");
-        return -1;
-    }
-    if (self->finished) {
-        PyThread_release_lock(self->lock);
-        PyErr_SetString(PyExc_ValueError, "this tally has ended");
-        return -1;
-    }
-    return 0;
+    return enter_tally(self->lock, self->finished);
 }
 
 static PyObject *native_feed(PyObject *object, PyObject *chunk)
@@ -107,70 +81,20 @@ static PyObject *native_feed(PyObject *object, PyObject *chunk)
     return result;
 }
 
-#define NAMES_SHARED 1024 /* types, of which most bodies have a few */
-
-/* A type's name; `names` has those made so far, so that a million pairs share one. */
-static PyObject *type_name(PyObject *names, const Tally *t, const Entry *entry)
-{
-    PyObject *name = PyUnicode_DecodeUTF8((const char *)entry_type(&t->pairs, entry),
-                                          (Py_ssize_t)(entry->key.lengths >> 32), NULL);
-    PyObject *known = name ? PyDict_GetItemWithError(names, name) : NULL;
-    if (known) {
-        Py_DECREF(name);
-        return Py_NewRef(known);
-    }
-    if (name && (PyErr_Occurred() || (PyDict_Size(names) < NAMES_SHARED && PyDict_SetItem(names, name, name))))
-        Py_CLEAR(name);
-    return name;
-}
-
-static PyObject *patients_dict(const Tally *t)
+static PyObject *patients_dict(const Pairs *pairs)
 {
     PyObject *names = PyDict_New();
     PyObject *patients = names ? PyDict_New() : NULL;
-    for (uint64_t i = 1; patients && i < t->pairs.used; i++) {
-        const Entry *entry = &t->pairs.entries[i];
-        PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&t->pairs, entry),
+    for (uint64_t i = 1; patients && i < pairs->used; i++) {
+        const Entry *entry = &pairs->entries[i];
+        PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(pairs, entry),
                                                  (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);
-        PyObject *type = patient ? type_name(names, t, entry) : NULL;
-        PyObject *n = PyLong_FromUnsignedLongLong(entry->count);
-        PyObject *types = patient && type ? PyDict_GetItemWithError(patients, patient) : NULL;
-        int failed = !patient || !type || !n || PyErr_Occurred();
-        if (!failed && types) {
-            failed = PyDict_SetItem(types, type, n);
-        } else if (!failed) {
-            types = PyDict_New();
-            failed = !types || PyDict_SetItem(types, type, n) || PyDict_SetItem(patients, patient, types);
-            Py_XDECREF(types);
-        }
-        Py_XDECREF(patient);
-        Py_XDECREF(type);
-        Py_XDECREF(n);
-        if (failed)
+        PyObject *type = patient ? type_name(names, pairs, entry) : NULL;
+        if (set_number(patients, patient, type, entry->count))
             Py_CLEAR(patients);
     }
     Py_XDECREF(names);
     return patients;
-}
-
-static PyObject *left_out_dict(PyObject *contract, const Tally *t)
-{
-    PyObject *left_out = PyDict_New();
-    PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
-    int failed = !left_out || !reasons;
-    for (int i = 0; i < REASON_COUNT && !failed; i++) {
-        if (!t->left_out[i])
-            continue;
-        PyObject *reason = PySequence_GetItem(reasons, i);
-        PyObject *n = PyLong_FromUnsignedLongLong(t->left_out[i]);
-        failed = !reason || !n || PyDict_SetItem(left_out, reason, n);
-        Py_XDECREF(reason);
-        Py_XDECREF(n);
-    }
-    Py_XDECREF(reasons);
-    if (failed)
-        Py_CLEAR(left_out);
-    return left_out;
 }
 
 static PyObject *native_finish(PyObject *object, PyObject *unused)
@@ -186,8 +110,8 @@ static PyObject *native_finish(PyObject *object, PyObject *unused)
     } else {
         PyObject *contract = import_contract();
         PyObject *model = contract ? PyImport_ImportModule("mockexport.model") : NULL;
-        PyObject *patients = model ? patients_dict(&self->tally) : NULL;
-        PyObject *left_out = patients ? left_out_dict(contract, &self->tally) : NULL;
+        PyObject *patients = model ? patients_dict(&self->tally.pairs) : NULL;
+        PyObject *left_out = patients ? left_out_dict(contract, self->tally.left_out, REASON_COUNT) : NULL;
         if (left_out)
             result = PyObject_CallMethod(model, "Counts", "OO", patients, left_out);
         Py_XDECREF(contract);
@@ -236,15 +160,6 @@ static void native_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Random bytes from the operating system. */
-static PyObject *random_seed(void)
-{
-    PyObject *os = PyImport_ImportModule("os");
-    PyObject *seed = os ? PyObject_CallMethod(os, "urandom", "i", (int)sizeof(Seed)) : NULL;
-    Py_XDECREF(os);
-    return seed;
-}
-
 /* Tell a tally which columns the header must have: a tuple of bytes and None, or NULL for those of contract.py. */
 static int name_columns(Tally *t, PyObject *columns)
 {
@@ -287,18 +202,8 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyErr_SetString(PyExc_ValueError, "delimiter must not be a quote or a line end");
         return NULL;
     }
-    if (max_row_bytes < 0 || max_row_bytes > INT32_MAX) { /* a key keeps the lengths of its fields in 32 bits each */
-        PyErr_Format(PyExc_ValueError, "max_row_bytes must be 0 to %d", INT32_MAX);
+    if (check_limits(max_row_bytes, max_pairs))
         return NULL;
-    }
-    if (max_pairs < 0 || max_pairs > MAX_PAIRS) {
-        PyErr_Format(PyExc_ValueError, "max_pairs must be 0 to %d", MAX_PAIRS);
-        return NULL;
-    }
-    if (given && PyBytes_Size(given) != (Py_ssize_t)sizeof(Seed)) {
-        PyErr_Format(PyExc_ValueError, "seed must be %d bytes", (int)sizeof(Seed));
-        return NULL;
-    }
     TakeRows rows = take_rows(instructions);
     if (instructions && !rows) {
         PyErr_Format(PyExc_ValueError, "no instruction set '%s' on this machine", instructions);
@@ -308,7 +213,7 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     NativeTally *self = (NativeTally *)allocate(type, 0);
     if (!self)
         return NULL;
-    PyObject *seed = given ? Py_NewRef(given) : random_seed();
+    PyObject *seed = seed_bytes(given);
     if (!seed) {
         Py_DECREF(self);
         return NULL;
@@ -354,28 +259,15 @@ static PyType_Spec native_spec = {
     .slots = native_slots,
 };
 
+static int has_instructions(const char *name)
+{
+    return take_rows(name) != NULL;
+}
+
 static int module_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &native_spec, NULL);
-    if (!type || PyModule_AddObjectRef(module, "NativeTally", type)) {
-        Py_XDECREF(type);
-        return -1;
-    }
-    Py_DECREF(type);
-    PyObject *names = PyList_New(0);
-    for (size_t i = 0; names && i < sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS; i++) {
-        if (!take_rows(INSTRUCTION_SETS[i]))
-            continue;
-        PyObject *name = PyUnicode_FromString(INSTRUCTION_SETS[i]);
-        if (!name || PyList_Append(names, name))
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    PyObject *tuple = names ? PyList_AsTuple(names) : NULL;
-    const int failed = !tuple || PyModule_AddObjectRef(module, "INSTRUCTION_SETS", tuple);
-    Py_XDECREF(names);
-    Py_XDECREF(tuple);
-    return failed ? -1 : 0;
+    return fill_module(module, &native_spec, "NativeTally", INSTRUCTION_SETS,
+                       sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS, has_instructions);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -128,10 +128,14 @@ class Accumulator(Protocol[R_co]):
 class AccumulatorSpec(Protocol[R_co]):
     """What makes accumulators, as a small value that can be pickled; each process makes its own from it."""
 
+    @property
+    def lf_ends_row(self) -> bool:
+        """Whether every LF ends a row, and there is no header: then a split may begin behind any LF."""
+
     def new(self) -> Accumulator[R_co]:
         """Make an accumulator for one body."""
 
-    def strict(self) -> Self:
+    def without_skip(self) -> Self:
         """Return the same specification, but a malformed row is always an error; splits find a row boundary with it."""
 
     def with_kernel(self, kernel: str) -> Self:

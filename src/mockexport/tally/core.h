@@ -24,7 +24,6 @@ enum problem {
     NO_PROBLEM,
 };
 
-#define PAIR_BYTES 256 /* as in contract.py */
 #define HEADER_COLUMNS 4
 enum header_column { PATIENT_COLUMN, TIME_COLUMN, TYPE_COLUMN, VALUE_COLUMN }; /* as in COLUMNS of contract.py */
 
@@ -88,9 +87,8 @@ static int count_key(Tally *t, const Key *key, const uint8_t *patient, const uin
         return malformed(t, PATIENT_NOT_UTF8, line);
     if (!is_utf8(type, key->lengths >> 32))
         return malformed(t, TYPE_NOT_UTF8, line);
-    if (t->pairs.used > t->max_pairs) /* number 0 is in use, too */
-        return fail(t, TOO_MANY_PAIRS, line);
-    if (t->pairs.key_bytes + (uint32_t)key->lengths + (key->lengths >> 32) > t->max_pairs * PAIR_BYTES)
-        return fail(t, PAIRS_TOO_LARGE, line);
+    const enum room room = room_for(&t->pairs, key->lengths, t->max_pairs);
+    if (room != ROOM)
+        return fail(t, room == TOO_MANY ? TOO_MANY_PAIRS : PAIRS_TOO_LARGE, line);
     return pairs_add(&t->pairs, *key, patient, type, 1) ? fail(t, NO_MEMORY, line) : 0;
 }

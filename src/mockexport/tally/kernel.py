@@ -1,22 +1,25 @@
-"""Which tally runs, the native one or the reference: chosen here."""
+"""Which tally runs, by the format of a download, and of each the native one or the reference: chosen here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from mockexport.native import native_part
 from mockexport.tally.contract import MAX_PAIRS, MAX_ROW_BYTES
+from mockexport.tally.fhir import FHIR, FhirFormat, ReferenceResourceTally
 from mockexport.tally.header import CSV, CsvFormat, HeaderFirst
 from mockexport.tally.reference import ReferenceTally
 
 if TYPE_CHECKING:
-    from mockexport.model import Counts
+    from mockexport.model import Counts, Download
     from mockexport.tally.contract import Accumulator, Tally
+    from mockexport.tally.fhir import ResourceTally
 
-__all__ = ["TallySpec", "choose_tally", "tally_name"]
+__all__ = ["CountSpec", "ResourceSpec", "TallySpec", "choose_resource_tally", "choose_tally", "tally_name"]
 
 NATIVE = "mockexport.tally._native"
+NATIVE_FHIR = "mockexport.tally.fhir._native"
 
 
 def choose_tally(kernel: str = "auto") -> type[Tally]:
@@ -26,6 +29,12 @@ def choose_tally(kernel: str = "auto") -> type[Tally]:
     """
     native = native_part(NATIVE, kernel)
     return native.NativeTally if native else ReferenceTally
+
+
+def choose_resource_tally(kernel: str = "auto") -> type[ResourceTally]:
+    """Return the tally of FHIR resources that `kernel` means. Raises what `choose_tally` raises."""
+    native = native_part(NATIVE_FHIR, kernel)
+    return native.NativeResourceTally if native else ReferenceResourceTally
 
 
 def tally_name(kernel: str = "auto") -> str:
@@ -47,6 +56,8 @@ class TallySpec:
     max_pairs: int = MAX_PAIRS
     csv: CsvFormat = CSV
 
+    lf_ends_row: ClassVar[bool] = False
+
     def new(self) -> Accumulator[Counts]:
         """Make a tally. Raises UsageError where the kernel is `native` and was not built."""
         choose_tally(self.kernel)
@@ -61,10 +72,62 @@ class TallySpec:
             delimiter=delimiter,
         )
 
-    def strict(self) -> Self:
+    def without_skip(self) -> Self:
         """Return the same specification, but a malformed row is an error."""
         return replace(self, skip_malformed=False)
 
     def with_kernel(self, kernel: str) -> Self:
         """Return the same specification for another kernel."""
         return replace(self, kernel=kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSpec:
+    """What makes tallies of FHIR resources; the contract is `AccumulatorSpec`, of `Counts`.
+
+    `fhir` says how they are counted, and `base` is that of their download; the other fields are those of `TallySpec`.
+    """
+
+    kernel: str = "auto"
+    skip_malformed: bool = False
+    max_pairs: int = MAX_PAIRS
+    fhir: FhirFormat = FHIR
+    base: str | None = None
+    lf_ends_row: ClassVar[bool] = True
+
+    def new(self) -> Accumulator[Counts]:
+        """Make a tally. Raises UsageError where the kernel is `native` and was not built."""
+        return choose_resource_tally(self.kernel)(
+            skip=self.skip_malformed,
+            max_row_bytes=self.fhir.max_row_bytes,
+            max_pairs=self.max_pairs,
+            by=self.fhir.by,
+            strict=self.fhir.strict,
+            base=self.base,
+        )
+
+    def without_skip(self) -> Self:
+        """Return the same specification, but a malformed row is an error."""
+        return replace(self, skip_malformed=False)
+
+    def with_kernel(self, kernel: str) -> Self:
+        """Return the same specification for another kernel."""
+        return replace(self, kernel=kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class CountSpec:
+    """How the downloads of an export are counted, whatever their formats; with the fields of the specifications."""
+
+    kernel: str = "auto"
+    skip_malformed: bool = False
+    max_pairs: int = MAX_PAIRS
+    csv: CsvFormat = CSV
+    fhir: FhirFormat = FHIR
+
+    def of(self, download: Download) -> TallySpec | ResourceSpec:
+        """Return what makes the tallies of a download, by its format."""
+        if download.format == "ndjson":
+            base = download.base.rstrip("/") if download.base else None
+            return ResourceSpec(self.kernel, self.skip_malformed, self.max_pairs, self.fhir, base)
+        return TallySpec(self.kernel, self.skip_malformed, max_pairs=self.max_pairs, csv=self.csv)

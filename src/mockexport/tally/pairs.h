@@ -5,6 +5,9 @@
    field of up to 16 bytes is kept in the entry, padded with zeros; where one of the two is longer, both are kept in
    `text`, and the entry holds where. */
 
+#ifndef MOCKEXPORT_PAIRS_H /* python.h includes it, too */
+#define MOCKEXPORT_PAIRS_H
+
 #include <stdlib.h>
 
 #include "keys.h"
@@ -154,7 +157,7 @@ static int pairs_init(Pairs *pairs, const uint8_t *seed)
 }
 
 /* The furthest that an entry is from the slot that its hash chooses. */
-static uint64_t longest_probe(const Pairs *pairs)
+static inline uint64_t longest_probe(const Pairs *pairs)
 {
     uint64_t longest = 0;
     for (uint64_t slot = 0; pairs->slots && slot <= pairs->mask; slot++) {
@@ -204,11 +207,26 @@ static void pairs_free(Pairs *pairs)
     memset(pairs, 0, sizeof *pairs);
 }
 
+#define PAIR_BYTES 256 /* as in contract.py */
+enum room { ROOM, TOO_MANY, TOO_LARGE };
+
+/* Whether one more pair, with fields of these lengths, is within a limit of so many. */
+static inline enum room room_for(const Pairs *pairs, uint64_t lengths, uint64_t max_pairs)
+{
+    if (pairs->used > max_pairs) /* number 0 is in use, too */
+        return TOO_MANY;
+    return pairs->key_bytes + (uint32_t)lengths + (lengths >> 32) > max_pairs * PAIR_BYTES ? TOO_LARGE : ROOM;
+}
+
 /* Valid UTF-8 as CPython decodes it: no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629). */
 static int is_utf8(const uint8_t *p, uint64_t length)
 {
     const uint8_t *end = p + length;
     while (p < end) {
+        if (end - p >= 8 && !(load_8(p) & 0x8080808080808080u)) {
+            p += 8;
+            continue;
+        }
         uint8_t lead = *p++;
         if (lead < 0x80)
             continue;
@@ -225,3 +243,5 @@ static int is_utf8(const uint8_t *p, uint64_t length)
     }
     return 1;
 }
+
+#endif

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 from tests.commands import run_command, serve_command
-from tests.fhir import EXPORTED, SERVER, bulk_data_client, smart_fetch
+from tests.fhir.folders import EXPORTED, SERVER, bulk_data_client, smart_fetch
 
 from mockexport.sources import HttpSource
 

@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fhir import (
+from tests.fhir.folders import (
     EXPORTED,
     LINKS,
     RUNS,

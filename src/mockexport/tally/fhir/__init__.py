@@ -1,0 +1,23 @@
+"""FHIR resources, NDJSON, to counts: a second format for the tally, in plain Python and in C, after one `contract`."""
+
+from mockexport.tally.fhir.contract import (
+    BY,
+    FHIR,
+    MAX_RESOURCE_BYTES,
+    UNASSIGNED,
+    BadResource,
+    FhirFormat,
+    ResourceTally,
+)
+from mockexport.tally.fhir.reference import ReferenceResourceTally
+
+__all__ = [
+    "BY",
+    "FHIR",
+    "MAX_RESOURCE_BYTES",
+    "UNASSIGNED",
+    "BadResource",
+    "FhirFormat",
+    "ReferenceResourceTally",
+    "ResourceTally",
+]

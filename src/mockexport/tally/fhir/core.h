@@ -1,0 +1,216 @@
+/* The native tally of FHIR resources, free of Python: what it knows between two chunks, the types and their paths to the
+   patient, and how a resource is counted. The contract is contract.py. */
+
+#include "../pairs.h"
+
+/* The first ones are the REASONS of contract.py, in that order. */
+enum problem {
+    TOO_LONG,
+    NOT_UTF8,
+    NOT_OBJECT,
+    NOT_VALID,
+    TOO_DEEP,
+    MORE_VALUES,
+    NO_TYPE,
+    NOT_A_NAME,
+    TWICE,
+    NOT_UNICODE,
+    REASON_COUNT,
+    TOO_MANY_PAIRS = REASON_COUNT,
+    PAIRS_TOO_LARGE,
+    NO_MEMORY,
+    NO_PROBLEM,
+};
+
+/* UNASSIGNED of contract.py, in that order. */
+enum unassigned { NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ONLY, UNASSIGNED_COUNT };
+#define UNASSIGNED_BYTE 0xff /* in place of a patient: this, which is not UTF-8, and which of UNASSIGNED */
+
+#define MAX_DEPTH 1000 /* as in contract.py */
+#define MAX_HEADS 16
+#define MAX_TYPES 126
+#define TYPE_SLOTS 256
+#define MAX_STEPS 2
+#define MAX_HEAD_BYTES 31 /* the lengths of all heads are a bit mask */
+#define PADDING 64        /* bytes that may be read behind a row */
+
+typedef struct {
+    const uint8_t *bytes;
+    uint64_t length;
+} Span;
+
+typedef struct {
+    uint8_t *bytes;
+    uint64_t length, room;
+} Text;
+
+/* A resource type, and its path to the patient: first one of the heads, then more steps. */
+typedef struct {
+    Span name;
+    int head, steps;
+    Span step[MAX_STEPS];
+} Type;
+
+/* The keys of a resource that may be read. These two are always the first. */
+enum head { TYPE_HEAD, LABEL_HEAD, FIRST_PATH_HEAD };
+
+/* Where the values of the heads stand in a row; 0 for none (there stands the bracket). */
+typedef struct {
+    uint32_t at[MAX_HEADS];
+} Found;
+#define STANDS_TWICE UINT32_MAX
+
+typedef int (*Scan)(const uint8_t *row, uint64_t length, const Span *heads, int head_count, uint32_t head_lengths,
+                    Found *found);
+
+typedef struct {
+    Scan scan; /* the fast path for this processor, or NULL */
+    int skip, has_label;
+    uint64_t max_row_bytes, max_pairs;
+    Text base; /* with a slash at its end; without bytes where there is none */
+
+    Text paths; /* what the spans of heads and types point into */
+    Span heads[MAX_HEADS];
+    int head_count, type_count, id_head;
+    uint32_t head_lengths; /* bit n: there is a head of n bytes */
+    Type types[MAX_TYPES + 1]; /* the last one is for any type without a path */
+    uint8_t type_slots[TYPE_SLOTS];
+    const Type *latest; /* the type of the row before, and its name */
+    Text latest_name;
+
+    Text carry; /* a row whose end has not come yet, or one that is too near to the end of its chunk */
+    int at_start, dropping; /* dropping: the row is too long */
+    uint64_t line;
+
+    Pairs pairs;
+    Text patient_text, label_text, other_text; /* what was read, with its escapes resolved */
+    uint64_t rows, left_out[REASON_COUNT];
+    enum problem problem;
+    uint64_t problem_line;
+} ResourceTally;
+
+static int fail(ResourceTally *t, enum problem problem)
+{
+    t->problem = problem;
+    t->problem_line = t->line;
+    return -1;
+}
+
+/* A row that can't be counted: left out or the end, as the caller of the tally chose. */
+static int malformed(ResourceTally *t, enum problem reason)
+{
+    if (!t->skip)
+        return fail(t, reason);
+    t->left_out[reason]++;
+    return 0;
+}
+
+static int text_append(Text *text, const void *bytes, uint64_t length)
+{
+    if (text->length + length + PADDING > text->room) {
+        const uint64_t room = 2 * (text->length + length) + PADDING;
+        uint8_t *larger = realloc(text->bytes, room);
+        if (!larger)
+            return -1;
+        text->bytes = larger;
+        text->room = room;
+    }
+    if (length)
+        memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    return 0;
+}
+
+static inline int span_is(Span span, const void *bytes, uint64_t length)
+{
+    return span.length == length && !memcmp(span.bytes, bytes, length);
+}
+
+static int count_pair(ResourceTally *t, Span patient, Span label)
+{
+    const Key key = make_key(&t->pairs.seed, patient.bytes, patient.length, label.bytes, label.length);
+    const uint32_t number = (uint32_t)t->pairs.slots[find_slot(&t->pairs, &key, patient.bytes, label.bytes)];
+    if (number) {
+        t->pairs.entries[number].count++;
+        return 0;
+    }
+    const enum room room = room_for(&t->pairs, key.lengths, t->max_pairs);
+    if (room != ROOM)
+        return fail(t, room == TOO_MANY ? TOO_MANY_PAIRS : PAIRS_TOO_LARGE);
+    return pairs_add(&t->pairs, key, patient.bytes, label.bytes, 1) ? fail(t, NO_MEMORY) : 0;
+}
+
+static inline uint64_t type_slot(Span name)
+{
+    uint64_t hash = name.length;
+    for (uint64_t i = 0; i < name.length; i++)
+        hash = (hash ^ name.bytes[i]) * 0x9e3779b97f4a7c15u;
+    return hash >> 56;
+}
+
+/* The type of that name; the one without a path when it is not listed. */
+static const Type *find_type(const ResourceTally *t, Span name)
+{
+    for (uint64_t slot = type_slot(name); t->type_slots[slot]; slot = (slot + 1) % TYPE_SLOTS) {
+        const Type *type = &t->types[t->type_slots[slot] - 1];
+        if (span_is(type->name, name.bytes, name.length))
+            return type;
+    }
+    return &t->types[MAX_TYPES];
+}
+
+static int add_head(ResourceTally *t, Span name)
+{
+    for (int i = 0; i < t->head_count; i++)
+        if (span_is(t->heads[i], name.bytes, name.length))
+            return i;
+    if (t->head_count == MAX_HEADS || name.length > MAX_HEAD_BYTES)
+        return -1;
+    t->heads[t->head_count] = name;
+    t->head_lengths |= name.length ? (uint32_t)1 << name.length : 0;
+    return t->head_count++;
+}
+
+static Span until(const uint8_t **p, uint8_t mark)
+{
+    const Span span = {*p, (uint64_t)((const uint8_t *)strchr((const char *)*p, mark) - *p)};
+    *p += span.length + 1;
+    return span;
+}
+
+/* Read the paths: lines of a type, a space, and keys with dots between. -1 if there are too many. */
+static int read_paths(ResourceTally *t, Span label_head)
+{
+    const Span type_head = {(const uint8_t *)"resourceType", 12};
+    add_head(t, type_head);
+    add_head(t, label_head);
+    t->types[MAX_TYPES].head = -1;
+    for (const uint8_t *p = t->paths.bytes, *end = p + t->paths.length; p < end;) {
+        if (t->type_count == MAX_TYPES)
+            return -1;
+        Type *type = &t->types[t->type_count++];
+        type->name = until(&p, ' ');
+        const uint8_t *line_end = (const uint8_t *)strchr((const char *)p, '\n');
+        for (Span key; p < line_end;) {
+            const uint8_t *dot = memchr(p, '.', (size_t)(line_end - p));
+            key.bytes = p;
+            key.length = (uint64_t)((dot ? dot : line_end) - p);
+            if (key.bytes > type->name.bytes + type->name.length + 1) {
+                if (type->steps == MAX_STEPS)
+                    return -1;
+                type->step[type->steps++] = key;
+            } else if ((type->head = add_head(t, key)) < 0) {
+                return -1;
+            }
+            p += key.length + 1;
+        }
+        p = line_end + 1;
+        uint64_t slot = type_slot(type->name);
+        while (t->type_slots[slot])
+            slot = (slot + 1) % TYPE_SLOTS;
+        t->type_slots[slot] = (uint8_t)t->type_count;
+    }
+    const Span id = {(const uint8_t *)"id", 2};
+    t->id_head = add_head(t, id);
+    return t->id_head < 0 ? -1 : 0;
+}

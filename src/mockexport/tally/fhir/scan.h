@@ -1,0 +1,105 @@
+/* The fast path, written once and compiled once for each instruction set: masks.h includes this file with
+
+     NAME(x)   x with the instruction set's name behind it
+     TARGET    the attribute that lets the compiler use it
+     MASKS(p)  what the 64 bytes at p hold, as bit masks (bit 0 is p[0])
+
+   A row is gone through from bracket to bracket, outside of strings, for what stands directly in its object. */
+
+/* Note where the value of a key stands whose colon is at `colon`. 0 if this is left to the careful path. */
+TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, uint32_t colon, int has_escapes,
+                                        const Span *heads, int head_count, uint32_t head_lengths, Found *found)
+{
+    uint32_t quote = colon - 1;
+    while (row[quote] == ' ')
+        quote--;
+    if (row[quote] != '"' || quote <= opening)
+        return 0;
+    const uint8_t *key = row + opening + 1;
+    const uint64_t length = quote - opening - 1;
+    if (has_escapes && memchr(key, '\\', length))
+        return 0;
+    if (length > MAX_HEAD_BYTES || !(head_lengths >> length & 1))
+        return 1;
+    for (int i = 0; i < head_count; i++) {
+        if (heads[i].length != length || memcmp(heads[i].bytes, key, length))
+            continue;
+        uint32_t value = colon + 1;
+        while (row[value] == ' ')
+            value++;
+        found->at[i] = found->at[i] ? STANDS_TWICE : value;
+        break;
+    }
+    return 1;
+}
+
+/* Whether a row is an object whose quotes and brackets match; `found` gets the places of its values. Otherwise, and
+   where anything is out of the ordinary, 0 leaves it to the careful path. PADDING bytes behind the row may be read. */
+TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *heads, int head_count,
+                             uint32_t head_lengths, Found *found)
+{
+    uint64_t in_string = 0, escape_carry = 0, special = 0, kinds = 0, has_escapes = 0;
+    uint32_t depth = 0, opening = 0, end = 0;
+    if (row[0] != '{')
+        return 0;
+    for (uint64_t base = 0; base < length; base += 64) {
+        Masks masks = MASKS(row + base);
+        const uint64_t valid = length - base < 64 ? ((uint64_t)1 << (length - base)) - 1 : UINT64_MAX;
+        special |= masks.special & valid;
+        uint64_t quotes = masks.quote & valid;
+        if (masks.backslash | escape_carry) {
+            quotes &= ~find_escaped(masks.backslash, &escape_carry);
+            has_escapes = 1;
+        }
+        const uint64_t strings = prefix_parity(quotes) ^ in_string; /* opening quotes, and what they quote */
+        const uint64_t outside = valid & ~strings, openings = quotes & strings;
+        in_string = (uint64_t)((int64_t)strings >> 63);
+        uint64_t brackets = (masks.open | masks.close) & outside, colons = masks.colon & outside;
+        for (;;) {
+            const uint64_t bracket = brackets & -brackets, before = bracket - 1; /* all bits, when there is none */
+            if (depth == 1) {
+                for (uint64_t here = colons & before; here; here &= here - 1) {
+                    const uint64_t earlier = openings & ((here & -here) - 1);
+                    if (!NAME(take_key)(row, earlier ? (uint32_t)base + HIGHEST(earlier) : opening,
+                                        (uint32_t)base + LOWEST(here), has_escapes != 0, heads, head_count, head_lengths,
+                                        found))
+                        return 0;
+                }
+            }
+            if (!bracket)
+                break;
+            colons &= ~before;
+            brackets ^= bracket;
+            const uint32_t at = (uint32_t)base + LOWEST(bracket);
+            const uint64_t kind = row[at] >> 5 & 1; /* one for { and }, none for [ and ] */
+            if (masks.open & bracket) {
+                if (++depth > 64 || end)
+                    return 0;
+                kinds = kinds << 1 | kind;
+            } else {
+                if (!depth || (kinds & 1) != kind)
+                    return 0;
+                kinds >>= 1;
+                if (!--depth)
+                    end = at;
+            }
+        }
+        if (openings)
+            opening = (uint32_t)base + HIGHEST(openings);
+    }
+    if (!end || depth || in_string)
+        return 0;
+    while (++end < length)
+        if (row[end] != ' ')
+            return 0;
+    if (!special)
+        return 1;
+    for (uint64_t i = 0; i < length; i++)
+        if (row[i] < 0x20)
+            return 0;
+    return is_utf8(row, length);
+}
+
+#undef NAME
+#undef TARGET
+#undef MASKS
