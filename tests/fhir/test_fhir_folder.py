@@ -24,14 +24,14 @@ from tests.fhir.folders import (
 )
 from tests.files import source_of, zstd_frame
 
-from mockexport import NotFoundError, UnreachableError, UntrustedDataError, UsageError, fetch
+from mockexport import Download, NotFoundError, UnreachableError, UntrustedDataError, UsageError, fetch
 from mockexport.sources import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mockexport import Download, Source
+    from mockexport import Source
 
 
 def downloads(folder: Path) -> list[Download]:
@@ -95,6 +95,13 @@ def test_numbers_are_the_manifest_s_order_even_if_the_urls_are_numbered_otherwis
     output = [listed("Patient", f"{number}.Patient.ndjson", patients(*"ab"[: number + 1])) for number in (0, 1)]
     write_manifest(export, output)
     assert rows_of(export) == {"1.Patient": 1, "2.Patient": 2}
+
+
+def test_where_names_and_numbers_both_fit_it_is_the_names(export: Path) -> None:
+    for number in (1, 2):
+        (export / f"{number}.Patient.ndjson").write_bytes(patients(*"ab"[:number]))
+    write_manifest(export, [listed("Patient", f"{n}.Patient.ndjson", patients(*"ab"[:n])) for n in (2, 1)])
+    assert rows_of(export) == {"2.Patient": 2, "1.Patient": 1}
 
 
 def test_urls_that_all_end_alike_are_told_by_number(export: Path) -> None:
@@ -196,6 +203,23 @@ def test_a_worker_lists_the_folder_once_for_all_its_downloads(tmp_path: Path, mo
     assert b"".join(worker.open(found[0])) == EXPORTED[0][1]
     monkeypatch.setattr(type(worker), "_list", None)
     assert [b"".join(worker.open(download)) for download in found] == [body for _, body in EXPORTED]
+
+
+def test_a_manifest_that_is_being_written_is_read_again_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk_data_client(tmp_path / "trial")
+    worker = source_of(tmp_path / "trial")
+    (tmp_path / "trial" / "extra.ndjson").write_bytes(b"")
+    monkeypatch.setattr("mockexport.sources.folder.file_versions", dict.fromkeys)
+    for _ in range(2):
+        with pytest.raises(UntrustedDataError, match=r"extra\.ndjson is not listed"):
+            worker.open(Download("trial", "1.Patient"))
+    (tmp_path / "trial" / "extra.ndjson").unlink()
+    assert b"".join(worker.open(Download("trial", "1.Patient"))) == EXPORTED[0][1]
+    write_manifest(tmp_path / "trial", [])
+    with pytest.raises(UntrustedDataError, match=r"1\.Observation\.ndjson is not listed"):
+        worker.open(Download("trial", "1.Patient"))
 
 
 # ---- The log of bulk-data-client ----
