@@ -15,6 +15,8 @@ from mockexport.model import Download
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mockexport.bulk_manifest import BulkManifest
+
 SHA256 = "0123456789abcdef" * 4
 WHOLE = ManifestEntry(
     Download(
@@ -34,7 +36,7 @@ UNFINISHED = ManifestEntry(Download("trial", "b"), "b.csv.gz", None)
 SOUND = {"id": "a", "file": "a.csv"}
 
 
-def read(tmp_path: Path, document: object) -> list[ManifestEntry] | None:
+def read(tmp_path: Path, document: object) -> list[ManifestEntry] | BulkManifest | None:
     path = tmp_path / "manifest.json"
     path.write_bytes(document if isinstance(document, bytes) else orjson.dumps(document))
     return read_manifest(path, "trial")

@@ -31,8 +31,9 @@ def open_source(
 
     That is `mock`, `mock-fhir`, an http(s) URL, a folder, a file, or a pattern such as `data/*.csv`.
 
-    A folder holds exports, each a folder of CSV files; or such files itself; or what `mockexport serve --data` keeps
-    there. A file or folder called mock is `./mock`. `ignore` has patterns for names of files and folders to leave out.
+    A folder holds exports, each a folder of CSV files or of a FHIR bulk export; or such files itself; or what
+    `mockexport serve --data` keeps there. A file or folder called mock is `./mock`. `ignore` has patterns for names of
+    files and folders to leave out.
 
     `kernel` is the twin that makes mock exports up: `native`, `pure`, or `auto` for the native one when there is one.
     The rest is for servers: `timeout`, in seconds, bounds each wait for one; `retries` is how often a request is tried

@@ -88,6 +88,16 @@ class LocalFile:
     ) -> None:
         self._file.close()
 
+    @property
+    def etag(self) -> str:
+        """The ETag of its version."""
+        return self._version.etag
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._version.size
+
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes. Call `check` before you use them: it proves that they are of this version."""
         return self._file.read(size) or b""

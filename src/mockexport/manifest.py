@@ -1,6 +1,8 @@
-"""The manifest in the folder of an export's CSV files: what they should contain. `downloads fetch` writes it.
+"""The manifest in the folder of an export's files: what they should contain. `downloads fetch` writes it.
 
-It is complete once every file is there as the source had it. Until then only a fetch may use it: while an export that
+A client of FHIR Bulk Data leaves another kind under the same name: the one that the server gave (bulk_manifest.py).
+
+Ours is complete once every file is there as the source had it. Until then only a fetch may use it: while an export that
 has changed is fetched again, its folder has old files and new ones.
 """
 
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mockexport.bulk_manifest import BulkManifest, is_bulk_manifest, parse_bulk_manifest
 from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.local_file import read_whole
 from mockexport.wire import download_body, is_plain_id, read_download, same_id
@@ -66,14 +69,21 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def read_manifest(path: Path, export: str) -> list[ManifestEntry] | None:
-    """Read the entries of a complete manifest; None if there is no manifest.
+def read_manifest(path: Path, export: str) -> list[ManifestEntry] | BulkManifest | None:
+    """Read the entries of a complete manifest, or the manifest of a FHIR bulk export; None if there is no manifest.
 
     Raises what `load_manifest` raises, and UntrustedDataError if the fetch that wrote it has not finished.
     """
-    manifest = load_manifest(path, export)
-    if manifest is None:
+    try:
+        document = _document(path)
+    except FileNotFoundError:
         return None
+    if is_bulk_manifest(document):
+        try:
+            return parse_bulk_manifest(document)
+        except UntrustedDataError as error:
+            raise UntrustedDataError(f"{path} cannot be used as the manifest of a FHIR export: {error}") from error
+    manifest = _manifest_at(path, document, export)
     if not manifest.complete:
         raise UntrustedDataError(
             f"the fetch into {path.parent} has not finished; `mockexport downloads fetch` completes it"
@@ -88,13 +98,24 @@ def load_manifest(path: Path, export: str) -> Manifest | None:
     if it can't be read.
     """
     try:
-        document = orjson.loads(read_whole(path))
+        return _manifest_at(path, _document(path), export)
     except FileNotFoundError:
         return None
+
+
+def _document(path: Path) -> Any:
+    """Read the JSON in a manifest. Raises FileNotFoundError too."""
+    try:
+        return orjson.loads(read_whole(path))
+    except FileNotFoundError:
+        raise
     except orjson.JSONDecodeError as error:
         raise UntrustedDataError(f"{path} is not valid JSON: {error}") from error
     except OSError as error:
         raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _manifest_at(path: Path, document: Any, export: str) -> Manifest:
     try:
         return _manifest(document, export)
     except UntrustedDataError as error:

@@ -18,6 +18,7 @@ from tests.cluster.machines import COMMITTED, ROOT
 from tests.cluster.sources import Silent, Waiting, Watched
 from tests.commands import run_command, serve_command
 from tests.conftest import KERNELS
+from tests.fhir.folders import bulk_data_client, smart_fetch
 from tests.pairing import by_default, pairs
 from tests.sources import EXPORT as TRIAL
 from tests.sources import HEADER, ROW, csv_body
@@ -31,7 +32,7 @@ from mockexport.pipeline.splits import Split
 from mockexport.tally import TallySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.cluster.machines import Cluster
@@ -122,6 +123,18 @@ def test_splits_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
                 )  # fmt: skip
             assert counts.patients == {"P001": {"bp_sys": 20_010}}
             assert sum(isinstance(part, Split) for part in parts[name]) == 8
+
+
+@pytest.mark.parametrize("leave", [bulk_data_client, smart_fetch])
+def test_folders_of_fhir_exports_are_counted_there_too(
+    cluster: Cluster, tmp_path: Path, leave: Callable[[Path], object]
+) -> None:
+    leave(tmp_path / "data")
+    here, there = (
+        run_command(tmp_path, "count", "-s", "data", *more) for more in ((), ("--scheduler", cluster.address))
+    )
+    assert here == there
+    assert here.code == 0
 
 
 def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp_path: Path) -> None:

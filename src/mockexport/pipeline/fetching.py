@@ -81,7 +81,7 @@ def fetch(
         if not is_plain_id(name):
             raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
     folder = root / export
-    if isinstance(source, ReadsFolder) and folder.exists() and folder.samefile(source.folder_of(export)):
+    if isinstance(source, ReadsFolder) and folder.exists() and _holds_files_of(folder, source.folder_of(export)):
         raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
     try:
         make_folder(folder)
@@ -89,6 +89,13 @@ def fetch(
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
     with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another folder"):
         return _fetch_into(folder, source, export, downloads, spec, start_workers, on_progress)
+
+
+def _holds_files_of(folder: Path, read: Path) -> bool:
+    """Tell whether a folder is the one that an export is read from, or holds files that links in that one lead to."""
+    return folder.samefile(read) or any(
+        path.is_symlink() and path.is_file() and folder.samefile(path.resolve().parent) for path in read.iterdir()
+    )
 
 
 def _fetch_into(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.local_file import LocalFile
 from mockexport.sources.data_files import compression
+from mockexport.sources.zstd_frames import zstd_frames
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: 
 
 def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chunks:
     reader = _HashingReader(file, sha256)
+    if offset:
+        place, skipped = _place_of(offset, path, file)
+        if place:
+            file.seek(place)
+            reader.forget()
+        offset -= skipped
     opened = _decompressed(path, reader)
-    if offset and not compression(path.name):
-        file.seek(offset)
-        reader.forget()
-        offset = 0
     while chunk := opened.read(CHUNK_BYTES):
         file.check()
         if offset < len(chunk):
@@ -69,6 +72,15 @@ def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chu
         offset = max(0, offset - len(chunk))
     file.check_end()
     reader.check(path)
+
+
+def _place_of(offset: int, path: Path, file: LocalFile) -> tuple[int, int]:
+    """Return from which byte of the file to read for a byte of its text, and which byte of the text that one begins."""
+    suffix = compression(path.name)
+    if suffix is None:
+        return offset, offset
+    frames = zstd_frames(path, file.etag) if suffix == ".zst" else None
+    return frames.holding(offset) if frames else (0, 0)
 
 
 def _decompressed(path: Path, reader: _HashingReader) -> BinaryIO:

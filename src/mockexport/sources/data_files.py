@@ -5,20 +5,22 @@ Nothing in a folder is left out in silence: what is neither data nor known, nor 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockexport.errors import Remedy, UntrustedDataError
+from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.manifest import MANIFEST
+from mockexport.sources.zstd_frames import zstd_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Container, Iterable
 
     from mockexport.identity import FileVersion
 
-__all__ = ["Ignored", "compression", "data_format", "data_id", "declared", "is_data"]
+__all__ = ["Ignored", "compression", "data_format", "data_id", "declared", "is_data", "uncompressed"]
 
 SPLIT_BYTES = 1 << 26
 FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson"}
@@ -26,6 +28,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
 CHECKSUMS = ("*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sum*", "sha1sum*", "sha256sum*", "sha512sum*")
 KNOWN_FOLDERS = ("deleted", "error", "attachments")  # beside the files that a client of FHIR Bulk Data keeps
+RUN_MARK = ".metadata"  # in the folder of each run of smart-fetch
 
 
 def compression(name: str) -> str | None:
@@ -36,21 +39,23 @@ def compression(name: str) -> str | None:
 
 def data_id(name: str) -> str:
     """Return the id of the download that a file holds: its name without the suffixes of its format."""
-    stem = _uncompressed(name)
+    stem = uncompressed(name)
     return stem[: -len(_suffix(stem) or "") or None] or name
 
 
-def data_format(name: str) -> str:
-    """Return the format of a file of records, by its suffix in any case; CSV without a known one."""
-    return FORMATS[_suffix(_uncompressed(name)) or ".csv"]
+def data_format(name: str, otherwise: str = "csv") -> str:
+    """Return the format of a file of records, by its suffix in any case; `otherwise` without a known one."""
+    suffix = _suffix(uncompressed(name))
+    return FORMATS[suffix] if suffix else otherwise
 
 
 def is_data(name: str) -> bool:
     """Return whether the files of that name in a folder are counted: by their suffix, in any case, and not hidden."""
-    return not name.startswith(".") and _suffix(_uncompressed(name)) is not None
+    return not name.startswith(".") and _suffix(uncompressed(name)) is not None
 
 
-def _uncompressed(name: str) -> str:
+def uncompressed(name: str) -> str:
+    """Return the name of a file without the suffix of its compression."""
     return name[: -len(compression(name) or "") or None]
 
 
@@ -72,20 +77,54 @@ class Ignored:
         known = KNOWN_FOLDERS if path.is_dir() else (*KNOWN_FILES, *CHECKSUMS)
         return any(fnmatchcase(name.lower(), pattern) for pattern in known)
 
-    def data_in(self, folder: Path) -> list[Path]:
+    def data_in(self, folder: Path, named: Container[str] = ()) -> list[Path]:
         """Return the files of records in a folder, by name.
 
-        Raises UntrustedDataError for anything else that is not left out, and OSError.
+        `named` are more of them, whatever their suffixes, by their names without the suffix of a compression. Raises
+        UntrustedDataError for anything else that is not left out, and OSError.
         """
-        return [path for path in sorted(folder.iterdir()) if not self(path) and _checked(path)]
+        runs = self.runs_in(folder)
+        return [
+            path
+            for path in sorted(folder.iterdir())
+            if not self(path) and path.name not in runs and _checked(path, named)
+        ]
+
+    def runs_in(self, folder: Path) -> set[str]:
+        """Return the subfolders that are runs of the export in a folder, as smart-fetch leaves them, and no exports.
+
+        The export's own files are symbolic links into them. A run that a later one replaced has no links any more.
+        """
+        with os.scandir(folder) as scan:
+            entries = list(scan)  # unlike those of Path.iterdir, they know whether they are links
+        links = [entry.path for entry in entries if entry.is_symlink() and is_data(entry.name)]
+        links = [link for link in links if not self(Path(link))]
+        real = Path(os.path.realpath(folder))
+        runs = set()
+        for target in {os.path.dirname(os.path.join(folder, os.readlink(link))) for link in links}:  # noqa: PTH115, PTH118, PTH120
+            led = Path(os.path.realpath(target))
+            if led != real and led.is_relative_to(real):
+                runs.add(led.relative_to(real).parts[0])
+        if runs:
+            runs |= {
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and Path(entry, RUN_MARK).is_file()
+            }
+        return runs
 
     def of(self, paths: Iterable[Path]) -> list[Path]:
         """Return the files that a pattern found, whatever their names. Raises UntrustedDataError for a folder."""
-        return [path for path in paths if not self(path) and not _is_folder(path)]
+        return [path for path in paths if not self(path) and not _is_folder(path) and _leads_to_file(path)]
 
 
-def _checked(path: Path) -> bool:
-    if not _is_folder(path) and not is_data(path.name):
+def _checked(path: Path, named: Container[str]) -> bool:
+    if (
+        not _is_folder(path)
+        and _leads_to_file(path)
+        and not is_data(path.name)
+        and uncompressed(path.name) not in named
+    ):
         raise UntrustedDataError(
             f"{path} would not be counted: it is not a .csv, .tsv, .txt or .ndjson file, plain or compressed",
             remedy=Remedy.IGNORE,
@@ -99,15 +138,29 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def declared(path: Path, version: FileVersion | None, *, can_be_split: bool) -> dict[str, Any]:
-    """Return what the file system tells of a file: its format, its ETag, and its size where it is not compressed.
+def _leads_to_file(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise UnreachableError(
+            f"cannot read {path}: it is a link to {path.readlink()}, which is not there; restore it, or remove the link"
+        )
+    return True
 
-    A file that is being written just now has no ETag and no size. One can be split when nothing has to be read from its
-    start: it is neither compressed nor to be hashed.
+
+def declared(path: Path, version: FileVersion | None, *, can_be_split: bool, otherwise: str = "csv") -> dict[str, Any]:
+    """Return what the file itself tells: its format, its ETag, and the size of its text where that is known.
+
+    A file that is being written just now has no ETag and no size. One that need not be read from its start can be
+    split: one that is not to be hashed, and is plain, or Zstandard of several frames that tell their sizes. `otherwise`
+    is the format of a file whose suffix does not tell.
     """
-    known = {"format": data_format(path.name)}
+    known: dict[str, Any] = {"format": data_format(path.name, otherwise)}
     if version is None:
         return known
-    if compression(path.name):
-        return {**known, "etag": version.etag}
-    return {**known, "etag": version.etag, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
+    known |= {"etag": version.etag}
+    suffix = compression(path.name)
+    if suffix is None:
+        return {**known, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
+    frames = zstd_frames(path, version.etag) if suffix == ".zst" and can_be_split else None
+    if frames is None:
+        return known
+    return {**known, "size": frames.size, "split_size": max(SPLIT_BYTES, frames.largest)}

@@ -1,30 +1,32 @@
-"""FolderSource: a folder of exports, each a folder of CSV files; and a folder that has such files itself.
+"""FolderSource: a folder of exports, each a folder of CSV or NDJSON files; and a folder that has such files itself.
 
-    <root>/<export>/<download>.csv      or .tsv or .txt; or one of these with .gz, .bz2, .xz or .zst behind it
+    <root>/<export>/<download>.csv      or .tsv, .txt or .ndjson; or one of these with .gz, .bz2, .xz or .zst behind it
     <root>/<export>/manifest.json       declares what the files should hold; it may be missing
     <root>/<download>.csv               then the root is an export too, under its own name
 
 With a manifest, the folder is taken for what the manifest says: a file that it lists and that isn't there, one that is
-there and not listed, and one whose SHA-256 differs are all errors.
+there and not listed, and one whose SHA-256 differs are all errors. A manifest is ours, or that of a FHIR bulk export.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mockexport.bulk_manifest import BulkManifest
 from mockexport.errors import NotFoundError, UntrustedDataError, no_such, url_meant
 from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
 from mockexport.model import Download
+from mockexport.sources.bulk_files import LOG, entries_of, names_in, rows_in_log
 from mockexport.sources.csv_file import read_csv_file, reading
-from mockexport.sources.data_files import Ignored, data_id, declared, is_data
+from mockexport.sources.data_files import Ignored, data_format, data_id, declared, is_data
 from mockexport.wire import same_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from mockexport.source import Chunks
 
@@ -34,6 +36,16 @@ log = logging.getLogger(__name__)
 Key = tuple[str, int | None, str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The folder of an export as it was listed: the version of its manifest, and its files by download."""
+
+    export: str
+    path: Path
+    manifest: object
+    entries: dict[str, ManifestEntry]
+
+
 class FolderSource:
     """The exports in a folder, but for the files that `ignore` matches. Raises NotFoundError for no such folder."""
 
@@ -41,10 +53,9 @@ class FolderSource:
     def __init__(self, root: Path | str, *, ignore: Sequence[str] = ()) -> None:
         self._root = Path(root)
         self._ignored = Ignored(tuple(ignore))
-        self._files_of: dict[Path, dict[str, Path]] = {}  # by folder and download, as they were listed last
-        self._manifest: tuple[object, dict[str, ManifestEntry]] = (None, {})  # the one read last, by its file's version
+        self._kept: _Folder | None = None  # the one that was listed last
         self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
-        self._told: set[Path] = set()  # the folders that can't be read
+        self._told: set[object] = set()  # what a warning was about
         if not self._root.is_dir():
             meant = url_meant(str(root))
             hint = f"did you mean {meant}?" if meant else "a source is mock, a folder, a file or an http(s) URL"
@@ -64,6 +75,11 @@ class FolderSource:
         """Return the folder of an export: one in this folder, or this one itself. Raises NotFoundError."""
         for folder in self._root.iterdir():
             if folder.name == export and self._is_export(folder):
+                if export in self._ignored.runs_in(self._root):
+                    raise NotFoundError(
+                        f"{export!r} is a part of export {self._own_name!r}, whose files are links into it; "
+                        f"to count it alone, take {folder} as the source"
+                    )
                 return folder
         if export == self._own_name and self._is_export(self._root):
             return self._root
@@ -73,30 +89,22 @@ class FolderSource:
     def exports(self) -> list[str]:
         """Return the names of the folders that hold files of records or a manifest; warn of one that cannot be read."""
         folders = {folder.name for folder in self._root.iterdir() if self._is_export_or_tell(folder)}
+        folders -= self._ignored.runs_in(self._root)
         return sorted(folders | ({self._own_name} if self._is_export(self._root) else set()))
 
     @reading()
     def downloads(self, export: str) -> list[Download]:
         """Return an export's downloads: in the manifest's order, or else by name."""
         folder = self.folder_of(export)
-        files = self._files(folder)
-        entries = self._entries(folder, export)
+        entries = self._list(folder, export, check=True).values()
+        versions = file_versions(folder / entry.file for entry in entries)
         downloads: list[Download] = []
         listed: dict[Key, tuple[Path, str | None]] = {}
-        if entries is None:
-            versions = file_versions(files.values())
-            for name, file in files.items():
-                known = declared(file, versions[file], can_be_split=True)
-                downloads.append(Download(export=export, id=name, **known))
-                listed[_key(downloads[-1])] = (file, None)
-        else:
-            _compare(folder, entries.values(), files.values())
-            versions = file_versions(folder / entry.file for entry in entries.values())
-            for entry in entries.values():
-                file = folder / entry.file
-                known = declared(file, versions[file], can_be_split=not entry.sha256)
-                downloads.append(replace(entry.download, **known))
-                listed[_key(downloads[-1])] = (file, entry.sha256)
+        for entry in entries:
+            file = folder / entry.file
+            known = declared(file, versions[file], can_be_split=not entry.sha256, otherwise=entry.download.format)
+            downloads.append(replace(entry.download, **known))
+            listed[_key(downloads[-1])] = (file, entry.sha256)
         self._listed[export] = listed
         return downloads
 
@@ -115,11 +123,17 @@ class FolderSource:
         """Do nothing: nothing is open between calls."""
 
     def _find(self, download: Download) -> tuple[Path, str | None]:
-        """Return a download's file, and the SHA-256 that it should have, if one is declared."""
+        """Return a download's file, and the SHA-256 that it should have, if one is declared.
+
+        A folder of thousands is listed once for all of them, unless one is not where it was.
+        """
+        kept = self._kept
+        if kept and kept.export == download.export and kept.manifest == _manifest_version(kept.path):
+            entry = kept.entries.get(download.id)
+            if entry and (kept.path / entry.file).exists():
+                return kept.path / entry.file, entry.sha256
         folder = self.folder_of(download.export)
-        entries = self._entries(folder, download.export)
-        if entries is None:
-            return self._file(folder, download), None
+        entries = self._list(folder, download.export)
         entry = entries.get(download.id)
         if entry is None:
             raise no_such("download", download.id, str(folder), list(entries))
@@ -146,44 +160,61 @@ class FolderSource:
                 log.warning("passed over %s: %s", folder, error.strerror)
             return False
 
-    def _entries(self, folder: Path, export: str) -> dict[str, ManifestEntry] | None:
-        """Return what an export's manifest says of each download; a manifest of thousands is not read for each."""
-        path = folder / MANIFEST
-        try:
-            version = file_versions([path])[path]
-        except FileNotFoundError:
-            return None
-        kept, entries = self._manifest
-        if version is None or kept != (path, version):
-            entries = {entry.download.id: entry for entry in read_manifest(path, export) or ()}
-            self._manifest = ((path, version), entries)
-        return entries
+    def _list(self, folder: Path, export: str, *, check: bool = False) -> dict[str, ManifestEntry]:
+        """Return the files of an export, and what is declared of them, by the download that they hold.
 
-    def _file(self, folder: Path, download: Download) -> Path:
-        """Return a download's file; a folder of thousands is listed once, unless the file is not where it was."""
-        file = self._files_of.get(folder, {}).get(download.id)
-        if file is None or not file.exists():
-            file = self._files(folder).get(download.id)
-        if file is None:
-            raise no_such("download", download.id, str(folder), list(self._files_of[folder]))
-        return file
+        `check` compares them with a manifest of ours, and tells of what else there is to know.
+        """
+        path, version = folder / MANIFEST, _manifest_version(folder)
+        manifest = read_manifest(path, export)
+        notes: list[str | None] = []
+        if isinstance(manifest, BulkManifest):
+            found = self._files(folder, names_in(manifest))
+            entries = entries_of(manifest, path, export, [file.name for file in found])
+            if manifest.errors:
+                files = "1 file" if len(manifest.errors) == 1 else f"{len(manifest.errors):,} files"
+                notes.append(f"{path} lists {files} of errors: the server left something out")
+        elif manifest is not None:
+            if check:
+                _compare(folder, manifest, self._files(folder))
+            entries = manifest
+        else:
+            found = self._files(folder)
+            entries = [ManifestEntry(Download(export, data_id(file.name)), file.name, None) for file in found]
+            if any(data_format(file.name) == "ndjson" for file in found):
+                rows, note = rows_in_log(folder / LOG, [file.name for file in found])
+                entries = [replace(e, download=replace(e.download, rows=rows.get(e.file))) for e in entries]
+                notes.append(note)
+        for note in filter(None, notes if check else ()):
+            if note not in self._told:
+                self._told.add(note)
+                log.warning("%s", note)
+        by_id = {entry.download.id: entry for entry in entries}
+        self._kept = _Folder(export, folder, version, by_id)
+        return by_id
 
-    def _files(self, folder: Path) -> dict[str, Path]:
-        """Return the files of an export by the download that they hold."""
-        files: dict[str, Path] = {}
+    def _files(self, folder: Path, named: Container[str] = ()) -> list[Path]:
+        """Return the files of an export. Raises UntrustedDataError where two hold the same download."""
         known: dict[str, Path] = {}
-        for file in self._ignored.data_in(folder):
-            download = data_id(file.name)
-            other = known.setdefault(same_id(download), file)
+        files = self._ignored.data_in(folder, named)
+        for file in files:
+            other = known.setdefault(same_id(data_id(file.name)), file)
             if other is not file:
                 raise UntrustedDataError(f"{file} and {other.name} hold the same download; move one away")
-            files[download] = file
-        self._files_of[folder] = files
         return files
 
 
 def _unpickled(root: Path, ignore: Sequence[str]) -> FolderSource:
     return FolderSource(root, ignore=ignore)
+
+
+def _manifest_version(folder: Path) -> object:
+    """Return the version of a folder's manifest, None if it has none; one that is being written is like no other."""
+    path = folder / MANIFEST
+    try:
+        return file_versions([path])[path] or object()
+    except FileNotFoundError:
+        return None
 
 
 def _key(download: Download) -> Key:

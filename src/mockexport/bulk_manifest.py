@@ -1,0 +1,91 @@
+"""The manifest of a FHIR bulk export: the files that its server made (FHIR Bulk Data Access IG, "Export Manifest").
+
+A server answers with it when an export is complete, and clients keep it as `manifest.json` beside the files.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mockexport.errors import UntrustedDataError
+
+__all__ = ["BulkFile", "BulkManifest", "is_bulk_manifest", "parse_bulk_manifest"]
+
+KICK_OFF = re.compile(r"(https?://.+?)(?:/Patient|/Group/[^/]+)?/(?:\$|%24)export/?(?:[?#].*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFile:
+    """A file of an export: its URL, the type of its resources, and how many they are, if the server says so."""
+
+    url: str
+    type: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkManifest:
+    """The files of an export, and those of resources that were deleted since the last one, and of errors.
+
+    `base` is the URL of the FHIR server, if the manifest tells.
+    """
+
+    output: tuple[BulkFile, ...]
+    deleted: tuple[BulkFile, ...] = ()
+    errors: tuple[BulkFile, ...] = ()
+    base: str | None = None
+
+
+def is_bulk_manifest(document: Any) -> bool:
+    """Return whether a JSON document is meant as the manifest of a bulk export."""
+    return isinstance(document, dict) and "output" in document
+
+
+def parse_bulk_manifest(document: Any) -> BulkManifest:
+    """Read a manifest, of any version of the IG; what it says beyond the fields here is passed over.
+
+    Raises UntrustedDataError when it is invalid, or when its output is organised by another thing than types.
+    """
+    if not is_bulk_manifest(document):
+        raise UntrustedDataError('it has no "output"')
+    request = document.get("request")
+    if request is not None and not isinstance(request, str):
+        raise UntrustedDataError('"request" is not a string')
+    return BulkManifest(
+        output=_files(document, "output"),
+        deleted=_files(document, "deleted"),
+        errors=_files(document, "error") + _files(document, "outcome"),  # as version 4 of the IG calls it
+        base=_base(request),
+    )
+
+
+def _base(request: str | None) -> str | None:
+    """Return the URL of the server in that of a kick-off: `[base]/$export`, `[base]/Patient/$export` or by group."""
+    found = KICK_OFF.fullmatch(request or "")
+    return found[1] if found else None
+
+
+def _files(document: dict[str, Any], key: str) -> tuple[BulkFile, ...]:
+    listed = document.get(key)
+    if listed is None and key != "output":
+        return ()
+    if not isinstance(listed, list) or not all(isinstance(fields, dict) for fields in listed):
+        raise UntrustedDataError(f'"{key}" is not a list of objects')
+    organised = document.get("outputOrganizedBy") if key == "output" else None
+    return tuple(_file(key, number, fields, organised) for number, fields in enumerate(listed, start=1))
+
+
+def _file(key: str, number: int, fields: dict[str, Any], organised: Any) -> BulkFile:
+    url, kind, count = (fields.get(name) for name in ("url", "type", "count"))
+    if not isinstance(url, str) or not url:
+        raise UntrustedDataError(f'entry {number} of "{key}" has no "url"')
+    if kind is None and key == "output":
+        what = f"output organised by {organised} is" if isinstance(organised, str) else "files of several types are"
+        raise UntrustedDataError(f'{url} has no "type"; {what} not supported yet')
+    if kind is not None and not isinstance(kind, str):
+        raise UntrustedDataError(f'the "type" of {url} is not a string')
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+        raise UntrustedDataError(f'the "count" of {url} is not a number of resources')
+    return BulkFile(url, kind or "", count)
