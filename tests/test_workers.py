@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -192,6 +193,12 @@ def kill_myself(_source: Source, _task: Numbered, _progress: TaskProgress) -> No
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def log_something(_source: Source, task: Numbered, _progress: TaskProgress) -> None:
+    log = logging.getLogger("mockexport.source")
+    log.info("task %d of a download with a name: %s", task.number, "é" * 100_000)
+    log.debug("below the level")
+
+
 def one_task(workers: Workers, work: Work[Numbered, T]) -> T:
     return workers.submit(work, Numbered(0)).result(timeout=60)
 
@@ -224,6 +231,21 @@ def test_an_error_comes_out_as_it_was_raised(start_workers: StartWorkers) -> Non
     ):
         one_task(workers, fail)
     assert failed.value.remedy is Remedy.SKIP_MALFORMED
+
+
+@EITHER
+def test_what_workers_log_is_logged_by_their_caller(
+    start_workers: StartWorkers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "mockexport"):
+        with start_workers(SOURCE, 20, 0) as workers:
+            for future in [workers.submit(log_something, Numbered(number)) for number in range(20)]:
+                future.result(timeout=60)
+        told = [(record.name, record.levelno) for record in caplog.records]
+        assert told == [("mockexport.source", logging.INFO)] * 20
+    texts = sorted(record.getMessage() for record in caplog.records)
+    starts = sorted(f"task {number} of a download with a name: éé" for number in range(20))
+    assert all(text.startswith(start) for text, start in zip(texts, starts, strict=True))
 
 
 @EITHER

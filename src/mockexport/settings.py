@@ -13,8 +13,9 @@ from mockexport.native import KERNELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings", "is_dumb_terminal", "pager_environment", "store_options"]
+__all__ = ["DEFAULT_PAGER", "Settings", "is_dumb_terminal", "pager_environment", "store_options"]
 
+DEFAULT_PAGER = "less"
 STORE_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 
 
@@ -28,7 +29,7 @@ class Settings:
     scheduler: str | None = None
     source_is_named: bool = False  # or it is the default
     format: str | None = None  # on a terminal
-    pager: str = "less"  # empty: none
+    pager: str = DEFAULT_PAGER  # empty: none
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -47,7 +48,7 @@ class Settings:
             scheduler=environ.get("MOCKEXPORT_SCHEDULER") or None,
             source_is_named=bool(environ.get("MOCKEXPORT_SOURCE")),
             format=environ.get("MOCKEXPORT_FORMAT") or None,
-            pager="" if is_dumb_terminal(environ) else environ.get("PAGER", "less").strip(),
+            pager="" if is_dumb_terminal(environ) else environ.get("PAGER", DEFAULT_PAGER).strip(),
         )
 
 

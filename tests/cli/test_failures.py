@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.conftest import write_export
 from tests.pairing import by_default
+from tests.scripted_http import ScriptedServer, http
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,11 @@ USAGE = {
     "no folder to fetch to": "downloads fetch demo",
     "no number of jobs": "count --jobs 0",
     "word for a number": "count --jobs many",
+    "option without its value": "count --jobs",
+    "short option without its value": "exports list -s",
+    "option without its value in a group": "heartrate query ann --start",
+    "value for a flag": "downloads list --quiet=yes",
+    "unknown option before a command": "--fast count",
     "word behind a short option": "count -jmany",
     "word behind several short options": "count -tjmany",
     "word for a number that has no upper limit": "count --timeout soon",
@@ -164,6 +170,7 @@ VARIABLES = {
     "MOCKEXPORT_TOKEN_FILE": ("nowhere", "."),
     "MOCKEXPORT_SCHEDULER": ("host", "tcp://127.0.0.1:9"),
     "MOCKEXPORT_KERNEL": ("nativ",),
+    "MOCKEXPORT_FORMAT": ("tabel",),
 }
 OPTION_FOR = {
     "MOCKEXPORT_SOURCE": "--source",
@@ -207,6 +214,48 @@ def test_a_server_of_a_variable_that_is_not_there_is_told_with_its_name_when_rea
     ended = command("heartrate", "send", "--timeout", 0.2, MOCKEXPORT_SOURCE="http://127.0.0.1:9")
     assert ended.code == 5
     assert ended.stderr.startswith("mockexport: error: MOCKEXPORT_SOURCE: http://127.0.0.1:9/")
+
+
+def test_a_server_that_no_variable_names_is_told_without_one(command: RunCommand) -> None:
+    asked = ("heartrate", "query", "nobody", "--start", "2025-01-01", "--end", "2025-01-02", "--retries", 0)
+    ended = command(*asked, MOCKEXPORT_SOURCE="a-folder")  # it goes by the default URL, where there may be a server
+    assert ended.code
+    assert "http://127.0.0.1:8000" in ended.stderr
+    assert "MOCKEXPORT" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MOCKEXPORT_SOURCE", "http://127.0.0.1:9"), ("MOCKEXPORT_SCHEDULER", "host")]
+)
+def test_verify_tells_the_variable_that_a_wrong_value_comes_from(
+    variable: str, value: str, command: RunCommand, workplace: Path
+) -> None:
+    (workplace / "demo.json").write_text('{"patients": {}, "totals": {}}')
+    ended = command("verify", "demo.json", "--retries", 0, **{variable: value})
+    assert ended.code in (2, 5)
+    assert ended.stderr.startswith(f"mockexport: demo.json: {variable}: ")
+    assert ended.stderr.count("\n") == ended.stderr.count(variable) == 1
+    option = OPTION_FOR[variable]
+    assert variable not in command("verify", "demo.json", "--retries", 0, option, value, **{variable: value}).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["count demo", "verify demo.json", "exports list", "heartrate send"],
+)
+def test_a_token_of_a_variable_that_a_server_refuses_is_told_with_its_name(
+    arguments: str, command: RunCommand, workplace: Path, http_server: ScriptedServer
+) -> None:
+    (workplace / "token").write_text("wrong")
+    (workplace / "demo.json").write_text('{"patients": {}, "totals": {}}')
+    http_server.answers |= dict.fromkeys(("/api/export", "/api/export/demo", "/health"), http(status=401))
+    variables = {"MOCKEXPORT_SOURCE": http_server.url, "MOCKEXPORT_TOKEN_FILE": "token"}
+    ended = command(*arguments.split(), **variables)
+    assert ended.code == 4
+    assert f": MOCKEXPORT_TOKEN_FILE: {http_server.url}/" in ended.stderr
+    assert ended.stderr.count("MOCKEXPORT_") == 1
+    given = command(*arguments.split(), "--token-file", "token", "-s", http_server.url, **variables)
+    assert (given.code, "MOCKEXPORT_" in given.stderr) == (4, False)
 
 
 def test_a_wanted_kernel_that_is_none_ends_with_2(command: RunCommand) -> None:

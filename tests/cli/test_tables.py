@@ -121,7 +121,7 @@ def test_an_option_wins_over_the_format_of_the_environment(workplace: Path) -> N
 def test_an_unknown_format_in_the_environment_is_said_to_come_from_there(command: RunCommand) -> None:
     refused = command("count", MOCKEXPORT_FORMAT="xml")
     assert (refused.code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-    assert "environment variable MOCKEXPORT_FORMAT is 'xml'; it takes json, table or csv" in refused.stderr
+    assert "MOCKEXPORT_FORMAT is 'xml'; it takes json, table or csv" in refused.stderr
 
 
 def test_table_is_short_for_its_format_and_contradicts_another(command: RunCommand) -> None:
@@ -137,7 +137,7 @@ def test_colours_in_a_pipe_are_wanted_or_not_and_files_have_none(command: RunCom
     plain = command("count", "-T").stdout
     assert "\x1b" not in plain
     coloured = command("count", "-T", FORCE_COLOR="1").stdout
-    assert "\x1b[33m3,106 +\x1b[0m" in coloured
+    assert "\x1b[35m3,106 +\x1b[0m" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain  # colour is not all that tells
     assert "\x1b[3" not in command("count", "-T", FORCE_COLOR="1", NO_COLOR="1").stdout
     assert command("count", "-T", "-o", "table.txt", FORCE_COLOR="1").code == 0
@@ -175,6 +175,23 @@ def test_without_a_pager_that_works_and_is_needed_all_is_printed(workplace: Path
         shown.count("9fff8c21-185b-40ac-a3e4-203c6fb742d5") == shown.count("40c8eb3b-e645-468d-a5a7-64295cf4a4e8") == 1
     )
     assert not (workplace / "paged").exists()
+
+
+@pytest.mark.parametrize(
+    ("pager", "told"), [("/nowhere/less", "No such file or directory"), ("less '", "no closing quotation")]
+)
+def test_a_pager_that_cannot_be_run_is_told_with_its_variable(workplace: Path, pager: str, told: str) -> None:
+    note = f"mockexport: PAGER: cannot run {pager!r}: {told}"
+    _, shown = on_a_terminal(workplace, *LONG, height=20, PAGER=pager)
+    assert shown.splitlines()[0] == note
+    _, shown = on_a_terminal(workplace, *LONG, "-q", height=20, PAGER=pager)
+    assert "PAGER" not in shown
+
+
+def test_that_the_default_pager_is_not_installed_is_not_told(workplace: Path) -> None:
+    _, shown = on_a_terminal(workplace, *LONG, height=20, PATH="/nowhere")
+    assert "PAGER" not in shown
+    assert "40c8eb3b-e645-468d-a5a7-64295cf4a4e8" in shown
 
 
 def test_ctrl_c_is_for_the_pager(workplace: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,42 @@ def test_a_download_says_what_it_waits_for_in_lines_that_do_not_wrap(
     drawn = [line for line in terminal.lines() if "trial " in line or "  a " in line]
     assert drawn
     assert max(map(len, drawn)) <= width - 3
+
+
+@pytest.mark.parametrize("kernel", [IN_THREADS, IN_PROCESSES])
+def test_a_line_of_the_log_is_one_line_without_colours_above_whole_bars(
+    kernel: dict[str, str], http_server: ScriptedServer, workplace: Path
+) -> None:
+    shown, requests = threading.Event(), 0
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
+            fields, body = rest(request)
+            connection.sendall(fields + body[:HALF])
+            assert shown.wait(WAIT_SECONDS)
+        elif requests < 5:
+            connection.sendall(http(status=503, Retry_After="0"))
+        else:
+            whole(request, connection)
+
+    name = "a-download-with-a-name-so-long-that-a-line-with-it-is-wider-than-the-terminal-1234567890"
+    answers: dict[str, Answer] = {name: answer, "b": Half(http_server)}
+    has_downloads(http_server, **answers)
+    command = [COMMAND, "count", "trial", "-s", http_server.url, "-v", "-j", "2"]
+    with OnTerminal(command, workplace, kernel) as terminal:
+        terminal.wait_for("  b ")
+        shown.set()
+        terminal.wait_for("75%")
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        assert terminal.end() == 130
+    start = f"mockexport: {http_server.url}/api/export/trial/{name}/data"
+    told = [line for line in re.split(r"\r\n|\x1b\[2K", terminal.shown) if start in line]
+    assert len(told) >= 4
+    assert not [line for line in told if not line.startswith(start) or "\x1b" in line], told
+    drawn = [line for line in terminal.lines() if "━" in line or "──" in line]
+    assert not [line for line in drawn if not line.startswith(("trial ", "  b ", f"  {name[:10]}"))], drawn
 
 
 def test_elsewhere_progress_is_lines_without_control_characters(http_server: ScriptedServer, start: Any) -> None:

@@ -79,6 +79,17 @@ class Waiting(Watched):
         return super().open(download, offset)
 
 
+class Silent(Watched):
+    """Sends its first byte when somebody has seen that it is waited for."""
+
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not Path(self.seen).exists():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.01)
+        return super().open(download, offset, **watch)
+
+
 class Endless(MemorySource):
     """Its downloads have no end."""
 

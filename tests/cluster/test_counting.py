@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import write_export
 from tests.cluster.conftest import odd_worker
 from tests.cluster.machines import COMMITTED, ROOT
-from tests.cluster.sources import Waiting, Watched
+from tests.cluster.sources import Silent, Waiting, Watched
 from tests.commands import run_command, serve_command
 from tests.conftest import KERNELS
 from tests.pairing import by_default, pairs
@@ -26,7 +26,7 @@ from mockexport import UntrustedDataError, count, fetch, open_source
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.counting import CountTask, count_task
 from mockexport.pipeline.dask import cluster_workers
-from mockexport.pipeline.progress import BUSY
+from mockexport.pipeline.progress import BUSY, RUNNING, TaskStatus
 from mockexport.pipeline.splits import Split
 from mockexport.tally import TallySpec
 
@@ -182,6 +182,20 @@ def test_progress_is_told_on_the_way_and_ends_exact(
     assert count(source, TRIAL, on_progress=on_progress, start_workers=workers).rows == 30_000
     assert told[-1] == (30_000, sum(map(len, bodies.values())), 3)
     assert any(0 < rows < 30_000 and ended == 0 for rows, _, ended in told)
+
+
+def test_a_task_that_waits_for_its_first_byte_is_told_to_run(cluster: Cluster, tmp_path: Path) -> None:
+    source = Silent({"a": csv_body(10), "b": csv_body(10)}, seen=str(tmp_path / "seen"))
+    told = []
+
+    def on_progress(_downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
+        told.append((counters.running(), counters.status(0), counters.bytes()))
+        if counters.running() == [0, 1]:
+            (tmp_path / "seen").touch()
+
+    workers = partial(cluster_workers, scheduler=cluster.address)
+    assert count(source, TRIAL, on_progress=on_progress, start_workers=workers).rows == 20
+    assert ([0, 1], TaskStatus(RUNNING, 0, 0), 0) in told
 
 
 def test_what_a_task_waits_for_is_told_on_the_way(cluster: Cluster, tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("serve", "--data", "readings", "--retain", "soon"), "--retain soon is not a number of days or hours"),
 ]
 MORE_MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    (
+        (*QUERY[:3], "--start", "2016-12-31T23:59:60Z", "--end", "2017"),
+        "--start 2016-12-31T23:59:60Z has the second 60; leap",
+    ),
     ((*QUERY[:3], "--start", "2024-01-15", "--end", ""), "--end  is not an ISO 8601 date, or date and time"),
     (("heartrate", "send", "-s", "mock"), "is not an http:// or https:// URL"),
     (("heartrate", "send", "--start", "today"), "--start today is not an ISO 8601 timestamp"),

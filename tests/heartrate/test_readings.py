@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockexport.heartrate.readings import date_of, parse_instant, parse_timestamp, time_of
+from mockexport.heartrate.readings import LeapSecondError, date_of, parse_instant, parse_timestamp, time_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,21 @@ def test_a_timestamp_is_iso_8601_and_means_utc_without_an_offset(text: str, mean
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2016-12-31T23:59:60Z", "2016-12-31t23:59:60.5z", "20161231T235960", "2017-01-01 01:59:60+02:00"]
+)
+def test_a_leap_second_is_refused_as_such(text: str) -> None:
+    with pytest.raises(LeapSecondError, match="leap seconds are not supported"):
+        parse_instant(text)
+
+
+@pytest.mark.parametrize("text", ["2016-13-31T23:59:60Z", "2016-12-31T25:59:60Z", "2016-12-31T23:60:60Z"])
+def test_what_is_wrong_otherwise_is_no_leap_second(text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        parse_instant(text)
+    assert not isinstance(refused.value, LeapSecondError)
 
 
 @pytest.mark.parametrize("text", ["2024-02-29", "20240229", "2024-W09-4"])

@@ -334,6 +334,18 @@ def test_a_time_may_be_written_as_in_rfc_3339_and_a_day_may_end_at_24(
     assert ask(client, user, "2024-01-15t10:00:00z", end) == [("2024-01-15T10:00:00Z", 75.0, "device_a")]
 
 
+def test_a_leap_second_is_refused_with_a_message_that_says_so(client: httpx.Client, user: str) -> None:
+    told = "has the second 60; leap seconds are not supported: use second 59 or the next minute"
+    leap = reading(user_id=user, timestamp="2016-12-31T23:59:60Z")
+    alone = client.post(ONE, json=leap)
+    assert (alone.status_code, alone.json()["detail"]) == (400, f"timestamp: {told}")
+    batch = client.post(BATCH, json={"readings": [leap, reading(user_id=user, timestamp="2016-12-31T23:59:59Z")]})
+    assert (batch.status_code, batch.json()["errors"]) == (202, [{"index": 0, "reason": f"timestamp: {told}"}])
+    for end in ("2016-12-31T23:59:60Z", "2017-01-01T01:59:60+02:00", "2017-01-01T01:59:60%2B02:00"):
+        asked = client.get(f"{ONE}?user_id={user}&start=2016-12-31&end={end}")
+        assert (asked.status_code, asked.json()["detail"]) == (400, f"end: {told}")
+
+
 def test_the_description_shows_the_real_shapes(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
     batch = described["paths"][BATCH]["post"]

@@ -151,8 +151,20 @@ def _print_usage_error(error: typer.TyperException, arguments: list[str]) -> int
     if message.startswith("Usage:"):
         typer.echo(message, err=True)
     else:
-        print_error(usage_text(error, arguments))
+        print_error(usage_text(error, arguments, _command_named(arguments)))
     return error.exit_code
+
+
+def _command_named(arguments: list[str]) -> str:
+    """Return the command that the arguments begin with, such as `mockexport exports list`."""
+    names, command = ["mockexport"], get_command(app)
+    for argument in arguments:
+        commands = getattr(command, "commands", {})  # of a group
+        if argument not in commands:
+            break
+        names.append(argument)
+        command = commands[argument]
+    return " ".join(names)
 
 
 def _print_traceback(invocation: Invocation) -> None:

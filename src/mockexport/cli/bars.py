@@ -6,6 +6,7 @@ from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from mockexport.cli.styles import FAINT, GOOD, NOTICE, SPEED
 from mockexport.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -131,18 +132,18 @@ class Layout:
         percent = f"{share:>5.0%}" if bar.total else " " * 5
         if self._bar and len(told) + self._name + self._bar + len(percent) + 2 <= self._width:
             filled = round(self._bar * share)
-            line.append(" " + "━" * filled, style="green")
-            line.append("─" * (self._bar - filled), style="dim")
+            line.append(" " + "━" * filled, style=GOOD)
+            line.append("─" * (self._bar - filled), style=FAINT)
         line.append(percent)
         if told:
-            line.append(f" {told}", style="yellow")
+            line.append(f" {told}", style=NOTICE)
         else:
             if self._count:
                 line.append(f"{bar.processed:>{self._count - len(self._unit) - 1},} {self._unit}")
-            line.append(f"{speed(pace.rate(), self._unit):>{self._speed}}", style="cyan")
+            line.append(f"{speed(pace.rate(), self._unit):>{self._speed}}", style=SPEED)
             line.append(f"{pace.left(now, bar):>9}")
             if bar.retries:
-                line.append(f" ↻{bar.retries}", style="yellow")
+                line.append(f" ↻{bar.retries}", style=NOTICE)
         line.truncate(self._width)
         return line
 

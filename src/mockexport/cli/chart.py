@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from mockexport.cli.styles import DEVICES, FAINT, HEADING
 from mockexport.cli.terminal import printable
 from mockexport.model import parse_time
 
@@ -26,7 +27,6 @@ AXIS = 6  # columns: a number, a space and a line
 ACROSS, DOWN = 2, 4
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # the bit of each dot, by row and column
-COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
 MINUTE = timedelta(minutes=1)
 STEPS = (1, 2, 5, 10, 20, 50)  # beats per minute between two labels of the axis
 
@@ -47,7 +47,7 @@ class Chart:
         self._user = user
         self._minutes = [Minute(parse_time(p["timestamp"]), p["heart_rate"], p["device_id"]) for p in data]
         devices = sorted({minute.device for minute in self._minutes})
-        self._colours = {device: COLOURS[index % len(COLOURS)] for index, device in enumerate(devices)}
+        self._colours = {device: DEVICES[index % len(DEVICES)] for index, device in enumerate(devices)}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the chart."""
@@ -57,9 +57,9 @@ class Chart:
         grid = self._grid(columns, low, high)
         yield self._title()
         for row in range(ROWS):
-            yield Text(_label(row, low, high, step), "dim") + Text("│", "dim") + _line(grid[row])
-        yield Text(" " * (AXIS - 1) + "└" + "─" * columns, "dim")
-        yield Text(" " * AXIS) + Text(self._times(columns), "dim")
+            yield Text(_label(row, low, high, step), FAINT) + Text("│", FAINT) + _line(grid[row])
+        yield Text(" " * (AXIS - 1) + "└" + "─" * columns, FAINT)
+        yield Text(" " * AXIS) + Text(self._times(columns), FAINT)
         yield self._legend()
 
     def _title(self) -> Text:
@@ -67,7 +67,7 @@ class Chart:
         count = f"{len(rates):,} minute" + ("s" if len(rates) > 1 else "")
         mean = sum(rates) / len(rates)
         summary = f"  {count}, {min(rates):.0f} to {max(rates):.0f} beats per minute, mean {mean:.1f}"
-        return Text(printable(self._user), "bold") + Text(summary)
+        return Text(printable(self._user), HEADING) + Text(summary)
 
     def _legend(self) -> Text:
         legend = Text(" " * AXIS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,9 @@ __all__ = ["COMPLETE", "complete", "complete_export", "complete_source"]
 COMPLETE = "_MOCKEXPORT_COMPLETE"  # set by the scripts, to the shell and what it wants
 SECONDS = 0.8  # of the second; Python took some of it to start
 FISH_SECONDS = 0.4  # fish asks twice
-SOURCES = (
-    "mock",
-    "mock-fhir",
-    "http://",
-    "http://127.0.0.1:8000",
-    "https://",
-)  # so that no space follows a part of one
+# `http://` alone too, so that no space follows what is still to be typed
+SOURCES = ("mock", "mock-fhir", "http://", "http://127.0.0.1:8000", "https://")
+OPTION_AND_VALUE = re.compile(r"\s(--[a-z][a-z-]*=)\S*$")
 WORD_BREAKS = ":="  # where bash takes words apart (COMP_WORDBREAKS)
 
 
@@ -50,8 +47,13 @@ def complete(app: typer.Typer) -> None:
     except Exception:  # noqa: BLE001 - nobody could read of it
         code = 1
     if not code:
+        lines, option = output.getvalue().splitlines(keepends=True), option_typed()
         with contextlib.suppress(OSError):
-            sys.stdout.write("".join(line[left_out:] for line in output.getvalue().splitlines(keepends=True)))
+            if option and asked == "complete_zsh":  # a command that completes what stands behind the option
+                lines.insert(0, f"compset -P '{option}'; ")
+            elif option and asked == "complete_fish":  # whole words
+                lines = [option + line for line in lines]
+            sys.stdout.write("".join(line[left_out:] for line in lines))
             sys.stdout.flush()
     os._exit(code)  # a request to a slow source may still run
 
@@ -75,6 +77,12 @@ def join_words() -> int:
     if typed.startswith("--"):  # of --source=VALUE, the value alone is completed
         typed = typed.partition("=")[2]
     return max(typed.rfind(mark) for mark in WORD_BREAKS) + 1
+
+
+def option_typed() -> str:
+    """Return `--source=` in zsh and fish, if its value is being typed: they take both for one word, unlike bash."""
+    found = OPTION_AND_VALUE.search(os.environ.get("_TYPER_COMPLETE_ARGS", ""))
+    return found[1] if found else ""
 
 
 def complete_source(incomplete: str) -> list[str]:

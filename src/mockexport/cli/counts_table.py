@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mockexport.cli.grid import Cell, Column, Grid
+from mockexport.cli.styles import FAINT, HEADING, HIGH, LOW, NOTICE, VERY_HIGH, VERY_LOW
 from mockexport.cli.tables import shortened
 from mockexport.cli.terminal import printable
 
@@ -23,12 +24,12 @@ MIN_TYPES = 3  # if fewer event types fit, the long form reads better
 
 # The marks and the styles of counts that are more than so many standard deviations above or below the mean.
 MARKS = (
-    (2, ("++", "bold red"), ("--", "bold blue")),
-    (1, ("+", "yellow"), ("-", "cyan")),
+    (2, ("++", VERY_HIGH), ("--", VERY_LOW)),
+    (1, ("+", HIGH), ("-", LOW)),
 )
 LEGEND = (
-    Cell("+ ++ over 1 or 2 standard deviations above the type's mean", "yellow"),
-    Cell("- -- over 1 or 2 standard deviations below it", "cyan"),
+    Cell("+ ++ over 1 or 2 standard deviations above the type's mean", HIGH),
+    Cell("- -- over 1 or 2 standard deviations below it", LOW),
 )
 
 
@@ -60,9 +61,9 @@ def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int 
         notes.append(Cell(f"{len(names):,} of {len(patients):,} patients, those with the most records"))
     if counts.left_out:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.left_out.items()))
-        notes.append(Cell(f"malformed rows left out: {sum(counts.left_out.values()):,} ({reasons})", "yellow"))
+        notes.append(Cell(f"malformed rows left out: {sum(counts.left_out.values()):,} ({reasons})", NOTICE))
     if counts.unassigned:
-        notes.append(Cell(unassigned_text(counts), "yellow"))
+        notes.append(Cell(unassigned_text(counts), NOTICE))
     marks = {event_type: marks_of(counts, event_type) for event_type in totals}
     mark_width = max((len(mark) for found in marks.values() for mark, _ in found.values()), default=0)
     if mark_width:
@@ -73,17 +74,17 @@ def counts_table(title: str, counts: Counts, *, all_rows: bool = True, top: int 
 
     def number(patient: str, event_type: str) -> Cell:
         n = patients[patient].get(event_type)
-        mark, style = marks[event_type].get(patient, ("", "dim" if n is None else ""))
+        mark, style = marks[event_type].get(patient, ("", FAINT if n is None else ""))
         return Cell(text("·" if n is None else f"{n:,}", mark), style)
 
     def row(patient: str) -> list[Cell]:
         numbers = [number(patient, event_type) for event_type in totals]
-        return [Cell(printable(patient)), *numbers, Cell(f"{sums[patient]:,}", "bold")]
+        return [Cell(printable(patient)), *numbers, Cell(f"{sums[patient]:,}", HEADING)]
 
     def wide() -> Grid:
         shown, note = shortened(names, "patients", all_rows=all_rows)
         rows = [None if patient is None else row(patient) for patient in shown]
-        total = [Cell("total"), *(Cell(text(f"{n:,}")) for n in totals.values()), Cell(f"{counts.rows:,}", "bold")]
+        total = [Cell("total"), *(Cell(text(f"{n:,}")) for n in totals.values()), Cell(f"{counts.rows:,}", HEADING)]
         types = [Column(text(printable(event_type)), right=True, optional=True) for event_type in totals]
         columns = [Column("patient"), *types, Column("total", right=True)]
         return Grid(columns, rows, [total], printable(title), optional="types", notes=[*note, *notes])

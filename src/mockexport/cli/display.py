@@ -5,7 +5,10 @@ A thread draws, so a command that waits, whatever for, is never silent.
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
+from contextlib import redirect_stderr
 from typing import TYPE_CHECKING, Protocol, Self
 
 from mockexport.cli.terminal import print_line
@@ -64,16 +67,23 @@ class Display:
         from rich.console import Console
         from rich.live import Live
 
-        console = Console(stderr=True)
+        console = Console(file=sys.stderr)
+        live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False)
+        above = LinesAbove(console)
         try:
-            with Live(console=console, auto_refresh=False, transient=True) as live:
-                self._animate(live, console)
+            with redirect_stderr(above):
+                try:
+                    self._animate(live, console, above.lock)
+                finally:
+                    with above.lock:
+                        live.stop()
         except (OSError, ValueError):  # stderr was closed
             pass
 
-    def _animate(self, live: Live, console: Console) -> None:
+    def _animate(self, live: Live, console: Console, lock: threading.RLock) -> None:
         from rich.text import Text
 
+        live.start()
         shown = None
         while True:
             width, height = console.size
@@ -82,7 +92,43 @@ class Display:
                 Text(line) if isinstance(line, str) else line for line in lines
             )
             if (text, width) != shown:  # what has not changed is not drawn again
-                live.update(text, refresh=True)
+                with lock:
+                    live.update(text, refresh=True)
                 shown = (text, width)
             if self._ended.wait(FRAME_SECONDS):
                 return
+
+
+class LinesAbove(io.TextIOBase):
+    """stderr while lines are drawn: what is written there stands above them, as it is.
+
+    rich's own redirection breaks long lines and colours numbers. `lock` keeps a line and a picture apart.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.lock = threading.RLock()  # not Lock: a finalizer may write in between
+        self._console = console
+        self._rest = ""  # of a line that has not ended
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        from rich.text import Text
+
+        with self.lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+            for line in lines:
+                self._console.print(Text(line), soft_wrap=True)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is there of a line that has not ended."""
+        if self._rest:
+            self.write("\n")
+
+    def isatty(self) -> bool:
+        """Tell whether stderr is a terminal."""
+        return self._console.is_terminal
+
+    def fileno(self) -> int:
+        """Return the descriptor of stderr."""
+        return self._console.file.fileno()

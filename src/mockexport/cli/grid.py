@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from rich.segment import Segment
 
+from mockexport.cli.styles import FAINT, HEADING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -28,7 +30,7 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-LEFT_OUT = Cell("…", "dim")  # stands for rows that are left out
+LEFT_OUT = Cell("…", FAINT)  # stands for rows that are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Grid:
         widths = self._widths()
         shown = self._fit(widths, width)
         if self.title:
-            yield from _segments(console, [Cell(self.title, "bold")])
+            yield from _segments(console, [Cell(self.title, HEADING)])
         for line in self._paragraphs(width) if shown is None else self._table(shown, widths):
             yield from _segments(console, line)
         for text, style in [*self._left_out(shown), *self.notes]:
@@ -101,8 +103,8 @@ class Grid:
     def _table(self, shown: Sequence[int], widths: Sequence[int]) -> Iterator[list[Cell]]:
         if not shown:
             return
-        rule = [Cell("─" * (sum(widths[number] for number in shown) + len(GAP) * (len(shown) - 1)), "dim")]
-        yield self._line([Cell(column.heading, "bold") for column in self.columns], shown, widths)
+        rule = [Cell("─" * (sum(widths[number] for number in shown) + len(GAP) * (len(shown) - 1)), FAINT)]
+        yield self._line([Cell(column.heading, HEADING) for column in self.columns], shown, widths)
         yield rule
         for row in self.rows:
             yield self._line(row, shown, widths)
@@ -135,11 +137,11 @@ class Grid:
             for heading, (text, style) in zip(headings, row, strict=True):
                 if not text:
                     continue
-                label = Cell(heading + " " * (label_width - text_width(heading)) + GAP, "bold")
+                label = Cell(heading + " " * (label_width - text_width(heading)) + GAP, HEADING)
                 if text_width(label.text) + text_width(text) <= width:
                     yield [label, Cell(text, style)]
                 else:  # the whole line is the cell's
-                    yield [Cell(heading, "bold")]
+                    yield [Cell(heading, HEADING)]
                     yield [Cell(text, style)]
             yield []
 

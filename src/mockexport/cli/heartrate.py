@@ -25,11 +25,11 @@ from mockexport.cli.options import (
 )
 from mockexport.cli.output import check_writable, csv_text, write_output
 from mockexport.cli.progress import asking, sending_progress
-from mockexport.cli.remedies import says_variable, source_variable
+from mockexport.cli.remedies import says_variable, source_variable, token_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotFoundError, UsageError, url_meant
+from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, url_meant
 from mockexport.model import parse_time
 from mockexport.settings import Settings
 
@@ -320,9 +320,11 @@ def _client(
 
     settings = Settings.from_environment()
     token = read_token(token_file, settings.token_file)
-    url = source or (settings.source if "://" in settings.source else DEFAULT_URL)
+    is_url = "://" in settings.source
+    url = source or (settings.source if is_url else DEFAULT_URL)
     with (
-        says_variable(source_variable(source, settings), url),
+        says_variable(source_variable(source, settings) if is_url else None, url),
+        says_variable(token_variable(token_file, settings), "", NotAuthorisedError),
         closing(
             HeartRateClient(
                 url,
@@ -346,12 +348,14 @@ def read_start(text: str) -> datetime:
 
 def read_range(start: str, end: str) -> tuple[datetime, datetime]:
     """Read a range of time, of which the end is inclusive. Raises UsageError."""
-    from mockexport.heartrate import parse_instant, time_of
+    from mockexport.heartrate import LeapSecondError, parse_instant, time_of
 
     instants = []
     for option, text in (("--start", start), ("--end", end)):
         try:
             instants.append(time_of(parse_instant(text, is_end=option == "--end")))
+        except LeapSecondError as error:
+            raise UsageError(f"{option} {text} {error}") from error
         except ValueError as error:
             raise UsageError(
                 f"{option} {text} is not an ISO 8601 date, or date and time, such as 2025-08-26T10:00:00Z"

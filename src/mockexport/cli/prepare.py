@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,12 +39,12 @@ from mockexport.cli.options import (
 )
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
 from mockexport.cli.progress import download_progress, while_asking
-from mockexport.cli.remedies import says_variable, source_variable
+from mockexport.cli.remedies import says_variable, source_variable, token_variable
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotFoundError, UsageError
+from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, suggestion
 from mockexport.factory import open_source
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
@@ -52,7 +52,7 @@ from mockexport.sources import generator_name
 from mockexport.tally import DELIMITERS, MAX_RESOURCE_BYTES, CsvFormat, FhirFormat, tally_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from rich.console import RenderableType
@@ -83,6 +83,15 @@ class Run(NamedTuple):
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
     timeout: float | None = None  # how long a server may send nothing; None for other sources
+    variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
+
+    @contextmanager
+    def says_variables(self) -> Generator[None, None, None]:
+        """Let errors in the block that are about a value from the environment begin with its variable."""
+        with ExitStack() as stack:
+            for arguments in self.variables:
+                stack.enter_context(says_variable(*arguments))
+            yield
 
     def export(self, named: str | None) -> str:
         """Return the export that the user named, or the only one that the source holds, or the default one.
@@ -145,7 +154,7 @@ class Run(NamedTuple):
         if self.pager:
             from mockexport.cli.pager import page
 
-            if page(data, self.pager):
+            if page(data, self.pager, self.terminal.note):
                 return
         write_output(data, self.output)
 
@@ -227,7 +236,8 @@ def read_delimiter(text: str) -> str | None:
 def choose_format(option: Format | None, variable: str | None, *, table: bool, on_terminal: bool) -> Format:
     """Return the format of the options, of the environment if the output goes to a terminal, or JSON."""
     if variable is not None and variable not in Format.__members__:
-        raise UsageError(f"the environment variable MOCKEXPORT_FORMAT is {variable!r}; it takes json, table or csv")
+        hint = suggestion(variable, Format.__members__)
+        raise UsageError(f"MOCKEXPORT_FORMAT is {variable!r}; it takes json, table or csv{hint}")
     if table and option not in (None, Format.table):
         raise UsageError(f"--table and --format {option} cannot be used together")
     if table:
@@ -281,11 +291,13 @@ def with_run(
                 given["scheduler"], scheduler = settings.scheduler, "MOCKEXPORT_SCHEDULER"
             with says_variable(scheduler, "--scheduler"):
                 run = prepare(**given)
-            with (
-                closing(run.source),
-                says_variable(source_variable(given["source"], settings), run.source.name),
-                says_variable(scheduler, settings.scheduler or ""),
-            ):
+            variables = (
+                (source_variable(given["source"], settings), run.source.name),
+                (scheduler, settings.scheduler or ""),
+                (token_variable(given["token_file"], settings), "", NotAuthorisedError),
+            )
+            run = run._replace(variables=variables)
+            with closing(run.source), run.says_variables():
                 command(run, **options)
 
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

@@ -5,15 +5,22 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mockexport.errors import NotAuthorisedError, NotFoundError, Remedy, UnreachableError, UsageError
+from mockexport.errors import (
+    MockExportError,
+    NotAuthorisedError,
+    NotFoundError,
+    Remedy,
+    UnreachableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
-    from mockexport.errors import MockExportError
     from mockexport.settings import Settings
 
-__all__ = ["error_text", "says_variable", "source_variable"]
+__all__ = ["error_text", "says_variable", "source_variable", "token_variable"]
 
 OPTIONS = {
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
@@ -41,15 +48,24 @@ def source_variable(option: str | None, settings: Settings) -> str | None:
     return None if option or settings.source == "mock" else "MOCKEXPORT_SOURCE"
 
 
+def token_variable(option: Path | None, settings: Settings) -> str | None:
+    """Return the name of the environment variable that the token is taken from; None if it is not."""
+    return None if option or not settings.token_file else "MOCKEXPORT_TOKEN_FILE"
+
+
 @contextmanager
-def says_variable(variable: str | None, value: str = "") -> Generator[None, None, None]:
+def says_variable(
+    variable: str | None, value: str = "", kind: type[MockExportError] = MockExportError
+) -> Generator[None, None, None]:
     """Let errors in the block begin with the environment variable that the value comes from; None is an option.
 
-    With `value`, only errors that name it do: others are about something else.
+    With `value`, only errors that name it do, and with `kind`, only those: others are about something else. An error
+    names one variable, that of the innermost block.
     """
     try:
         yield
     except (UsageError, NotFoundError, NotAuthorisedError, UnreachableError) as error:
-        if variable is None or value not in error.message:
+        is_named = error.message.startswith("MOCKEXPORT_")
+        if variable is None or is_named or value not in error.message or not isinstance(error, kind):
             raise
         raise type(error)(f"{variable}: {error.message}", remedy=error.remedy) from error

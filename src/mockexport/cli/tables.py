@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.cli.grid import Cell, Column, Grid, text_width
+from mockexport.cli.styles import BAD, FAINT, GOOD, HEADING, NOTICE
 from mockexport.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ OPTIONAL = (
     "file",
     "sha256",
 )  # columns of which a narrow table can do without
-ABSENT = Cell("·", "dim")
-STATUS_STYLES = {"match": "green", "differs": "bold red", "error": "bold yellow"}
+ABSENT = Cell("·", FAINT)
+STATUS_STYLES = {"match": GOOD, "differs": BAD, "error": f"bold {NOTICE}"}
 
 
 def shortened(items: Sequence[T], noun: str, *, all_rows: bool) -> tuple[list[T | None], list[Cell]]:
@@ -44,7 +45,7 @@ def shortened(items: Sequence[T], noun: str, *, all_rows: bool) -> tuple[list[T 
 def listing_table(documents: Sequence[dict[str, Any]], noun: str, *, all_rows: bool = True) -> Grid:
     """Return a table with a row per document, which is one of these `noun`; null is a dim dot."""
     if not documents:
-        return Grid([], [], notes=[Cell(f"no {noun}", "dim")])
+        return Grid([], [], notes=[Cell(f"no {noun}")])
     shown, notes = shortened(documents, noun, all_rows=all_rows)
     columns, cells = [], []
     for name in documents[0]:
@@ -117,11 +118,11 @@ def _verdict(document: dict[str, Any], difference: dict[str, Any] | None) -> lis
     if difference is None:
         return [*head, *[Cell("")] * 4]
     if "left_out" in difference:
-        where = [Cell("left out", "bold"), Cell(difference["left_out"])]
+        where = [Cell("left out", HEADING), Cell(difference["left_out"])]
     elif "unassigned" in difference:
-        where = [Cell(difference["unassigned"], "bold"), Cell(printable(difference["event_type"]))]
+        where = [Cell(difference["unassigned"], HEADING), Cell(printable(difference["event_type"]))]
     elif difference["patient"] is None:
-        where = [Cell("total", "bold"), Cell(printable(difference["event_type"]))]
+        where = [Cell("total", HEADING), Cell(printable(difference["event_type"]))]
     else:
         where = [Cell(printable(difference["patient"])), Cell(printable(difference["event_type"]))]
     numbers = [difference["expected"], difference["actual"]]

@@ -18,15 +18,15 @@ __all__ = ["usage_text"]
 SHORT = 2  # characters of an option such as -j
 
 
-def usage_text(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """Return what is wrong with the arguments, and where to read more.
+def usage_text(error: typer.TyperException, arguments: Sequence[str], command: str) -> str:
+    """Return what is wrong with the arguments, and where to read more; `command` is the command that they name.
 
     Values are described in our own words: those of Typer depend on its version.
     """
     context = getattr(error, "ctx", None)
     message = _wrong_value(error, arguments) if isinstance(error, typer.BadParameter) else _unknown_option(error)
     message = message or error.format_message().rstrip(".").replace("\n", " ")
-    path = context.command_path if context else "mockexport"
+    path = context.command_path if context else command  # an option without its value has no context
     return f"{message} See `{path} --help`" if message.endswith("?") else f"{message}; see `{path} --help`"
 
 

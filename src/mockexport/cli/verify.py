@@ -132,7 +132,7 @@ def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Diff
         raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it cannot be read: {error.strerror}") from error
-    with run.progress(export or file.stem) as progress:
+    with run.says_variables(), run.progress(export or file.stem) as progress:
         try:
             counts = count(
                 run.source, export or file.stem, skip_malformed=bool(saved.left_out), max_pairs=max_pairs,

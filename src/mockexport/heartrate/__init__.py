@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
-    from mockexport.heartrate.readings import microseconds_of, minutes_document, parse_instant, time_of
+    from mockexport.heartrate.readings import (
+        LeapSecondError,
+        microseconds_of,
+        minutes_document,
+        parse_instant,
+        time_of,
+    )
     from mockexport.heartrate.service import HeartRate
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "HeartRateClient",
     "HeartRateRoutes",
     "HeartRateSource",
+    "LeapSecondError",
     "OnSending",
     "Plan",
     "SendInterrupted",
@@ -50,7 +57,7 @@ __getattr__ = lazy_attributes(
             "Sent",
             "send",
         ),
-        "readings": ("microseconds_of", "minutes_document", "parse_instant", "time_of"),
+        "readings": ("LeapSecondError", "microseconds_of", "minutes_document", "parse_instant", "time_of"),
         "service": ("HeartRate",),
     },
 )

@@ -19,6 +19,7 @@ __all__ = [
     "LOWEST_RATE",
     "READINGS_A_BATCH",
     "DaySummary",
+    "LeapSecondError",
     "Point",
     "Readings",
     "date_of",
@@ -41,7 +42,19 @@ LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 DAY = 86_400 * 1_000_000
 DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}[Tt ][0-9]")  # datetime.fromisoformat also accepts other separators, and none
 DATE = re.compile(r"[0-9]{4}-?([0-9]{2}-?[0-9]{2}|W[0-9]{2}-?[0-9])")
+LEAP_SECOND = re.compile(r"(.{7,10}[T ][0-9]{2}(?::[0-9]{2}:|[0-9]{2}))60([.,][0-9]+)?(Z|[+-].*)?", re.DOTALL)
 END_OF_DAY = re.compile(r"(.{7,10}[T ])24(:?00(?::?00(?:[.,]0+)?)?)?(Z|[+-].*)?", re.DOTALL)
+
+
+class LeapSecondError(ValueError):
+    """A time in a leap second: valid in RFC 3339, but microseconds since 1970 do not count it.
+
+    It is not taken for the second after it, which may have readings of its own.
+    """
+
+    def __str__(self) -> str:
+        """Return what is wrong, to be read behind the name of a field."""
+        return "has the second 60; leap seconds are not supported: use second 59 or the next minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,8 @@ def parse_timestamp(text: str) -> int:
     """Return an ISO 8601 date and time as microseconds since 1970; without an offset it is in UTC.
 
     RFC 3339 allows `t` and `z` in lower case and a space for `T`; the hour 24 is the end of a day, as in ISO 8601:2004.
-    A fraction is truncated to microseconds. Raises ValueError for anything else, and outside the years 1 to 9999.
+    A fraction is truncated to microseconds. Raises ValueError for anything else, LeapSecondError for the second
+    60, and ValueError outside the years 1 to 9999.
     """
     if not DATE_AND_TIME.match(text):
         raise ValueError("a timestamp must have a date and a time, as in 2024-01-15T10:00:00Z")
@@ -95,6 +109,9 @@ def parse_timestamp(text: str) -> int:
         time = _microseconds(text)
     except ValueError:  # not at once, since most are written in the usual way
         text = text.upper()
+        if leap := LEAP_SECOND.fullmatch(text):
+            _microseconds(f"{leap[1]}59{leap[2] or ''}{leap[3] or ''}")  # the rest of it is valid
+            raise LeapSecondError from None
         end = END_OF_DAY.fullmatch(text)
         time = _microseconds(f"{end[1]}00{end[2] or ''}{end[3] or ''}") + DAY if end else _microseconds(text)
     if not EARLIEST <= time <= LATEST:

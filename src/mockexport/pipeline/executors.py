@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from mockexport.pipeline.log_pipe import LogToPipe, logged_here
 from mockexport.pipeline.progress import ProgressCounters, TaskProgress
 from mockexport.source import CancelToken, keep_freed_memory
 
@@ -141,7 +142,10 @@ def process_workers(
     *,
     jobs: int | None = None,
 ) -> Generator[Workers, None, None]:
-    """Run tasks on processes of their own, each with a source of its own; tasks and source are pickled."""
+    """Run tasks on processes of their own, each with a source of its own; tasks and source are pickled.
+
+    What they log is logged by this process.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -151,8 +155,14 @@ def process_workers(
     level = logging.getLogger("mockexport").getEffectiveLevel()
     jobs = max(1, min(tasks, jobs or default_jobs()))
     theirs, ours = context.Pipe(duplex=False)  # they end when our end is closed, by us or by our death
-    given = (source, tasks, numbers, flag, level, theirs)
-    with theirs, ours, ProcessPoolExecutor(jobs, context, _start_process, given) as executor:
+    log_here, log_there = context.Pipe(duplex=False)
+    given = (source, tasks, numbers, flag, level, log_there, theirs)
+    with (
+        logged_here(log_here, log_there),
+        theirs,
+        ours,
+        ProcessPoolExecutor(jobs, context, _start_process, given) as executor,
+    ):
         workers = LocalWorkers(ProgressCounters(tasks, numbers), executor, CancelToken(flag))
         try:
             yield workers
@@ -180,12 +190,13 @@ def _start_process(
     numbers: MutableSequence[int],
     flag: MutableSequence[int],
     level: int,
+    log: Connection[Any, Any],
     pipe: Connection[Any, Any],
 ) -> None:
     global _process  # noqa: PLW0603 - a pool's initializer has no other way to give a process something
     _process = _Process(source, ProgressCounters(tasks, numbers), CancelToken(flag))
     keep_freed_memory()
-    logging.basicConfig(format="mockexport: %(message)s")
+    logging.getLogger().addHandler(LogToPipe(log))
     logging.getLogger("mockexport").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which cancels the token
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()

@@ -25,13 +25,13 @@ ID = {"type": "string", "minLength": 1, "maxLength": ID_CHARACTERS, "example": "
 TIMESTAMP = {
     "type": "string",
     "format": "date-time",
-    "description": "ISO 8601 with any offset, or none for UTC; stored to the microsecond.",
+    "description": "ISO 8601 with any offset, or none for UTC; stored to the microsecond. No leap seconds.",
     "example": "2024-01-15T10:00:00Z",
 }
 INSTANT = {
     "type": "string",
     "anyOf": [{"format": "date-time"}, {"format": "date"}],
-    "description": "ISO 8601 with any offset, or none for UTC; or a date.",
+    "description": "ISO 8601 with any offset, or none for UTC; or a date. No leap seconds.",
     "example": "2024-01-15T10:00:00Z",
 }
 READING = {

@@ -19,6 +19,7 @@ from mockexport.heartrate.readings import (
     LATEST,
     LOWEST_RATE,
     READINGS_A_BATCH,
+    LeapSecondError,
     Readings,
     parse_instant,
     parse_timestamp,
@@ -186,6 +187,8 @@ def _message(problem: Mapping[str, Any]) -> str:
 def _timestamp_error(text: str, latest: int) -> str | None:
     try:
         time = parse_timestamp(text)
+    except LeapSecondError as error:
+        return str(error)
     except ValueError:
         return NO_TIMESTAMP
     return TOO_FAR_AHEAD if time > latest else None
@@ -254,11 +257,15 @@ def _instant(given: dict[str, str], name: str) -> int:
         raise InvalidError(f"{name}: {NO_INSTANT}")
     try:
         return parse_instant(text, is_end=name == "end")
+    except LeapSecondError as error:
+        raise InvalidError(f"{name}: {error}") from None
     except ValueError:
         bare = BARE_OFFSET.fullmatch(text)
     if bare:
         try:
             return parse_timestamp(f"{bare[1]}+{bare[2]}")
+        except LeapSecondError as error:
+            raise InvalidError(f"{name}: {error}") from None
         except ValueError:
             pass
     raise InvalidError(f"{name}: {NO_INSTANT}")

@@ -96,6 +96,13 @@ class _WorkerProgress(TaskProgress):
         self._key = self._worker.get_current_task()
         self._next_report = time.monotonic() + pause
         self._next_look = 0.0
+        self._has_reported = False
+
+    def restart(self) -> None:
+        """Begin, or start over. If no bytes come for a while, the caller is told all the same that the task runs."""
+        super().restart()
+        loop = self._worker.loop
+        loop.add_callback(loop.call_later, self._pause, self._report_first)
 
     def advance(self, rows: int, size: int) -> None:
         """Tell how far the task is. Raises Cancelled when nobody waits for it any more."""
@@ -107,7 +114,12 @@ class _WorkerProgress(TaskProgress):
         if now >= self._next_report:
             self._report()
 
+    def _report_first(self) -> None:
+        if not self._has_reported and self._counters.running() and not self.cancel.cancelled:
+            self._report()
+
     def _report(self) -> None:
+        self._has_reported = True
         self._next_report = time.monotonic() + self._pause
         self._worker.log_event(TOPIC, (self._run, self._task, self._counters.of_task(0)))
 

@@ -1,4 +1,6 @@
-/* JSON (RFC 8259): a check of its grammar, and a walk through text that has passed it. */
+/* JSON (RFC 8259): a check of its grammar, and a walk through text that has passed it.
+
+   PADDING bytes behind the text may be read. */
 
 #include "core.h"
 
@@ -14,17 +16,30 @@ static inline int hex_digit(uint8_t c)
     return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
 }
 
+/* Whether one of eight bytes may be a quote, a backslash or a control character; if so, one of them surely is. */
+static inline int has_special_8(const uint8_t *p)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = ones << 7, word = load_8(p);
+    const uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((word - ones * 0x20) & ~word)) & tops ? 1 : 0;
+}
+
 /* The end of a string whose quote is at `p`; NULL if it is not valid. */
 static const uint8_t *check_string(const uint8_t *p, const uint8_t *end)
 {
     for (p++; p < end; p++) {
+        while (!has_special_8(p)) {
+            p += 8;
+            if (p >= end)
+                return NULL;
+        }
+        while (*p != '"' && *p != '\\' && *p >= 0x20)
+            p++;
+        if (p >= end)
+            return NULL;
         if (*p == '"')
             return p + 1;
-        if (*p < 0x20)
-            return NULL;
-        if (*p != '\\')
-            continue;
-        if (++p == end || !memchr("\"\\/bfnrtu", *p, 9))
+        if (*p < 0x20 || ++p == end || !memchr("\"\\/bfnrtu", *p, 9)) /* behind a backslash */
             return NULL;
         if (*p != 'u')
             continue;
@@ -47,11 +62,10 @@ static const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
 /* The end of a number, true, false or null at `p`; NULL if it is none of these. */
 static const uint8_t *check_scalar(const uint8_t *p, const uint8_t *end)
 {
-    static const char *const LITERALS[] = {"true", "false", "null"};
-    for (int i = 0; i < 3; i++) {
-        const size_t length = strlen(LITERALS[i]);
-        if ((size_t)(end - p) >= length && !memcmp(p, LITERALS[i], length))
-            return p + length;
+    const char *literal = *p == 't' ? "true" : *p == 'f' ? "false" : *p == 'n' ? "null" : NULL;
+    if (literal) {
+        const size_t length = strlen(literal);
+        return (size_t)(end - p) >= length && !memcmp(p, literal, length) ? p + length : NULL;
     }
     p += p < end && *p == '-';
     const uint8_t *digits = p;
@@ -126,9 +140,14 @@ close:
 
 static const uint8_t *skip_string(const uint8_t *p)
 {
-    for (p++; *p != '"'; p++)
-        p += *p == '\\';
-    return p + 1;
+    for (p++;; p += 2) {
+        while (!has_special_8(p))
+            p += 8;
+        while (*p != '"' && *p != '\\')
+            p++;
+        if (*p == '"')
+            return p + 1;
+    }
 }
 
 static const uint8_t *skip_value(const uint8_t *p)
@@ -183,6 +202,8 @@ static uint32_t read_escape(const uint8_t **p)
 static int string_is(const uint8_t *p, Span name)
 {
     uint64_t i = 0;
+    if (p[1] != '\\' && p[1] != (name.length ? name.bytes[0] : '"')) /* as most are */
+        return 0;
     for (p++; *p != '"'; i++) {
         uint32_t unit = *p++;
         if (unit == '\\')

@@ -44,13 +44,13 @@ static int take_row(ResourceTally *t, const uint8_t *row, uint64_t length, uint6
     if (is_long)
         return malformed(t, TOO_LONG);
     length -= row[length - 1] == '\r';
+    if (readable < length + PADDING) {
+        if (text_append(&t->carry, row, length))
+            return fail(t, NO_MEMORY);
+        row = t->carry.bytes;
+    }
     if (t->scan) {
         Found found = {{0}};
-        if (readable < length + PADDING) {
-            if (text_append(&t->carry, row, length))
-                return fail(t, NO_MEMORY);
-            row = t->carry.bytes;
-        }
         if (t->scan(row, length, t->heads, t->head_count, t->head_lengths, &found)) {
             const int result = count_resource(t, row, row + length, &found, 0);
             if (result != UNUSUAL)
