@@ -1,7 +1,7 @@
 """Count bytes that are in memory already: `python -m tests.bench.in_memory WAY FILE [TIMES]` tells how long it took.
 
-A way is one of the native tally's instruction sets, `pure`, one of these of FHIR resources (`fhir-avx2`; `fhir-strict`),
-or the name of a peer's module. The bytes are gone through
+A way is one of the native tally's instruction sets, `pure`, such a way of the tally of FHIR resources (`fhir-avx2`,
+`fhir-strict`), or the name of a peer's module. The bytes are gone through
 as often as it takes for half a second, once at least; the time is the median of these passes. With TIMES, a tally is
 fed the rows so many times over, as if they were one body.
 """

@@ -80,7 +80,7 @@ def test_so_does_a_count_of_the_large_export(cluster: Cluster, tmp_path: Path, w
 def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "demo.json").write_bytes((COMMITTED / "demo.json").read_bytes())
     done = run_command(tmp_path, "verify", "demo.json", "--format", "csv", MOCKEXPORT_SCHEDULER=cluster.address)
-    assert (done.code, done.stdout.splitlines()[1:], done.stderr) == (0, ["demo.json,demo,match,,,,,,"], "")
+    assert (done.code, done.stdout.splitlines()[1:], done.stderr) == (0, ["demo.json,demo,match,,,,,"], "")
     assert "exports_seen" in "".join(cluster.said(name) for name in cluster.workers)
 
     (tmp_path / "demo.json").write_bytes(b'{"patients": {}, "totals": {}}')
