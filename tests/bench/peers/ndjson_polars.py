@@ -7,7 +7,7 @@ import sys
 
 import polars as pl
 
-SCHEMA = pl.Schema({"resourceType": pl.String, "subject": pl.Struct({"reference": pl.String})})
+SCHEMA = pl.Schema([("resourceType", pl.String()), ("subject", pl.Struct({"reference": pl.String}))])
 
 
 def main() -> None:
