@@ -7,10 +7,6 @@ an error and never an end.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -19,44 +15,31 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
-from mockexport._version import __version__
 from mockexport.errors import (
     MockExportError,
-    NotAuthorisedError,
     NotFoundError,
-    Remedy,
     UnreachableError,
     UntrustedDataError,
     UsageError,
     no_such,
 )
 from mockexport.http import (
-    TRANSIENT,
-    HttpBody,
+    Client,
+    ClientSettings,
     Retries,
     RetryableError,
-    Transport,
-    check_url,
     content_coding,
     content_length,
-    decoded,
     etag_of,
-    httpx,
-    lost_connection,
-    parse_retry_after,
-    schedule,
 )
 from mockexport.identity import is_strong
-from mockexport.source import CancelToken
 from mockexport.wire import API, MEDIA_TYPES, download_path, export_path, read_download, read_export, read_exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from tenacity import Retrying
-
     from mockexport.model import Download
-    from mockexport.source import Chunks, OnRetry
+    from mockexport.source import CancelToken, Chunks, OnRetry
 
 __all__ = ["HttpSource"]
 
@@ -98,19 +81,8 @@ class HttpSource:
         allow_unproven_end: bool = False,
     ) -> None:
         self._url = url.rstrip("/")
-        self._timeout = timeout
-        self._retries = retries or Retries()
-        self._token = token
-        self._ca_bundle = ca_bundle
-        self._allow_unproven_end = allow_unproven_end
-        check_url(url)
-        if not 0 < timeout <= threading.TIMEOUT_MAX:  # nan too
-            raise UsageError(f"a timeout of {timeout:g} s is not valid")
-        self._closed = threading.Event()  # ends the waits between tries; each `close` sets it and makes another
+        self._client = Client(ClientSettings(url, timeout, retries or Retries(), token, ca_bundle, allow_unproven_end))
         self._answers_head = True
-        self._client_made = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._transport: Transport | None = None
 
     @property
     def name(self) -> str:
@@ -159,60 +131,18 @@ class HttpSource:
         on_retry: OnRetry | None = None,
         cancel: CancelToken | None = None,
     ) -> Chunks:
-        """Stream a download's bytes from byte `offset` on, across as many connections as it takes.
-
-        `download.etag` is what is known of the bytes before `offset`, and all bytes must be of the version that it
-        names: ChangedError says that they are not. Bytes that arrive renew the retries: what is bounded are retries
-        without progress, and the time that all of them take. `cancel` breaks off all running requests, as `close` does.
-        """
+        """Stream a download's bytes from byte `offset` on, as `Client.stream` does."""
         url = f"{self._url}{download_path(download.export, download.id)}/data"
-        cancel = cancel or CancelToken()
-        closed, retrying = self._closed, 0.0
-        send = partial(self._request, url, cancel=cancel)
-        body = HttpBody(send, download, offset, allow_unproven_end=self._allow_unproven_end)
-        with cancel.on_cancel(self.close), contextlib.closing(body):
-            while not body.ended:
-                try:
-                    chunk = body.read()
-                except RetryableError as failure:
-                    started = time.monotonic()
-                    again = schedule(self._retries, closed, self._retries.budget - retrying, on_retry)
-                    chunk = _read_again(again, body, failure)
-                    retrying += time.monotonic() - started
-                if chunk:
-                    yield chunk
+        return self._client.stream(url, download, offset, on_retry=on_retry, cancel=cancel)
 
     def close(self) -> None:
         """Break off all running requests, and close all connections."""
-        with self._client_made:
-            self._closed.set()
-            self._closed = threading.Event()
-            client, self._client = self._client, None
-            transport, self._transport = self._transport, None
-        if transport:
-            transport.break_off()
-        if client:
-            client.close()
-
-    def _http(self) -> httpx.Client:
-        with self._client_made:
-            if self._client is None:
-                headers = {"User-Agent": f"mockexport/{__version__}", "Accept-Encoding": "identity"}
-                if self._token:
-                    headers["Authorization"] = f"Bearer {self._token}"
-                self._transport = Transport(self._ca_bundle)
-                self._client = httpx.Client(
-                    transport=self._transport, trust_env=False, timeout=self._timeout, headers=headers
-                )
-            return self._client
+        self._client.close()
 
     def _ask(self, path: str, read: Callable[[object], T]) -> T:
         """Send a request for JSON until it is answered, and read the answer."""
         url = self._url + path
-        try:
-            body = schedule(self._retries, self._closed)(self._ask_once, url)
-        except RetryableError as failure:
-            raise failure.error from failure
+        body = self._client.retrying(partial(self._ask_once, url))
         try:
             return read(orjson.loads(body))
         except orjson.JSONDecodeError as error:
@@ -227,7 +157,7 @@ class HttpSource:
         """
         if self._answers_head:
             try:
-                with self._request(url, {"Accept": media_type}, method="HEAD") as response:
+                with self._client.request(url, {"Accept": media_type}, method="HEAD") as response:
                     etag = etag_of(response)
                     packed = content_coding(response) != "identity"
                     size = None if packed else content_length(response) or None  # some say 0 whatever GET sends
@@ -246,58 +176,12 @@ class HttpSource:
         return {}
 
     def _ask_once(self, url: str) -> bytes:
-        body = bytearray()
-        with self._request(url, {"Accept": "application/json"}) as response:
-            coding = content_coding(response)
-            for chunk in response.iter_raw() if coding == "identity" else decoded(response, coding):
-                body += chunk
-                if len(body) > JSON_LIMIT:
-                    raise UntrustedDataError(f"{url} sent more than {JSON_LIMIT:,} bytes of JSON")
-        return bytes(body)
-
-    @contextlib.contextmanager
-    def _request(
-        self, url: str, headers: dict[str, str], *, method: str = "GET", cancel: CancelToken | None = None
-    ) -> Generator[httpx.Response, None, None]:
-        """Send a request and follow redirects; yield the answer, its body not yet read.
-
-        Raises `RetryableError` for whatever another try may mend, our own errors for the rest.
-        """
-        with self._failures(url):
-            client = self._http()
-            if cancel and cancel.cancelled:  # looked at only now, so that `close` breaks this client off, or it is seen
-                raise UnreachableError(f"{url} is not wanted any more")
-            request = client.build_request(method, url, headers=headers)
-            for _ in range(1 + REDIRECTS):
-                with contextlib.closing(client.send(request, stream=True)) as response:
-                    if response.next_request is None:
-                        check_status(response, url)
-                        yield response
-                        return
-                    request = response.next_request  # httpx leaves the token out when it goes to another origin
-            raise UntrustedDataError(f"{url} redirects without end")
-
-    @contextlib.contextmanager
-    def _failures(self, url: str) -> Generator[None, None, None]:
-        """Turn transport errors into our own."""
-        try:
-            yield
-        except (RetryableError, MockExportError):
-            raise
-        except (httpx.InvalidURL, UnicodeError) as error:  # an id too long for a URL, a redirect to what is no host
-            raise UntrustedDataError(f"{url[:URL_SHOWN]} cannot be requested: {error}") from error
-        except zlib.error as error:
-            raise UntrustedDataError(f"{url} cannot be decompressed: {error}") from error
-        except httpx.UnsupportedProtocol as error:
-            raise UntrustedDataError(f"{url} redirects to what is neither http nor https") from error
-        except (httpx.TransportError, httpx.StreamError, RuntimeError) as error:
-            raise lost_connection(error, url, self._timeout) from error
+        with self._client.request(url, {"Accept": "application/json"}) as response:
+            return self._client.read(response, JSON_LIMIT)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: another process makes connections of its own."""
-        return _made_again, (
-            self._url, self._timeout, self._retries, self._token, self._ca_bundle, self._allow_unproven_end,
-        )  # fmt: skip
+        return _made_again, (self._client.settings,)
 
 
 class _Listing:
@@ -329,46 +213,5 @@ def _result(future: Future[T]) -> T:
     return future.result()
 
 
-def _read_again(retrying: Retrying, body: HttpBody, failure: RetryableError) -> bytes:
-    try:
-        return retrying(_again_after(failure, body.read))
-    except RetryableError as last:
-        raise last.error from last
-
-
-def _made_again(
-    url: str, timeout: float, retries: Retries, token: str | None, ca_bundle: str | None, allow_unproven_end: bool
-) -> HttpSource:
-    return HttpSource(
-        url, timeout=timeout, retries=retries, token=token, ca_bundle=ca_bundle, allow_unproven_end=allow_unproven_end
-    )
-
-
-def _again_after(failure: RetryableError, work: Callable[[], bytes]) -> Callable[[], bytes]:
-    """Return work whose first try has failed already."""
-    failures = [failure]
-
-    def next_try() -> bytes:
-        if failures:
-            raise failures.pop()
-        return work()
-
-    return next_try
-
-
-def check_status(response: httpx.Response, url: str) -> None:
-    """Raise the error that a status means, `RetryableError` where another try may help; a range may have no bytes."""
-    status = response.status_code
-    if status == OK or (status in (PARTIAL, UNSATISFIABLE) and "Range" in response.request.headers):
-        return
-    told = f"{url} answered {status} {response.reason_phrase}".rstrip()
-    if status in TRANSIENT:
-        wait = parse_retry_after(response.headers.get("Retry-After"))
-        raise RetryableError(UnreachableError(f"{told}; try again later"), wait, busy=True)
-    if status in (UNAUTHORIZED, FORBIDDEN):
-        raise NotAuthorisedError(told, remedy=Remedy.TOKEN)
-    if status in (NOT_FOUND, GONE, UNPROCESSABLE):
-        raise NotFoundError(told)
-    if status >= SERVER_ERROR:
-        raise UnreachableError(told)
-    raise UntrustedDataError(f"{told}; is it an export server?")
+def _made_again(settings: ClientSettings) -> HttpSource:
+    return HttpSource(**settings._asdict())
