@@ -11,12 +11,19 @@ from tests.sources import csv_body
 from mockexport import NotFoundError, UsageError, open_source
 from mockexport.sources.folder import FolderSource
 from mockexport.sources.http import HttpSource
-from mockexport.sources.mock import MockSource, ReferenceGenerator
+from mockexport.sources.mock import MockFhirSource, MockSource, ReferenceGenerator
 
 
 def test_mock_is_the_made_up_exports_and_the_default() -> None:
     assert isinstance(open_source(), MockSource)
     assert isinstance(open_source("mock"), MockSource)
+
+
+def test_mock_fhir_is_the_made_up_exports_as_resources() -> None:
+    source = open_source("mock-fhir", kernel="pure")
+    assert isinstance(source, MockFhirSource)
+    assert source.name == "mock-fhir"
+    assert {download.format for download in source.downloads("demo")} == {"ndjson"}
 
 
 def test_the_kernel_is_the_twin_that_makes_exports_up() -> None:
@@ -34,14 +41,17 @@ def test_a_folder_is_a_directory_source(tmp_path: Path, as_path: bool) -> None:
     assert source.name == str(tmp_path)
 
 
-def test_a_folder_that_is_called_mock_is_reached_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "mock" / "trial"
+@pytest.mark.parametrize("name", ["mock", "mock-fhir"])
+def test_a_folder_that_is_called_mock_is_reached_by_its_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name / "trial"
     folder.mkdir(parents=True)
     (folder / "a.csv").write_bytes(csv_body(1))
     monkeypatch.chdir(tmp_path)
-    assert open_source("mock").exports() == ["demo", "small", "large"]
-    assert open_source("./mock").exports() == ["trial"]
-    assert open_source(Path("mock").absolute()).exports() == ["trial"]
+    assert open_source(name).exports() == ["demo", "small", "large"]
+    assert open_source(f"./{name}").exports() == ["trial"]
+    assert open_source(Path(name).absolute()).exports() == ["trial"]
 
 
 def test_a_missing_folder_is_not_found(tmp_path: Path) -> None:

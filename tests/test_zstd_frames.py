@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.bodies import OTHER, PLAIN, ROW
+from tests.commands import serve_command
 from tests.files import read, source_of, zstd, zstd_frame
-from tests.sources import HEADER
+from tests.sources import HEADER, WAIT_SECONDS
 
-from mockexport import Download, UntrustedDataError, count, thread_workers
-from mockexport.sources import FilesSource, data_files, zstd_frames
+from mockexport import Download, UnreachableError, UntrustedDataError, count, thread_workers
+from mockexport.sources import FilesSource, HttpSource, data_files, zstd_frames
 from mockexport.sources.csv_file import read_csv_file
 
 if TYPE_CHECKING:
@@ -260,6 +264,37 @@ def test_it_is_counted_in_splits_with_the_same_result(
     assert counts == count(source_of(export), "plain")
     assert len(opened) > 5
     assert 0 < max(opened) < len(text)
+
+
+def test_a_file_that_can_not_be_read_is_an_error_to_those_who_read_it(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export / "a.csv.zst").write_bytes(zstd_frame(PLAIN) * 2)
+
+    def refused(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a.csv.zst")
+
+    monkeypatch.setattr(zstd_frames, "LocalFile", refused)
+    (download,) = source_of(export).downloads("trial")
+    assert (download.size, download.split_size) == (None, None)
+    monkeypatch.setattr("mockexport.sources.csv_file.LocalFile", refused)
+    with pytest.raises(UnreachableError, match=r"cannot read .*a\.csv\.zst: Permission denied"):
+        count(source_of(export), "trial")
+
+
+def test_a_server_of_it_knows_its_length_and_has_ranges(export: Path) -> None:
+    text = HEADER + ROWS
+    frames = [zstd_frame(text[start : start + 9000]) for start in range(0, len(text), 9000)]
+    (export / "a.csv.zst").write_bytes(b"".join(frames))
+    with serve_command("-s", export) as server, closing(HttpSource(server.url)) as source:
+        (download,) = source.downloads("trial")
+        url = f"{server.url}/api/export/trial/{download.id}/data"
+        plain = {"accept-encoding": "identity"}
+        head = httpx.head(url, headers=plain, timeout=WAIT_SECONDS)
+        assert head.headers["content-length"] == str(len(text))
+        part = httpx.get(url, headers={**plain, "range": "bytes=8999-9001"}, timeout=WAIT_SECONDS)
+        assert (part.status_code, part.content) == (206, text[8999:9002])
+        assert count(source, "trial") == count(source_of(export), "trial")
 
 
 def test_damage_in_any_frame_is_found_by_a_count_in_splits(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:

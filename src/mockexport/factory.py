@@ -27,7 +27,9 @@ def open_source(
     allow_unproven_end: bool = False,
     ignore: Sequence[str] = (),
 ) -> Source:
-    """Return the Source that `name` means: `mock`, an http(s) URL, a folder, a file, or a pattern such as `data/*.csv`.
+    """Return the Source that `name` means.
+
+    That is `mock`, `mock-fhir`, an http(s) URL, a folder, a file, or a pattern such as `data/*.csv`.
 
     A folder holds exports, each a folder of CSV files or of a FHIR bulk export; or such files itself; or what
     `mockexport serve --data` keeps there. A file or folder called mock is `./mock`. `ignore` has patterns for names of
@@ -46,6 +48,10 @@ def open_source(
         from mockexport.sources import MockSource
 
         return MockSource(kernel)
+    if name == "mock-fhir":
+        from mockexport.sources import MockFhirSource
+
+        return MockFhirSource(kernel)
     scheme, separator, _ = str(name).partition("://")
     if not separator:
         return _open_local(name, ignore)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mockexport import open_source
 from mockexport.settings import Settings
 from mockexport.tally import tally_name
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import RunCommand
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mock-exports.json").read_bytes())
+CODES = {"heart_rate": "8867-4", "spo2": "59408-5", "bp_sys": "8480-6", "bp_dia": "8462-4"}
 COMMITTED = Path(__file__).parents[2] / "outputs"
 pytestmark = pytest.mark.kernel
 IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
@@ -24,7 +27,11 @@ IS_NATIVE = tally_name(Settings.from_environment().kernel) != "pure"
 @pytest.fixture
 def server(start: Any) -> str:
     """The URL of `mockexport serve`."""
-    line = start("serve", "--port", "0").stderr.readline()
+    return url_of(start("serve", "--port", "0"))
+
+
+def url_of(served: Any) -> str:
+    line = served.stderr.readline()
     found = re.search(r"listening on (http://\S+)", line)
     assert found, line
     return found[1]
@@ -55,3 +62,28 @@ def test_plain_python_gives_the_committed_answer(export: str, command: RunComman
 @pytest.mark.skipif(not IS_NATIVE, reason="minutes, in plain Python")
 def test_large_from_mock_gives_the_committed_answer(command: RunCommand) -> None:
     assert command("count", "large").stdout == (COMMITTED / "large.json").read_text()
+
+
+def test_made_up_fhir_is_the_same_from_a_server(command: RunCommand, start: Any) -> None:
+    url = url_of(start("serve", "--source", "mock-fhir", "--port", "0"))
+    for listing in (("exports", "list"), ("downloads", "list", "demo"), ("downloads", "list", "large")):
+        here = command(*listing, "--source", "mock-fhir")
+        assert here.code == 0
+        assert command(*listing, "--source", url).stdout == here.stdout
+    with closing(open_source("mock-fhir")) as mock, closing(open_source(url)) as server:
+        for download in server.downloads("demo"):
+            assert download.format == "ndjson"
+            assert b"".join(server.open(download)) == b"".join(mock.open(download))
+
+
+@pytest.mark.parametrize("export", ["demo", pytest.param("small", marks=pytest.mark.slow)])
+def test_made_up_fhir_has_the_committed_numbers_under_its_codes(export: str, command: RunCommand) -> None:
+    if export != "demo" and not IS_NATIVE:
+        pytest.skip("minutes, in plain Python")
+    committed = json.loads((COMMITTED / f"{export}.json").read_bytes())["patients"]
+    counted = command("count", export, "--source", "mock-fhir", "--by", "code")
+    assert counted.code == 0
+    assert json.loads(counted.stdout)["patients"] == {
+        patient: {"Patient": 1, **{f"http://loinc.org|{CODES[kind]}": number for kind, number in types.items()}}
+        for patient, types in committed.items()
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fhir.conftest import TALLIES, run
 from tests.fhir.resources import rows
@@ -57,6 +57,7 @@ def trace(new_tally: Any, chunks: list[bytes], **options: Any) -> list[Any]:
 
 @examples(100, 20_000)
 @given(body=BODIES, cuts=CUTS, skip=st.booleans(), limit=LIMITS, pairs=PAIRS, by=BY)
+@example(body=b"\n12345\n", cuts=[1 << 20], skip=False, limit=3, pairs=1, by="type")
 def test_strict_twins_come_to_the_same_on_any_bytes(
     *, body: bytes, cuts: list[int], skip: bool, limit: int, pairs: int, by: str
 ) -> None:

@@ -235,6 +235,77 @@ def test_both_take_the_whole_seconds_off_before_they_round(native_generator: Any
     assert read_all(native_generator(plan)) == read_all(ReferenceGenerator(plan))
 
 
+# ---- Templates ----
+
+TEMPLATE = (b"<", b"|", b"|", b"|", b">\n")
+TEMPLATES = st.tuples(*[st.one_of(st.just(b""), st.binary(max_size=20), st.binary(max_size=700))] * 5)
+
+
+def test_a_template_writes_the_rows_of_the_csv_with_their_numbers(new_generator: Any) -> None:
+    types = (replace(PULSE, name="a"), replace(PULSE, name="b", mean=150))
+    plan = replace(PLAN, event_types=types)
+    by_template = read_all(new_generator(plan, [(b"a ", *TEMPLATE[1:]), (b"b ", *TEMPLATE[1:])])).decode()
+    expected = [
+        f"{kind} {number}|{patient}|{time.removesuffix('Z')}|{value}>"
+        for number, (patient, time, kind, value) in enumerate(rows_of(new_generator(plan)))
+    ]
+    assert by_template.splitlines() == expected
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1, 1000, 1 << 18])
+def test_every_read_by_template_gives_whole_rows_until_there_are_none(new_generator: Any, size: int) -> None:
+    generator = new_generator(PLAN, [TEMPLATE])
+    chunks = list(iter(lambda: generator.read(size), b""))
+    assert all(chunk.endswith(b">\n") for chunk in chunks)
+    assert b"".join(chunks) == read_all(new_generator(PLAN, [TEMPLATE]))
+    assert generator.read(size) == b""
+
+
+def test_a_download_without_rows_is_empty_by_template(new_generator: Any) -> None:
+    assert read_all(new_generator(replace(PLAN, rows=0), [TEMPLATE])) == b""
+
+
+@pytest.mark.parametrize("templates", [[], [TEMPLATE] * 2])
+def test_there_must_be_a_template_for_each_event_type(new_generator: Any, templates: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"template|zip"):
+        new_generator(PLAN, templates)
+
+
+@examples(100, 2000)
+@given(
+    plan=PLANS.filter(lambda plan: len(set(plan.event_types)) == len(plan.event_types)),
+    templates=st.lists(TEMPLATES, min_size=5, max_size=5),
+    sizes=st.lists(st.integers(-1, 20_000), min_size=1, max_size=5),
+)
+def test_both_generators_give_the_same_bytes_by_template(
+    native_generator: Any, plan: Plan, templates: list[Any], sizes: list[int]
+) -> None:
+    templates = templates[: len(plan.event_types)]
+    assert read_all(native_generator(plan, templates), *sizes) == read_all(ReferenceGenerator(plan, templates))
+
+
+@pytest.mark.parametrize(
+    ("template", "error", "message"),
+    [
+        (TEMPLATE[:4], ValueError, "a tuple of 5 parts"),
+        ([*TEMPLATE], ValueError, "a tuple of 5 parts"),
+        ((*TEMPLATE[:4], ">"), TypeError, "expected bytes"),
+        ((*TEMPLATE[:4], b">" * 4093), ValueError, "at most 4096 bytes"),
+    ],
+)
+def test_a_template_beyond_the_limits_is_refused(
+    native_generator: Any, template: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        native_generator(PLAN, [template])
+
+
+def test_a_template_of_4096_bytes_and_a_name_of_32_are_within_the_limits(native_generator: Any) -> None:
+    plan = replace(PLAN, patients=("p" * 32,), rows=1000)
+    templates = [(*TEMPLATE[:4], b">" * 4092)]
+    assert read_all(native_generator(plan, templates), 1) == read_all(ReferenceGenerator(plan, templates))
+
+
 # ---- The native generator's limits ----
 
 LIMITS = {

@@ -201,8 +201,13 @@ def read_all(generator: Any, sizes: list[int]) -> bytes:
 def fuzz_mock(native: Any, draw: random.Random) -> None:
     plan = make_plan(draw)
     sizes = [draw.choice([0, 1, 256, 300, 5000, 1 << 18]) for _ in range(3)]
-    found, expected = read_all(native.NativeGenerator(plan), sizes), read_all(ReferenceGenerator(plan), [1 << 18])
-    assert found == expected, (plan, sizes)
+    templates: Any = None
+    if draw.random() < 0.5 and len(set(plan.event_types)) == len(plan.event_types):
+        templates = [
+            tuple(draw.randbytes(draw.choice([0, 1, 31, 32, 33, 300, 800])) for _ in range(5)) for _ in plan.event_types
+        ]
+    found = read_all(native.NativeGenerator(plan, templates), sizes)
+    assert found == read_all(ReferenceGenerator(plan, templates), [1 << 18]), (plan, templates, sizes)
 
 
 def main() -> None:

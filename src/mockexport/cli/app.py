@@ -57,7 +57,7 @@ app = typer.Typer(
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
     "  mockexport help count                      show the help of a command\n"
     "\n\b\nEnvironment variables:\n"
-    "  MOCKEXPORT_SOURCE      mock, a folder or a URL\n"
+    "  MOCKEXPORT_SOURCE      mock, mock-fhir, a folder or a URL\n"
     "  MOCKEXPORT_TOKEN_FILE  a file that contains a bearer token\n"
     "  MOCKEXPORT_SCHEDULER   the address of a Dask scheduler\n"
     "  MOCKEXPORT_KERNEL      auto, native or pure\n"

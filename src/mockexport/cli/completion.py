@@ -24,7 +24,7 @@ __all__ = ["COMPLETE", "complete", "complete_export", "complete_source"]
 COMPLETE = "_MOCKEXPORT_COMPLETE"  # set by the scripts, to the shell and what it wants
 SECONDS = 0.8  # of the second; Python took some of it to start
 FISH_SECONDS = 0.4  # fish asks twice
-SOURCES = ("mock", "http://", "http://127.0.0.1:8000", "https://")  # so that no space follows what is still to be typed
+SOURCES = ("mock", "mock-fhir", "http://", "http://127.0.0.1:8000", "https://")  # no space follows a part of one
 OPTION_AND_VALUE = re.compile(r"\s(--[a-z][a-z-]*=)\S*$")
 WORD_BREAKS = ":="  # where bash takes words apart (COMP_WORDBREAKS)
 

@@ -77,9 +77,8 @@ SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False, autocompletion=complete_source,
-        help="mock (generated data), a file, a quoted pattern such as 'data/*.csv', a folder of CSV files or of a "
-        "FHIR export, or a URL.  "
-        "[env: MOCKEXPORT_SOURCE; default: mock]",
+        help="mock or mock-fhir (generated data), a file, a quoted pattern such as 'data/*.csv', a folder of CSV files "
+        "or of a FHIR export, or a URL.  [env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
 JobsOption = Annotated[

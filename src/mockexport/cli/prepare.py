@@ -100,7 +100,7 @@ class Run(NamedTuple):
         """
         if named is not None:
             return named
-        if self.source.name == "mock" or "://" in self.source.name:  # without a request
+        if "://" in self.source.name:  # without a request
             return DEFAULT_EXPORT
         exports = self.source.exports()
         if len(exports) == 1:

@@ -35,6 +35,7 @@ Examples:
   mockexport serve                        mock, on http://127.0.0.1:8000
   mockexport serve --port 0               on a free port, printed to stderr
   mockexport serve --source exports       serve a folder of exports
+  mockexport serve --source mock-fhir     serve generated FHIR resources
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
   mockexport serve --data readings        also accept heart-rate readings
   mockexport count demo -s http://127.0.0.1:8000

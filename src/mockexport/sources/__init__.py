@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from mockexport.sources.files import FilesSource, is_pattern
     from mockexport.sources.folder import FolderSource
     from mockexport.sources.http import HttpSource
-    from mockexport.sources.mock import Generator, MockSource, ReferenceGenerator, choose_generator, generator_name
+    from mockexport.sources.mock import (
+        Generator,
+        MockFhirSource,
+        MockSource,
+        ReferenceGenerator,
+        choose_generator,
+        generator_name,
+    )
     from mockexport.sources.union import UnionSource
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "FolderSource",
     "Generator",
     "HttpSource",
+    "MockFhirSource",
     "MockSource",
     "ReferenceGenerator",
     "UnionSource",
@@ -34,6 +42,7 @@ __getattr__ = lazy_attributes(
         "http": ("HttpSource",),
         "mock": (
             "Generator",
+            "MockFhirSource",
             "MockSource",
             "ReferenceGenerator",
             "choose_generator",

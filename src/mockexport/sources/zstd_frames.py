@@ -66,11 +66,14 @@ class Frames:
 def zstd_frames(path: Path, etag: str) -> Frames | None:
     """Return the frames of the version of a file that `etag` names; None if they cannot be told, or there is but one.
 
-    Raises ChangedError if it has another version, and OSError.
+    A file that cannot be read is an error only to those who read it. Raises ChangedError if it has another version.
     """
-    with LocalFile(path, etag) as file:
-        frames = find_frames(file, file.size)
-        file.check()
+    try:
+        with LocalFile(path, etag) as file:
+            frames = find_frames(file, file.size)
+            file.check()
+    except OSError:
+        return None
     return frames
 
 

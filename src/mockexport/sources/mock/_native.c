@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#include "generate.h"
+#include "write.h"
 
 #define HEADER "patient_id,event_time,event_type,value\n"
 
@@ -21,7 +21,7 @@ typedef struct {
     EventType *types;
     char *buffer; /* rows on their way into a bytes object of the right length */
     size_t room;
-    Generator generator;
+    Generator generator; /* with the templates' texts, which are of this object, too */
 } NativeGenerator;
 
 static uint32_t bit_length(uint32_t n)
@@ -89,9 +89,56 @@ static int read_event_type(PyObject *object, EventType *type)
     return failed;
 }
 
-static int read_patient(PyObject *object, Name *name)
+/* Copy the parts of a template into one block, which the first part begins; type->template was filled with zeros. */
+static int read_template(PyObject *object, Template *template)
 {
-    return read_name(object, "", ",", name);
+    const char *texts[TEMPLATE_PARTS];
+    Py_ssize_t lengths[TEMPLATE_PARTS], length = 0;
+    if (!PyTuple_Check(object) || PyTuple_Size(object) != TEMPLATE_PARTS) {
+        PyErr_Format(PyExc_ValueError, "a template must be a tuple of %d parts", TEMPLATE_PARTS);
+        return -1;
+    }
+    for (int i = 0; i < TEMPLATE_PARTS; i++) {
+        char *text;
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(object, i), &text, &lengths[i]))
+            return -1;
+        if (lengths[i] > MAX_TEMPLATE - length) {
+            PyErr_Format(PyExc_ValueError, "a template must have at most %d bytes", MAX_TEMPLATE);
+            return -1;
+        }
+        texts[i] = text;
+        length += lengths[i];
+    }
+    char *block = malloc((size_t)length + 1);
+    if (!block)
+        return -1;
+    for (int i = 0; i < TEMPLATE_PARTS; i++) {
+        memcpy(block, texts[i], (size_t)lengths[i]);
+        template->parts[i] = (Part){block, (size_t)lengths[i]};
+        block += lengths[i];
+    }
+    return 0;
+}
+
+/* Take a template for each event type; none of them means CSV. */
+static int read_templates(PyObject *templates, Generator *g, EventType *types)
+{
+    g->by_template = templates != Py_None;
+    if (!g->by_template)
+        return 0;
+    if (PySequence_Size(templates) != (Py_ssize_t)g->type_count) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "there must be a template for each event type");
+        return -1;
+    }
+    for (uint32_t i = 0; i < g->type_count; i++) {
+        PyObject *template = PySequence_GetItem(templates, (Py_ssize_t)i);
+        const int failed = !template || read_template(template, &types[i].template);
+        Py_XDECREF(template);
+        if (failed)
+            return -1;
+    }
+    return 0;
 }
 
 /* The length of plan.<attribute>, a sequence of 1 to MAX_CHOICES; the caller lets go of it. */
@@ -106,14 +153,14 @@ static Py_ssize_t read_choices(PyObject *plan, const char *attribute, PyObject *
     return count;
 }
 
-static int read_patients(PyObject *plan, NativeGenerator *self)
+static int read_patients(PyObject *plan, const char *after, NativeGenerator *self)
 {
     PyObject *choices;
     Py_ssize_t count = read_choices(plan, "patients", &choices);
     int failed = count < 0 || !(self->patients = calloc((size_t)count, sizeof *self->patients));
     for (Py_ssize_t i = 0; i < count && !failed; i++) {
         PyObject *choice = PySequence_GetItem(choices, i);
-        failed = !choice || read_patient(choice, &self->patients[i]);
+        failed = !choice || read_name(choice, "", after, &self->patients[i]);
         Py_XDECREF(choice);
     }
     Py_XDECREF(choices);
@@ -170,7 +217,7 @@ static int read_seed(PyObject *plan, Generator *g)
     return failed ? -1 : 0;
 }
 
-static int read_plan(PyObject *plan, NativeGenerator *self)
+static int read_plan(PyObject *plan, PyObject *templates, NativeGenerator *self)
 {
     Generator *g = &self->generator;
     if (read_integer(plan, "rows", &g->rows_left) || read_integer(plan, "start_microseconds", &g->next_time) ||
@@ -189,21 +236,25 @@ static int read_plan(PyObject *plan, NativeGenerator *self)
         return -1;
     }
     g->day = -1;
-    return read_patients(plan, self) || read_event_types(plan, self) || read_seed(plan, g) ? -1 : 0;
+    const char *after_patient = templates == Py_None ? "," : "";
+    return read_patients(plan, after_patient, self) || read_event_types(plan, self) ||
+                   read_templates(templates, g, self->types) || read_seed(plan, g)
+               ? -1
+               : 0;
 }
 
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *plan;
-    static char *names[] = {"", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O", names, &plan))
+    PyObject *plan, *templates = Py_None;
+    static char *names[] = {"", "", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O", names, &plan, &templates))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     NativeGenerator *self = (NativeGenerator *)allocate(type, 0); /* filled with zeros */
     if (!self)
         return NULL;
     self->lock = PyThread_allocate_lock();
-    if (!self->lock || read_plan(plan, self)) {
+    if (!self->lock || read_plan(plan, templates, self)) {
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         Py_DECREF(self);
@@ -216,6 +267,8 @@ static void native_dealloc(PyObject *object)
 {
     NativeGenerator *self = (NativeGenerator *)object;
     PyTypeObject *type = Py_TYPE(object);
+    for (uint32_t i = 0; i < self->generator.type_count; i++)
+        free(self->types[i].template.parts[0].text);
     free(self->patients);
     free(self->types);
     free(self->buffer);
@@ -237,7 +290,7 @@ static Py_ssize_t fill_buffer(NativeGenerator *self, size_t size)
         self->room = size;
     }
     size_t length = 0;
-    if (!self->head_done) {
+    if (!self->head_done && !self->generator.by_template) {
         self->head_done = 1;
         length = strlen(HEADER);
         memcpy(self->buffer, HEADER, length);
@@ -251,7 +304,7 @@ static PyObject *native_read(PyObject *object, PyObject *argument)
     Py_ssize_t size = PyLong_AsSsize_t(argument);
     if (size == -1 && PyErr_Occurred())
         return NULL;
-    const Py_ssize_t least = 2 * MAX_ROW;
+    const Py_ssize_t least = 2 * longest_row(&self->generator);
     if (!PyThread_acquire_lock(self->lock, NOWAIT_LOCK)) {
         PyErr_SetString(PyExc_RuntimeError, "this generator is in use by another thread");
         return NULL;
@@ -277,7 +330,7 @@ static PyMethodDef native_methods[] = {
 };
 
 static PyType_Slot native_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Makes the CSV of one download; the contract is mockexport.sources.mock.reference.Generator.")},
+    {Py_tp_doc, (void *)PyDoc_STR("Makes the rows of one download; the contract is mockexport.sources.mock.reference.Generator.")},
     {Py_tp_new, (void *)native_new},
     {Py_tp_dealloc, (void *)native_dealloc},
     {Py_tp_methods, native_methods},

@@ -2,8 +2,11 @@
    CPython's `random` draws them (Lib/random.py, Modules/_randommodule.c).
 
    Rows are made in blocks. `draw_block` takes the numbers from the Mersenne Twister in the order that the
-   specification gives, `shape_times` and `shape_values` turn them into times and values, many at a time, and `write_row`
-   writes them. */
+   specification gives, and `shape_times` and `shape_values` turn them into times and values, many at a time. write.h
+   writes them, as CSV or by templates. */
+
+#ifndef GENERATE_H
+#define GENERATE_H
 
 #include <math.h>
 #include <stdint.h>
@@ -12,12 +15,12 @@
 #define BLOCK 512 /* rows; even, because two rows share the two draws of a normal pair */
 #define MAX_NAME 32
 #define MAX_CHOICES 4096
-#define MAX_ROW 128 /* the longest row: two names, a time and a value */
 #define MAX_MEAN 1e6
 #define MAX_DEVIATION 1e3 /* what the approximation is good enough for */
 #define DAY_MICROSECONDS 86400000000LL
 #define YEAR_10000 (2932897 * DAY_MICROSECONDS) /* since 1970 */
 #define TWISTER 624
+#define TEMPLATE_PARTS 5
 
 typedef struct {
     char text[MAX_NAME]; /* the name as it stands in a row, with the separators around it */
@@ -25,7 +28,17 @@ typedef struct {
 } Name;
 
 typedef struct {
-    Name name;
+    char *text;
+    size_t length;
+} Part;
+
+typedef struct {
+    Part parts[TEMPLATE_PARTS]; /* what stands around a row's number, patient, time and value */
+} Template;
+
+typedef struct {
+    Name name; /* for CSV */
+    Template template;
     double mean, deviation;
     int low, high;
 } EventType;
@@ -39,6 +52,9 @@ typedef struct {
     const EventType *types;
     int64_t rows_left, next_time, step; /* microseconds; times since 1970 */
     double step_seconds;
+
+    int by_template;
+    uint64_t number; /* of the next row; for templates alone */
 
     unsigned block_rows, block_used;
     uint16_t patient[BLOCK], type[BLOCK];
@@ -225,96 +241,4 @@ static void next_block(Generator *g)
     shape_values(g);
 }
 
-/* ---- Writing ---- */
-
-static const char TWO_DIGITS[201] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                    "8081828384858687888990919293949596979899";
-
-static inline void write_two(char *at, uint32_t n)
-{
-    memcpy(at, TWO_DIGITS + 2 * n, 2);
-}
-
-/* Days since 1970 to a date, in the proleptic Gregorian calendar, counted in eras of 400 years from 1 March 0000. */
-static void write_date(char *at, int64_t day)
-{
-    int64_t shifted = day + 719468;
-    int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
-    uint32_t day_of_era = (uint32_t)(shifted - era * 146097);
-    uint32_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    uint32_t month_from_march = (5 * day_of_year + 2) / 153;
-    uint32_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-    uint32_t year = (uint32_t)(year_of_era + era * 400) + (month <= 2);
-    write_two(at, year / 100);
-    write_two(at + 2, year % 100);
-    at[4] = at[7] = '-';
-    write_two(at + 5, month);
-    write_two(at + 8, day_of_year - (153 * month_from_march + 2) / 5 + 1);
-    at[10] = 'T';
-}
-
-/* Write one row into at least MAX_ROW bytes; return where it ends. */
-static inline char *write_row(Generator *g, unsigned row, char *at)
-{
-    const Name *patient = &g->patients[g->patient[row]];
-    memcpy(at, patient->text, MAX_NAME);
-    at += patient->length;
-
-    int64_t of_day = g->time[row] - g->day * DAY_MICROSECONDS;
-    if ((uint64_t)of_day >= (uint64_t)DAY_MICROSECONDS) {
-        g->day = g->time[row] / DAY_MICROSECONDS;
-        of_day = g->time[row] - g->day * DAY_MICROSECONDS;
-        write_date(g->date, g->day);
-    }
-    memcpy(at, g->date, 11);
-    uint32_t second = (uint32_t)((uint64_t)of_day / 1000000), microsecond = (uint32_t)((uint64_t)of_day % 1000000);
-    uint32_t minute = second / 60;
-    write_two(at + 11, minute / 60);
-    at[13] = ':';
-    write_two(at + 14, minute % 60);
-    at[16] = ':';
-    write_two(at + 17, second % 60);
-    at += 19;
-    if (microsecond) {
-        at[0] = '.';
-        write_two(at + 1, microsecond / 10000);
-        write_two(at + 3, microsecond / 100 % 100);
-        write_two(at + 5, microsecond % 100);
-        at += 7;
-    }
-
-    const Name *type = &g->types[g->type[row]].name;
-    memcpy(at, type->text, MAX_NAME);
-    at += type->length;
-    uint32_t value = (uint32_t)g->value[row];
-    if (value >= 100) {
-        *at++ = (char)('0' + value / 100);
-        value %= 100;
-        write_two(at, value);
-        at += 2;
-    } else if (value >= 10) {
-        write_two(at, value);
-        at += 2;
-    } else {
-        *at++ = (char)('0' + value);
-    }
-    *at++ = '\n';
-    return at;
-}
-
-/* Write whole rows into `size` bytes; return how many bytes were written, 0 at the end. */
-static size_t generate(Generator *g, char *out, size_t size)
-{
-    char *at = out, *end = out + size;
-    while (end - at >= MAX_ROW) {
-        if (g->block_used == g->block_rows) {
-            if (g->rows_left <= 0)
-                break;
-            next_block(g);
-        }
-        at = write_row(g, g->block_used++, at);
-    }
-    return (size_t)(at - out);
-}
+#endif

@@ -1,7 +1,8 @@
-"""MockSource: the made-up exports as a Source, in this process."""
+"""MockSource: the made-up exports as a Source, in this process; as CSV."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mockexport.errors import no_such
@@ -11,12 +12,13 @@ from mockexport.sources.mock.kernel import choose_generator
 from mockexport.sources.mock.specs import EXPORTS, plans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mockexport.source import Chunks
+    from mockexport.sources.mock.reference import Generator
     from mockexport.sources.mock.specs import Plan
 
-__all__ = ["MockSource"]
+__all__ = ["MockSource", "chunks_from"]
 
 CHUNK_BYTES = 1 << 18  # fits a core's own cache, so that whoever reads it next finds it there
 
@@ -34,9 +36,9 @@ class MockSource:
         self._kernel = kernel
         self._generator = choose_generator(kernel)
 
-    def __reduce__(self) -> tuple[Callable[[str], MockSource], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[type[MockSource], str], MockSource], tuple[type[MockSource], str]]:
         """Pickle the kernel's name alone: a process on another machine uses the generator that it has."""
-        return _unpickled, (self._kernel,)
+        return _unpickled, (type(self), self._kernel)
 
     def exports(self) -> list[str]:
         """Return the ids of the made-up exports."""
@@ -53,7 +55,7 @@ class MockSource:
                 patients=plan.patients,
                 start_time=plan.start,
                 end_time=plan.end,
-                etag=f"mock-{plan.id}",
+                etag=f"{self.name}-{plan.id}",
             )
             for plan in self._plans(export)
         ]
@@ -62,9 +64,9 @@ class MockSource:
         """Generate a download's bytes; those before `offset` are generated and dropped."""
         plan = next((plan for plan in self._plans(download.export) if plan.id == download.id), None)
         if plan is None:
-            known = [plan.id for plan in self._plans(download.export)]
+            known = [known.id for known in self.downloads(download.export)]
             raise no_such("download", download.id, f"export {download.export!r}", known)
-        return self._chunks(plan, offset)
+        return chunks_from(offset, iter(partial(self._rows(plan).read, CHUNK_BYTES), b""))
 
     def close(self) -> None:
         """Do nothing: nothing is open between calls."""
@@ -74,13 +76,17 @@ class MockSource:
             raise no_such("export", export, f"source {self.name!r}", self.exports())
         return plans(export)
 
-    def _chunks(self, plan: Plan, offset: int) -> Chunks:
-        generator = self._generator(plan)
-        while chunk := generator.read(CHUNK_BYTES):
-            if offset < len(chunk):
-                yield chunk[offset:]
-            offset = max(0, offset - len(chunk))
+    def _rows(self, plan: Plan) -> Generator:
+        return self._generator(plan)
 
 
-def _unpickled(kernel: str) -> MockSource:
-    return MockSource("pure" if kernel == "pure" else Settings.from_environment().kernel)
+def chunks_from(offset: int, chunks: Iterable[bytes]) -> Chunks:
+    """Yield the bytes of chunks from `offset` on."""
+    for chunk in chunks:
+        if offset < len(chunk):
+            yield chunk[offset:]
+        offset = max(0, offset - len(chunk))
+
+
+def _unpickled(source: type[MockSource], kernel: str) -> MockSource:
+    return source("pure" if kernel == "pure" else Settings.from_environment().kernel)

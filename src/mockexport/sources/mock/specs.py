@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-__all__ = ["EVENT_TYPES", "EXPORTS", "EventType", "ExportSpec", "Plan", "plans"]
+__all__ = ["EVENT_TYPES", "EXPORTS", "EventType", "ExportSpec", "Plan", "download_uuid", "plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,12 @@ EXPORTS = {
 }  # fmt: skip
 
 
+def download_uuid(export: str, name: int | str) -> uuid.UUID:
+    """Return what is the id of a download: of the one with a number, or of the one called `patients`."""
+    digest = hashlib.sha256(f"{export}_{name}".encode()).digest()
+    return uuid.UUID(bytes=digest[:16], version=4)
+
+
 @cache
 def plans(export: str) -> tuple[Plan, ...]:
     """Draw an export's layout. Raises KeyError for an unknown export."""
@@ -118,8 +124,7 @@ def plans(export: str) -> tuple[Plan, ...]:
     start = START
     layout = []
     for number in range(spec.downloads):
-        digest = hashlib.sha256(f"{export}_{number}".encode()).digest()
-        identity = uuid.UUID(bytes=digest[:16], version=4)
+        identity = download_uuid(export, number)
         rows = draw.randint(spec.min_rows, spec.max_rows)
         patients = tuple(draw.sample(spec.pool, draw.randint(2, len(spec.pool))))
         plan = Plan(str(identity), identity.bytes, rows, start, spec.step, patients, spec.event_types)

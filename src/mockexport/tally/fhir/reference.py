@@ -153,10 +153,11 @@ class ReferenceResourceTally:
             row, self._at_start = row.removeprefix(BYTE_ORDER_MARK), False
         if not too_long and len(row) <= self._max_row_bytes and not row.strip(WHITE_SPACE):
             return
-        self.rows += 1
         if too_long or len(row) > self._max_row_bytes:
-            self._leave_out(TOO_LONG)
+            self._leave_out(TOO_LONG)  # before it is counted: it may be seen before its end
+            self.rows += 1
             return
+        self.rows += 1
         try:
             record = record_of(row, self._by, self._base)
         except _Problem as problem:

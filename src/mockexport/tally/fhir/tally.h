@@ -40,6 +40,8 @@ static int take_row(ResourceTally *t, const uint8_t *row, uint64_t length, uint6
     t->dropping = 0;
     if (!is_long && skip_space(row, row + length) == row + length)
         return 0;
+    if (is_long && !t->skip) /* may have been seen before its end */
+        return fail(t, TOO_LONG);
     t->rows++;
     if (is_long)
         return malformed(t, TOO_LONG);
