@@ -138,7 +138,11 @@ def serve_command(
     ] = "device_a=1,device_b=2",
     fhir_version: Annotated[
         Literal["2.0", "3.0"],
-        typer.Option("--fhir-version", help="The version of the Bulk Data Access IG that /fhir follows."),
+        typer.Option(
+            "--fhir-version",
+            metavar="VERSION",
+            help="The version of the Bulk Data Access IG that /fhir follows: 2.0 or 3.0.",
+        ),
     ] = "3.0",
     export_seconds: Annotated[
         float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -20,7 +21,7 @@ from mockexport.errors import MockExportError
 from mockexport.server.bodies import Bodies
 from mockexport.server.fhir import resources
 from mockexport.server.fhir.content import find_group, groups, job_files
-from mockexport.server.fhir.jobs import Job, Jobs, TooManyJobsError
+from mockexport.server.fhir.jobs import MOST_JOBS, Job, Jobs, TooManyJobsError
 from mockexport.server.fhir.kick_off import check_accept, read_kick_off
 from mockexport.server.fhir.manifest import ERRORS, manifest_page
 from mockexport.server.fhir.parts import FilesOf
@@ -46,7 +47,8 @@ class Fhir:
 
     `source` is what it serves, if that is not what the rest of the server does: all its downloads have to be NDJSON.
     `token_endpoint` answers POST at `/fhir/token`, if clients can get tokens there; then `authorize` is what checks
-    these, in place of the server's own token.
+    these, in place of the server's own token. `most_jobs` exports may be kept at a time; `clock` tells the seconds
+    since 1970.
     """
 
     version: str = "3.0"
@@ -55,6 +57,8 @@ class Fhir:
     source: Source | None = None
     token_endpoint: Handler | None = None
     authorize: Authorize | None = None
+    most_jobs: int = MOST_JOBS
+    clock: Callable[[], float] = time.time
 
 
 def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None = None) -> ASGIApp:
@@ -103,7 +107,7 @@ class _Api:
         self._settings = settings
         self._needs_token = authorize is not None
         self._bodies = Bodies(self._source)
-        self._jobs = Jobs(settings.export_seconds)
+        self._jobs = Jobs(settings.export_seconds, settings.most_jobs, settings.clock)
         self._began = datetime.now(UTC)
 
     async def metadata(self, request: Request) -> Response:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from mockexport.model import Download
 
-__all__ = ["Job", "JobFile", "Jobs", "TooManyJobsError"]
+__all__ = ["LIFETIME", "MOST_JOBS", "Job", "JobFile", "Jobs", "TooManyJobsError"]
 
 MOST_JOBS = 100
 LIFETIME = 24 * 3600.0  # seconds from the last request for a job
@@ -64,17 +63,9 @@ class TooManyJobsError(Exception):
 class Jobs:
     """All jobs of a server. Use it from the event loop only."""
 
-    def __init__(
-        self,
-        seconds: float,
-        *,
-        most: int = MOST_JOBS,
-        lifetime: float = LIFETIME,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, seconds: float, most: int, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._most = most
-        self._lifetime = lifetime
         self._jobs: dict[str, Job] = {}
         self.clock = clock
 
@@ -90,7 +81,7 @@ class Jobs:
         """Add a job. Raises TooManyJobsError."""
         self.check_room()
         job.seconds = self._seconds
-        job.expires = job.started + job.seconds + self._lifetime
+        job.expires = job.started + job.seconds + LIFETIME
         self._jobs[job.id] = job
 
     def find(self, job_id: str) -> Job | None:
@@ -99,7 +90,7 @@ class Jobs:
         job = self._jobs.get(job_id)
         if job is None or job.expires <= now:
             return None
-        job.expires = max(job.expires, now + self._lifetime)
+        job.expires = max(job.expires, now + LIFETIME)
         return job
 
     def delete(self, job_id: str) -> bool:
