@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mockexport.errors import UntrustedDataError
+from mockexport.model import time_text
 
-__all__ = ["BulkFile", "BulkManifest", "is_bulk_manifest", "parse_bulk_manifest"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+__all__ = ["BulkFile", "BulkManifest", "bulk_manifest_body", "is_bulk_manifest", "parse_bulk_manifest"]
 
 KICK_OFF = re.compile(r"(https?://.+?)(?:/Patient|/Group/[^/]+)?/(?:\$|%24)export/?(?:[?#].*)?", re.IGNORECASE)
 
@@ -59,6 +64,34 @@ def parse_bulk_manifest(document: Any) -> BulkManifest:
         errors=_files(document, "error") + _files(document, "outcome"),  # as version 4 of the IG calls it
         base=_base(request),
     )
+
+
+def bulk_manifest_body(
+    *,
+    transaction_time: datetime,
+    request: str,
+    requires_token: bool,
+    output: Iterable[tuple[str, str, int | None]],
+    errors: Iterable[tuple[str, str, int | None]] = (),
+    next_url: str | None = None,
+) -> dict[str, Any]:
+    """Build a manifest: files are types, URLs and numbers of resources, which are left out where they are not known.
+
+    `next_url` is where the next part of the manifest is; only clients that allow parts may get one (version 3.0).
+    """
+    document: dict[str, Any] = {
+        "transactionTime": time_text(transaction_time),
+        "request": request,
+        "requiresAccessToken": requires_token,
+        "output": [_entry(*file) for file in output],
+        "deleted": [],
+        "error": [_entry(*file) for file in errors],
+    }
+    return document | ({"link": [{"relation": "next", "url": next_url}]} if next_url else {})
+
+
+def _entry(kind: str, url: str, count: int | None) -> dict[str, Any]:
+    return {"type": kind, "url": url} | ({} if count is None else {"count": count})
 
 
 def _base(request: str | None) -> str | None:

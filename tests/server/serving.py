@@ -6,7 +6,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.server.sources import path_of
 from tests.sources import WAIT_SECONDS
@@ -26,18 +26,18 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 @contextmanager
-def serving(source: Source) -> Iterator[str]:
-    """Serve a source; what the block gets is the URL."""
-    with running(source) as (url, _):
+def serving(source: Source, **settings: Any) -> Iterator[str]:
+    """Serve a source, with settings of the application; what the block gets is the URL."""
+    with running(source, **settings) as (url, _):
         yield url
 
 
 @contextmanager
-def running(source: Source, limits: Limits | None = None) -> Iterator[tuple[str, Server]]:
-    """Serve a source; what the block gets is the URL, and the server itself."""
+def running(source: Source, limits: Limits | None = None, **settings: Any) -> Iterator[tuple[str, Server]]:
+    """Serve a source, with settings of the application; what the block gets is the URL, and the server itself."""
     urls: SimpleQueue[str] = SimpleQueue()
     with listen("127.0.0.1", 0) as listener:
-        server = Server(create_app(source), urls.put, limits)
+        server = Server(create_app(source, **settings), urls.put, limits)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -136,13 +136,35 @@ def serve_command(
             help="The priority of devices: the lowest number wins if several report in a minute; others have 999.",
         ),
     ] = "device_a=1,device_b=2",
+    fhir_version: Annotated[
+        Literal["2.0", "3.0"],
+        typer.Option(
+            "--fhir-version",
+            metavar="VERSION",
+            help="The version of the Bulk Data Access IG that /fhir follows: 2.0 or 3.0.",
+        ),
+    ] = "3.0",
+    export_seconds: Annotated[
+        float,
+        typer.Option("--export-seconds", min=0, metavar="N", help="How long a FHIR export takes until it is complete."),
+    ] = 0.0,
+    files_of: Annotated[
+        int | None,
+        typer.Option(
+            "--files-of",
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Split the files of FHIR exports into files of N resources, where their number is known.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Serve the exports of a source over HTTP, until you press Ctrl-C.
 
     The API is documented at /docs of the server. With --verbose, each request is logged. With --data, the server
-    accepts heart-rate readings too (docs/heart-rate.md).
+    accepts heart-rate readings too (docs/heart-rate.md). At /fhir it answers by the FHIR Bulk Data API (docs/fhir.md).
     """
     settings = Settings.from_environment()
     terminal = Terminal(quiet=quiet, verbose=verbose)
@@ -153,7 +175,7 @@ def serve_command(
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is not None and "://" in data and journal is None:
         raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
-    from mockexport.server import Faults, create_app, read_faults, run  # needs the extra, and takes its time
+    from mockexport.server import Faults, Fhir, create_app, read_faults, run  # needs the extra, and takes its time
 
     plan = read_faults(faults) if faults else None
     with until_ctrl_c(terminal), ExitStack() as stack:
@@ -179,6 +201,7 @@ def serve_command(
             token=token,
             routes=routes.router if routes else None,
             health=routes.health if routes else None,
+            fhir=Fhir(fhir_version, export_seconds, files_of),
         )
         run(
             Faults(application, plan) if plan else application,

@@ -5,6 +5,7 @@ from mockexport.extras import needs_extra
 with needs_extra("server"):
     from mockexport.server.app import create_app
     from mockexport.server.faults import Faults, read_faults
+    from mockexport.server.fhir import Fhir
     from mockexport.server.server import run
 
-__all__ = ["Faults", "create_app", "read_faults", "run"]
+__all__ = ["Faults", "Fhir", "create_app", "read_faults", "run"]

@@ -16,9 +16,11 @@ from fastapi.security import HTTPBearer
 
 from mockexport import wire
 from mockexport._version import __version__
+from mockexport.bulk_wire import FHIR
 from mockexport.encoding import unicode_only
 from mockexport.errors import MockExportError, NotFoundError
 from mockexport.server.bodies import Bodies
+from mockexport.server.fhir import Fhir, fhir_application
 from mockexport.server.ids import WireDownloads, wire_exports
 from mockexport.server.response import DownloadResponse
 from mockexport.server.schemas import (
@@ -47,18 +49,24 @@ NO_UUID = "The id of a download is a UUID"
 
 
 def create_app(
-    source: Source, *, token: str | None = None, routes: APIRouter | None = None, health: APIRouter | None = None
+    source: Source,
+    *,
+    token: str | None = None,
+    routes: APIRouter | None = None,
+    health: APIRouter | None = None,
+    fhir: Fhir | None = None,
 ) -> FastAPI:
     """Make the application that serves a source. The caller still has to close the source.
 
     With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health` and the
     description of the API, at `/docs` and `/openapi.json`, are open: they tell nothing of the data. `routes` are those
-    of another service, protected by the same token; `health` replaces the route `/health`.
+    of another service, protected by the same token; `health` replaces the route `/health`. `fhir` says how the FHIR
+    Bulk Data API answers, at `/fhir`.
     """
     app = Application(
         title="mockexport",
         version=__version__,
-        summary="Bulk healthcare exports: their metadata and their CSV.",
+        summary="Bulk healthcare exports: their metadata and their CSV. /fhir has them by the FHIR Bulk Data API.",
     )
     guards = [Depends(_bearer(token)), Depends(HTTPBearer(auto_error=False))] if token else []  # checked, described
     refusals = NEEDS_TOKEN if token else {}
@@ -66,6 +74,9 @@ def create_app(
     if routes:
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
+    fhir = fhir or Fhir()
+    authorize = fhir.authorize or (_bearer(token) if token else None)
+    app.mount(FHIR, fhir_application(fhir.source or source, fhir, authorize))
     app.add_exception_handler(MockExportError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app

@@ -9,12 +9,14 @@ from mockexport.tally.fhir.contract import (
     FhirFormat,
     ResourceTally,
 )
+from mockexport.tally.fhir.paths import PATIENT_PATHS
 from mockexport.tally.fhir.reference import ReferenceResourceTally
 
 __all__ = [
     "BY",
     "FHIR",
     "MAX_RESOURCE_BYTES",
+    "PATIENT_PATHS",
     "UNASSIGNED",
     "BadResource",
     "FhirFormat",
