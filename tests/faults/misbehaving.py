@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 from tests.server.serving import PLAIN
@@ -30,11 +30,11 @@ _making = threading.Lock()  # FastAPI silences warnings while it reads routes, a
 
 
 @contextmanager
-def misbehaving(source: Source, spec: str) -> Iterator[str]:
-    """Serve a source with faults; what the block gets is the URL."""
+def misbehaving(source: Source, spec: str, **settings: Any) -> Iterator[str]:
+    """Serve a source with faults, and settings of the application; what the block gets is the URL."""
     urls: SimpleQueue[str] = SimpleQueue()
     with _making:
-        application = create_app(source)
+        application = create_app(source, **settings)
     with listen("127.0.0.1", 0) as listener:
         server = Server(Faults(application, read_faults(spec)), urls.put)
         thread = threading.Thread(target=server.run, args=([listener],))

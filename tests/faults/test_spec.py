@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mockexport.errors import UsageError
-from mockexport.server.faults.spec import AMOUNTS, ROUTES, FaultPlan, Rule, read_faults
+from mockexport.server.faults.spec import AMOUNTS, BULK_AMOUNTS, ROUTES, FaultPlan, Rule, read_faults
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -39,7 +39,7 @@ def test_a_toml_file_says_the_same_as_one_line(tmp_path: Path) -> None:
 
 def test_the_document_names_every_fault_and_route() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert [name for name in [*AMOUNTS, *ROUTES] if f"| `{name}" not in text] == []
+    assert [name for name in [*AMOUNTS, *BULK_AMOUNTS, *ROUTES] if f"| `{name}" not in text] == []
 
 
 def test_the_examples_in_the_document_are_read() -> None:
@@ -79,6 +79,12 @@ def test_the_examples_in_the_document_are_read() -> None:
         ("data:cut=5,p=0.1,p=0.2", "p twice"),
         ("data:cut=5,route=any", "route twice"),
         ("data:cut=5;seed=x", "'seed=x' has no route"),
+        ("data:redirect=307", "redirect is for the routes kickoff, poll, file, token and fhir"),
+        ("file:redirect=300", "amount '300'"),
+        ("file:expired=403", "amount '403'"),
+        ("poll:retry-after=soon", "amount 'soon'"),
+        ("poll:error-file=bad", "amount 'bad'"),
+        ("poll:deleted=Patient", "amount 'Patient'"),
         ("missing.toml", "cannot read missing.toml: No such file or directory"),
     ],
 )

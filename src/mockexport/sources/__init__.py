@@ -1,4 +1,4 @@
-"""The sources of exports: mock (made up in process), a folder, a server over HTTP, and the union of two."""
+"""The sources of exports: mock (made up in process), a folder, a server, the union of two; and any of them as FHIR."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from mockexport.sources.fhir_view import AsFhir, as_fhir
     from mockexport.sources.files import FilesSource, is_pattern
     from mockexport.sources.folder import FolderSource
     from mockexport.sources.http import HttpSource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mockexport.sources.union import UnionSource
 
 __all__ = [
+    "AsFhir",
     "FilesSource",
     "FolderSource",
     "Generator",
@@ -29,6 +31,7 @@ __all__ = [
     "MockSource",
     "ReferenceGenerator",
     "UnionSource",
+    "as_fhir",
     "choose_generator",
     "generator_name",
     "is_pattern",
@@ -38,6 +41,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "files": ("FilesSource", "is_pattern"),
+        "fhir_view": ("AsFhir", "as_fhir"),
         "folder": ("FolderSource",),
         "http": ("HttpSource",),
         "mock": (

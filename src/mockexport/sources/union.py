@@ -28,6 +28,11 @@ class UnionSource:
             raise UsageError(f"both {source.name} and {beside.name} have an export {export!r}; rename it in the first")
 
     @property
+    def parts(self) -> tuple[Source, Source]:
+        """The two sources."""
+        return self._source, self._beside
+
+    @property
     def name(self) -> str:
         """The names of the two."""
         return f"{self._source.name} and {self._beside.name}"

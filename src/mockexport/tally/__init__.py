@@ -35,6 +35,7 @@ from mockexport.tally.kernel import (
     choose_tally,
     tally_name,
 )
+from mockexport.tally.records import CsvRecords, Record
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "AccumulatorSpec",
     "CountSpec",
     "CsvFormat",
+    "CsvRecords",
     "FhirFormat",
     "Malformed",
+    "Record",
     "ReferenceResourceTally",
     "ReferenceTally",
     "ResourceSpec",

@@ -16,24 +16,31 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fastapi.responses import JSONResponse
+
+from mockexport.server.faults.bulk import BulkFaults, is_bulk, outcome
 from mockexport.server.faults.spec import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fastapi.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mockexport.server.faults.spec import FaultPlan, Rule
 
     Filter = Callable[[bytes, bool], bytes]  # a part of a body, and whether more follows
+    Change = Callable[[Any], None]  # of a JSON document
 
 __all__ = ["Faults", "FaultyExchange"]
 
 SLOW_PARTS_A_SECOND = 10
 POLL_SECONDS = 0.1
 COMMAS = 3  # in a row
+CODES = {401: "login", 404: "not-found", 410: "not-found", 429: "throttled"}  # of an issue, by the status
 STOPS = ("cut", "end", "reset", "stall")  # they end a body after a number of bytes
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a TCP reset
 
@@ -48,7 +55,8 @@ class Faults:
 
     Which rules apply to a request depends on the seed, the rule, the method and path, and the number of earlier
     requests with these; not on time or other paths. So clients that send the same requests meet the same faults,
-    however many run at a time, and whether or not they send HEAD first.
+    however many run at a time, and whether or not they send HEAD first. In paths of the FHIR API, a job is named by
+    its number, not by its id.
     """
 
     application: ASGIApp
@@ -56,10 +64,15 @@ class Faults:
     _requests: Counter[str] = field(default_factory=Counter)
     _applied: Counter[tuple[int, str]] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self._bulk = BulkFaults(self.plan)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, with the faults that apply to this request."""
-        matching = self._matching(scope["method"], scope["path"]) if scope["type"] == "http" else []
-        if matching:
+        if scope["type"] == "http" and is_bulk(scope["path"]):
+            matching = self._matching(scope["method"], self._bulk.known_path(scope["path"]))
+            await FaultyExchange(matching, self._bulk).run(self.application, scope, receive, send)
+        elif scope["type"] == "http" and (matching := self._matching(scope["method"], scope["path"])):
             await FaultyExchange(matching).run(self.application, scope, receive, send)
         else:
             await self.application(scope, receive, send)
@@ -85,7 +98,8 @@ class FaultyExchange:
     Of two rules with the same fault the last one applies.
     """
 
-    def __init__(self, matching: list[tuple[Rule, random.Random]]) -> None:
+    def __init__(self, matching: list[tuple[Rule, random.Random]], bulk: BulkFaults | None = None) -> None:
+        self._bulk = bulk  # for a request of the FHIR API
         self._rules = {rule.fault: rule for rule, _ in matching}
         self._rngs = {rule.fault: rng for rule, rng in matching}
         stops = [rule for fault, rule in self._rules.items() if fault in STOPS]
@@ -94,6 +108,7 @@ class FaultyExchange:
         self._head_only = False
         self._chunked = False
         self._start: Message | None = None
+        self._change: Change | None = None
         self._json = b""
         self._filters: list[Filter] = []
         self._left: int | None = None  # bytes until a wrong Content-Length is reached
@@ -104,9 +119,13 @@ class FaultyExchange:
         self._cycle: Any = getattr(send, "__self__", None)
         if "latency" in self._rules:
             await asyncio.sleep(float(self._rules["latency"].amount))
-        if "status" in self._rules:
-            await self._refuse(self._rules["status"])
+        if refused := self._rules.get("status") or self._rules.get("transient"):
+            await self._refuse(refused)(scope, receive, send)
             return
+        if self._bulk and (answer := self._bulk.answer(self._rules, scope)):
+            await answer(scope, receive, send)
+            return
+        scope = self._bulk.scope(scope) if self._bulk else scope
         self._head_only = scope["method"] == "HEAD"
         self._chunked = scope["http_version"] != "1.0"
         if "ignore-range" in self._rules:
@@ -117,6 +136,10 @@ class FaultyExchange:
         if "malformed" in self._rules:
             damage = _damage(float(self._rules["malformed"].amount), self._rngs["malformed"])
             self._filters.append(_line_filter(damage))
+        if "twice" in self._rules:
+            scope = _without(scope, b"range")
+            self._filters.append(_line_filter(_repeat(float(self._rules["twice"].amount), self._rngs["twice"])))
+        self._change = self._change_of(scope)
         if self._filters:
             scope = _without(scope, b"accept-encoding")  # rows of a compressed body can't be changed
         try:
@@ -124,20 +147,32 @@ class FaultyExchange:
         except _Aborted:
             return
 
-    async def _refuse(self, rule: Rule) -> None:
-        headers = [(b"content-type", b"application/json")]
-        if rule.retry_after:
-            date, _, seconds = rule.retry_after.rpartition(":")
-            when = format_datetime(datetime.now(UTC) + timedelta(seconds=int(seconds)), usegmt=True)
-            headers.append((b"retry-after", when.encode() if date else seconds.encode()))
-        await self._send({"type": "http.response.start", "status": int(rule.amount), "headers": headers})
-        body = json.dumps({"detail": f"a fault on request: {rule.amount}"}).encode()
-        await self._send({"type": "http.response.body", "body": body})
+    def _refuse(self, rule: Rule) -> Response:
+        """Return the response with a status in place of the application's."""
+        status, told = int(rule.amount), f"a fault on request: {rule.amount}"
+        headers = {"Retry-After": _retry_after(rule.retry_after)} if rule.retry_after else {}
+        if self._bulk:
+            code = rule.fault if rule.fault == "transient" else CODES.get(status, "exception")
+            return outcome(status, code, told, **headers)
+        return JSONResponse({"detail": told}, status, headers)
+
+    def _change_of(self, scope: Scope) -> Change | None:
+        """Return how JSON documents are changed, if they are."""
+        if self._bulk:
+            return partial(self._bulk.change, self._rules, scope)
+        return self._change_rows if {"rows", "no-rows"} & set(self._rules) else None
+
+    def _change_rows(self, document: Any) -> None:
+        """Change the declared rows of a download."""
+        if "rows" in self._rules:
+            document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
+        if "no-rows" in self._rules:
+            document["data"]["rows"] = None
 
     async def _forward(self, message: Message) -> None:
         """Send a message of the response, changed by the rules."""
         if message["type"] == "http.response.start":
-            if {"rows", "no-rows"} & set(self._rules) and _is_json(message) and not self._head_only:
+            if self._change and _is_json(message) and not self._head_only:
                 self._start = message  # its Content-Length depends on the body
             else:
                 await self._send_head(message)
@@ -145,8 +180,8 @@ class FaultyExchange:
         if self._head_only:
             await self._send(message)
             return
-        if self._start:
-            await self._send_rows(self._start, message)
+        if self._start and self._change:
+            await self._send_changed(self._start, self._change, message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         for apply in self._filters:
@@ -167,6 +202,10 @@ class FaultyExchange:
             if b"-" in positions:
                 first, last = (int(position) + 1 for position in positions.split(b"-"))
                 headers[b"content-range"] = b"%s %d-%d/%s" % (unit, first, last, length)
+        if "retry-after" in self._rules and b"retry-after" in headers:
+            headers[b"retry-after"] = _retry_after(self._rules["retry-after"].amount).encode()
+        if "twice" in self._rules:
+            headers.pop(b"content-length", None)
         if self._stops and self._stops.fault == "end":
             headers.pop(b"content-length", None)  # with one, the early end would not look complete
         if "length" in self._rules:
@@ -183,17 +222,14 @@ class FaultyExchange:
         self._left = max(0, int(length or 0) + int(amount)) if relative else int(amount)
         headers[b"content-length"] = b"%d" % self._left
 
-    async def _send_rows(self, start: Message, message: Message) -> None:
-        """Change the declared rows; the response is small, and sent in one part."""
+    async def _send_changed(self, start: Message, change: Change, message: Message) -> None:
+        """Change a JSON document; the response is small, and sent in one part."""
         self._json += message.get("body", b"")
         if message.get("more_body", False):
             return
         try:
             document = json.loads(self._json)
-            if "rows" in self._rules:
-                document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
-            if "no-rows" in self._rules:
-                document["data"]["rows"] = None
+            change(document)
             self._json = json.dumps(document).encode()
         except (ValueError, KeyError, TypeError):
             pass  # an error response, or no declared rows: sent as it is
@@ -269,6 +305,22 @@ def _is_json(start: Message) -> bool:
     return dict(start["headers"]).get(b"content-type") == b"application/json"
 
 
+def _retry_after(text: str) -> str:
+    """Return the header that a rule asks for: seconds, or one of the forms that servers really send."""
+    form, _, number = text.rpartition(":")
+    if text == "garbage":
+        return "soon"
+    then = datetime.now(UTC) + timedelta(seconds=int(number))
+    return {
+        "": number,
+        "date": format_datetime(then, usegmt=True),
+        "float": f"{number}.5",
+        "epoch": f"{then.timestamp():.0f}",
+        "epoch-ms": f"{then.timestamp() * 1000:.0f}",
+        "negative": f"-{number}",
+    }[form]
+
+
 def _line_filter(change: Callable[[list[bytes]], None]) -> Filter:
     """Return a filter that changes complete lines, however the body is cut."""
     carry = b""
@@ -291,6 +343,15 @@ def _exchange_columns(lines: list[bytes]) -> None:
         if line.count(b",") >= COMMAS:
             first, second, third, rest = line.split(b",", COMMAS)
             lines[at] = b",".join((third, second, first, rest))
+
+
+def _repeat(rate: float, rng: random.Random) -> Callable[[list[bytes]], None]:
+    """Return a function that sends each row twice with this probability."""
+
+    def repeat(lines: list[bytes]) -> None:
+        lines[:] = [line for each in lines for line in [each] * (2 if rng.random() < rate else 1)]
+
+    return repeat
 
 
 def _damage(rate: float, rng: random.Random) -> Callable[[list[bytes]], None]:

@@ -11,24 +11,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mockexport.bulk_wire import FHIR
 from mockexport.errors import UsageError, listed, suggestion
 from mockexport.wire import API
 
 if TYPE_CHECKING:
     import random
 
-__all__ = ["AMOUNTS", "ROUTES", "FaultPlan", "Rule", "read_faults"]
+__all__ = ["AMOUNTS", "BULK_AMOUNTS", "BULK_ROUTES", "ROUTES", "FaultPlan", "Rule", "read_faults"]
 
-ROUTES = {
+API_ROUTES = {
     "exports": re.compile(re.escape(API)),
     "export": re.compile(re.escape(API) + "/[^/]+"),
     "download": re.compile(re.escape(API) + "/[^/]+/[^/]+"),
     "data": re.compile(re.escape(API) + "/[^/]+/[^/]+/data"),
     "any": re.compile(re.escape(API) + "(/.*)?"),
 }
-"""The routes, by their names in rules."""
+"""The routes of the export API, by their names in rules."""
+
+BULK_ROUTES = {
+    "kickoff": re.compile(re.escape(FHIR) + r"(/Patient|/Group/[^/]+)?/\$export"),
+    "poll": re.compile(re.escape(FHIR) + r"/jobs/[^/]+(/manifests/\d+)?"),
+    "file": re.compile(re.escape(FHIR) + r"/jobs/[^/]+/[^/]+\.ndjson"),
+    "token": re.compile(re.escape(FHIR) + "/token"),
+    "fhir": re.compile(re.escape(FHIR) + r"/(.*\$export|jobs/.*|token)"),
+}
+"""Those of the FHIR API."""
+
+ROUTES = API_ROUTES | BULK_ROUTES
 
 BYTES, SIGNED, NUMBER, RATE, CODE, NOTHING = "bytes", "signed", "number", "rate", "code", "nothing"
+WAIT, REDIRECT, GONE, SEVERITY, REFERENCE = "wait", "redirect", "gone", "severity", "reference"
 AMOUNTS = {
     "cut": BYTES,
     "end": BYTES,
@@ -49,6 +62,18 @@ AMOUNTS = {
 }
 """The faults, and the kind of amount that each takes."""
 
+BULK_AMOUNTS = {
+    "transient": CODE,
+    "retry-after": WAIT,
+    "expired": GONE,
+    "redirect": REDIRECT,
+    "token-expired": NOTHING,
+    "twice": RATE,
+    "error-file": SEVERITY,
+    "deleted": REFERENCE,
+}
+"""Those for the FHIR API alone."""
+
 PATTERNS = {
     BYTES: re.compile(r"\d{1,18}(\.\.\d{1,18})?"),
     SIGNED: re.compile(r"[+-]?\d{1,18}"),
@@ -56,8 +81,12 @@ PATTERNS = {
     RATE: re.compile(r"0?\.\d{1,9}|[01](\.0*)?"),
     CODE: re.compile(r"[45]\d\d"),
     NOTHING: re.compile(""),
+    WAIT: re.compile(r"((date|float|epoch|epoch-ms|negative):)?\d{1,9}|garbage"),
+    REDIRECT: re.compile("30[12378]"),
+    GONE: re.compile("404|410"),
+    SEVERITY: re.compile("fatal|error|warning|information"),
+    REFERENCE: re.compile("[A-Za-z]{1,64}/[A-Za-z0-9.-]{1,64}"),
 }
-RETRY_AFTER = re.compile(r"\d{1,9}|date:\d{1,9}")
 OPTIONS = ("p", "times", "retry-after", "where")
 TOML_KEYS = {"route", "fault", "amount", *OPTIONS}
 PLACES = ("inside", "between")
@@ -137,14 +166,17 @@ def _rule(fields: dict[str, str], text: str | None = None) -> Rule:
     if route not in ROUTES:
         hint = suggestion(route, ROUTES) or f"; there are {listed([*ROUTES])}"
         raise UsageError(f"faults: {text!r} has no route {route!r}{hint}")
-    if fault not in AMOUNTS:
-        hint = suggestion(fault, AMOUNTS) or f"; there are {listed([*AMOUNTS])}"
+    amounts = AMOUNTS | BULK_AMOUNTS
+    if fault not in amounts:
+        hint = suggestion(fault, amounts) or f"; there are {listed([*amounts])}"
         raise UsageError(f"faults: {text!r} has no fault {fault!r}{hint}")
+    if fault in BULK_AMOUNTS and route not in BULK_ROUTES:
+        raise UsageError(f"faults: {text!r}: {fault} is for the routes {listed([*BULK_ROUTES])}")
     checks = (
-        ("amount", amount, PATTERNS[AMOUNTS[fault]]),
+        ("amount", amount, PATTERNS[amounts[fault]]),
         ("p", fields.get("p", "1"), PATTERNS[RATE]),
         ("times", fields.get("times", "1"), re.compile(r"\d{1,9}")),
-        ("retry-after", fields.get("retry-after", "1"), RETRY_AFTER),
+        ("retry-after", fields.get("retry-after", "1"), PATTERNS[WAIT]),
         ("where", fields.get("where", "inside"), re.compile("|".join(PLACES))),
     )
     for name, value, pattern in checks:

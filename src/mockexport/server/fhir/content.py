@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENT_TYPES", "find_group", "groups", "job_files"]
 
+PATIENT_TYPES = frozenset(PATIENT_PATHS)
+"""The types that are about a patient: what `Patient/$export` has."""
+
+MOST_FILES = 100_000  # of an export, which is kept in memory
+
 
 def groups(source: Source) -> dict[str, str]:
     """Return the exports of a source by their ids as Groups. Raises UntrustedDataError for two with the same one."""
@@ -51,6 +56,9 @@ def job_files(source: Source, group: str | None, types: Container[str] | None) -
         kind = _type_of(download)
         if download.rows == 0 or (types is not None and kind not in types):
             continue
+        if len(files) == MOST_FILES:
+            told = f"The export has more than {MOST_FILES:,} files; ask for fewer types, or have larger files made"
+            raise Refusal(422, issue("too-costly", told))
         numbers[kind] += 1
         name = f"{numbers[kind]}.{kind}.ndjson"
         files[name] = JobFile(name, kind, replace(download, patients=None))  # which may be many, and a job is kept
@@ -69,7 +77,3 @@ def _type_of(download: Download) -> str:
         told = f"The records of {download.id!r} in {download.export!r} {what}, so they cannot be exported as FHIR"
         raise Refusal(501, issue("not-supported", told))
     return download.event_types[0]
-
-
-PATIENT_TYPES = frozenset(PATIENT_PATHS)
-"""The types that are about a patient: what `Patient/$export` has."""

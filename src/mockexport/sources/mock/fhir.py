@@ -7,71 +7,16 @@ to the US Core Patient profile.
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import orjson
+from mockexport.sources.observations import US_CORE, observation_template
 
 if TYPE_CHECKING:
     from mockexport.sources.mock.reference import Template
     from mockexport.sources.mock.specs import Plan
 
-__all__ = ["VITAL_SIGNS", "VitalSign", "json_line", "observation", "observation_templates", "patient"]
-
-US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
-LOINC = "http://loinc.org"
-UCUM = "http://unitsofmeasure.org"
-CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
-
-
-@dataclass(frozen=True, slots=True)
-class VitalSign:
-    """How an event type is written in FHIR: LOINC codes with their names, and a unit with its UCUM code."""
-
-    codes: tuple[tuple[str, str], ...]
-    unit: str
-    unit_code: str
-
-
-VITAL_SIGNS = {
-    "heart_rate": VitalSign((("8867-4", "Heart rate"),), "beats/minute", "/min"),
-    "spo2": VitalSign(
-        (
-            ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"),
-            ("2708-6", "Oxygen saturation in Arterial blood"),
-        ),
-        "%",
-        "%",
-    ),
-    "bp_sys": VitalSign((("8480-6", "Systolic blood pressure"),), "mmHg", "mm[Hg]"),
-    "bp_dia": VitalSign((("8462-4", "Diastolic blood pressure"),), "mmHg", "mm[Hg]"),
-}
-
-
-def json_line(resource: dict[str, Any]) -> bytes:
-    """Return a resource as a line of NDJSON: compact, its keys in their order."""
-    return orjson.dumps(resource, option=orjson.OPT_APPEND_NEWLINE)
-
-
-# ---- Observations ----
-
-
-def observation(download: str, number: int | str, patient: str, time: str, event_type: str, value: int | str) -> Any:
-    """Return the Observation of row `number`, from 0, of a download; `time` is without its `Z`."""
-    sign = VITAL_SIGNS[event_type]
-    return {
-        "resourceType": "Observation",
-        "id": f"{download[:8]}-{number}",
-        "meta": {"profile": [f"{US_CORE}us-core-vital-signs"]},
-        "status": "final",
-        "category": [{"coding": [{"system": CATEGORIES, "code": "vital-signs", "display": "Vital Signs"}]}],
-        "code": {"coding": [{"system": LOINC, "code": code, "display": name} for code, name in sign.codes]},
-        "subject": {"reference": f"Patient/{patient}"},
-        "effectiveDateTime": f"{time}Z",
-        "valueQuantity": {"value": value, "unit": sign.unit, "system": UCUM, "code": sign.unit_code},
-    }
+__all__ = ["observation_templates", "patient"]
 
 
 def observation_templates(plan: Plan) -> tuple[Template, ...]:
@@ -83,10 +28,10 @@ def observation_templates(plan: Plan) -> tuple[Template, ...]:
 
 
 def _template(download: str, event_type: str) -> Template:
-    """Cut an Observation where its number, patient, time and value stand."""
-    line = json_line(observation(download, "<number>", "<patient>", "<time>", event_type, "<value>"))
-    start, code, time, value, unit = re.split(rb'<number>|<patient>|<time>|"<value>"', line)
-    return start, code, time, value, unit
+    start, patient, time, value, end = observation_template(
+        event_type, before_number=f"{download[:8]}-", after_time="Z"
+    )
+    return start, patient, time, value, end
 
 
 # ---- Patients ----

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mockexport.model import Download
-from mockexport.sources.mock.fhir import json_line, observation_templates, patient
+from mockexport.sources.mock.fhir import observation_templates, patient
 from mockexport.sources.mock.source import MockSource, chunks_from
 from mockexport.sources.mock.specs import download_uuid
+from mockexport.sources.observations import json_line
 
 if TYPE_CHECKING:
     from mockexport.source import Chunks

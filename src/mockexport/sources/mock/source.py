@@ -40,6 +40,11 @@ class MockSource:
         """Pickle the kernel's name alone: a process on another machine uses the generator that it has."""
         return _unpickled, (type(self), self._kernel)
 
+    @property
+    def kernel(self) -> str:
+        """Which generator was asked for."""
+        return self._kernel
+
     def exports(self) -> list[str]:
         """Return the ids of the made-up exports."""
         return list(EXPORTS)
