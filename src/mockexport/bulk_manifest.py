@@ -34,13 +34,15 @@ class BulkFile:
 class BulkManifest:
     """The files of an export, and those of resources that were deleted since the last one, and of errors.
 
-    `base` is the URL of the FHIR server, if the manifest tells.
+    `base` is the URL of the FHIR server, if the manifest tells. `requires_token` says whether files are asked for with
+    the token.
     """
 
     output: tuple[BulkFile, ...]
     deleted: tuple[BulkFile, ...] = ()
     errors: tuple[BulkFile, ...] = ()
     base: str | None = None
+    requires_token: bool = True
 
 
 def is_bulk_manifest(document: Any) -> bool:
@@ -63,6 +65,7 @@ def parse_bulk_manifest(document: Any) -> BulkManifest:
         deleted=_files(document, "deleted"),
         errors=_files(document, "error") + _files(document, "outcome"),  # as version 4 of the IG calls it
         base=_base(request),
+        requires_token=document.get("requiresAccessToken") is not False,
     )
 
 
@@ -106,8 +109,18 @@ def _files(document: dict[str, Any], key: str) -> tuple[BulkFile, ...]:
         return ()
     if not isinstance(listed, list) or not all(isinstance(fields, dict) for fields in listed):
         raise UntrustedDataError(f'"{key}" is not a list of objects')
+    _check_continued(listed)
     organised = document.get("outputOrganizedBy") if key == "output" else None
     return tuple(_file(key, number, fields, organised) for number, fields in enumerate(listed, start=1))
+
+
+def _check_continued(listed: list[dict[str, Any]]) -> None:
+    """Raise UntrustedDataError where a file continues in one that is not listed."""
+    urls = {fields.get("url") for fields in listed}
+    for fields in listed:
+        rest = fields.get("continuesInFile")
+        if rest is not None and rest not in urls:
+            raise UntrustedDataError(f"{fields.get('url')} continues in {rest!r:.200}, which is not listed")
 
 
 def _file(key: str, number: int, fields: dict[str, Any], organised: Any) -> BulkFile:

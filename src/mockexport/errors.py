@@ -48,14 +48,17 @@ ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/.*)?")
 class Remedy(Enum):
     """What may help against an error, in terms of the library's arguments: the end of the error's message."""
 
+    ALLOW_PARTIAL = "allow_partial=True takes what there is"
     ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
     CA_BUNDLE = "ca_bundle names other certificates to trust"
     COLUMNS = "patient_column and type_column name the columns"
+    EXPORT_TIMEOUT = "a longer timeout of the export waits longer for it"
     FEWER_JOBS = "fewer jobs need less memory"
     IGNORE = "ignore=[NAME] leaves it out"
     MAX_PAIRS = "a larger max_pairs raises the limit"
     MAX_ROW_BYTES = "a larger max_row_bytes raises the limit"
     REPLACE_JOURNAL = "if it is lost, with all that it alone held, replace_journal=True continues without it"
+    RESTART = "restart=True begins another one"
     SKIP_MALFORMED = "skip_malformed=True counts the rest"
     TIMEOUT = "a longer timeout waits longer for them"
     TOKEN = "token takes a bearer token"  # noqa: S105

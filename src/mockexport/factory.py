@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UsageError
+from mockexport.fhir_export import FhirExport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +27,12 @@ def open_source(
     ca_bundle: str | Path | None = None,
     allow_unproven_end: bool = False,
     ignore: Sequence[str] = (),
+    fhir: FhirExport | None = None,
 ) -> Source:
     """Return the Source that `name` means.
 
-    That is `mock`, `mock-fhir`, an http(s) URL, a folder, a file, or a pattern such as `data/*.csv`.
+    That is `mock`, `mock-fhir`, an http(s) URL, `fhir+https://…` for a FHIR server, a folder, a file, or a pattern such
+    as `data/*.csv`.
 
     A folder holds exports, each a folder of CSV files or of a FHIR bulk export; or such files itself; or what
     `mockexport serve --data` keeps there. A file or folder called mock is `./mock`. `ignore` has patterns for names of
@@ -40,6 +43,7 @@ def open_source(
     again without progress, `retry_budget` the seconds that the tries for one download may take in all; `token` is sent
     as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones;
     `allow_unproven_end` takes a body for whole that ends with its connection, where nothing else proves its end.
+    `fhir` says what to ask a FHIR server for.
 
     Raises UsageError for another kind of URL, and NotFoundError when there is no such file or folder. Close the source
     when done, or use `contextlib.closing`.
@@ -55,21 +59,24 @@ def open_source(
     scheme, separator, _ = str(name).partition("://")
     if not separator:
         return _open_local(name, ignore)
-    if scheme.lower() not in ("http", "https"):
+    kind, _, scheme = scheme.lower().rpartition("+")
+    if kind not in ("", "fhir") or scheme not in ("http", "https"):
         raise UsageError(
-            f"source {name!s} is neither http nor https; a source is mock, a folder, a file or an http(s) URL"
+            f"source {name!s} is neither http nor https; a source is mock, a folder, a file or an http(s) URL, or "
+            "fhir+https://… for a FHIR server"
         )
-    from mockexport.http import Retries
-    from mockexport.sources import HttpSource
+    from mockexport.http import ClientSettings, Retries
+    from mockexport.sources import FhirSource, HttpSource
 
-    return HttpSource(
-        str(name),
+    settings = ClientSettings(
+        str(name)[len("fhir+") if kind else 0 :],
         timeout=timeout,
         retries=Retries(retries, retry_budget),
         token=token,
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
         allow_unproven_end=allow_unproven_end,
     )
+    return FhirSource(settings, fhir or FhirExport()) if kind else HttpSource(**settings._asdict())
 
 
 def _open_local(name: str | Path, ignore: Sequence[str]) -> Source:

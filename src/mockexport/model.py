@@ -43,7 +43,7 @@ class Export:
     """An export as a whole, summed up over its downloads; None is what at least one download doesn't declare."""
 
     id: str
-    downloads: int
+    downloads: int | None
     rows: int | None
     patients: int | None
     event_types: tuple[str, ...] | None

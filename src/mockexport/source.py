@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mockexport.model import Download
 
-__all__ = ["CancelToken", "Chunks", "OnRetry", "ReadsFolder", "Source", "keep_freed_memory"]
+__all__ = ["CancelToken", "Chunks", "MakesExports", "OnRetry", "ReadsFolder", "Source", "keep_freed_memory"]
 
 LARGE_BLOCK = 4 << 20  # bytes
 
@@ -118,6 +118,32 @@ class ReadsFolder(Protocol):
 
     def folder_of(self, export: str) -> Path:
         """Return the folder with the files of an export. Raises NotFoundError."""
+
+
+@runtime_checkable
+class MakesExports(Protocol):
+    """A source that has to make an export before its downloads are known, which may take long.
+
+    `downloads` begins it, or goes on with one that was begun. `on_status`, if set, is told what is waited for.
+    """
+
+    on_status: Callable[[str], None] | None
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether another run can go on with what this one has begun."""
+
+    def made(self, export: str) -> Iterable[Download] | None:
+        """Return the downloads of an export that was begun before; None where `downloads` would begin it."""
+
+    def start(self, export: str) -> str:
+        """Begin an export, without waiting for it; return the URL by which it can be asked for."""
+
+    def cancel(self, export: str) -> None:
+        """Have an export deleted that was begun before. Raises NotFoundError if there is none."""
+
+    def end(self) -> None:
+        """Have the exports that were begun deleted; nothing can be read from them any more."""
 
 
 @cache

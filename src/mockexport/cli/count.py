@@ -98,6 +98,8 @@ def count_command(
         run.terminal.hint("this is generated data; --source names a folder or a server")
     started = time.monotonic()
     export = run.export(export)
+    if checkpoint is None and run.state is not None:  # what is finished is part of how far it is
+        checkpoint = run.state.with_name(f"{run.state.name}.counts")
     skip_malformed = on_malformed is OnMalformed.skip
     with (
         open_checkpoint(checkpoint, run, export, skip_malformed=skip_malformed) as opened,

@@ -14,14 +14,16 @@ from mockexport.cli.documents import download_document
 from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
-from mockexport.errors import MockExportError, UnreachableError
+from mockexport.errors import MockExportError, UnreachableError, UsageError
 from mockexport.model import Download
+from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from mockexport.cli.grid import Grid
+    from mockexport.source import Source
 
 __all__ = ["app"]
 
@@ -50,9 +52,22 @@ def list_command(run: Run, export: ExportArgument = None) -> None:
     """
 
     def documents() -> Iterator[dict[str, Any]]:  # the source is asked only while that is shown
-        yield from map(download_document, run.source.downloads(run.export(export)))
+        yield from map(download_document, known_downloads(run.source, run.export(export)))
 
     run.write_list(documents(), list(download_document(Download("", ""))), "downloads")
+
+
+def known_downloads(source: Source, export: str) -> Iterable[Download]:
+    """Return the downloads of an export. Raises UsageError where they would have to be made first."""
+    if not isinstance(source, MakesExports):
+        return source.downloads(export)
+    downloads = source.made(export)
+    if downloads is None:
+        raise UsageError(
+            f"the downloads of {export} are known once the server has made it: begin it with `mockexport exports start "
+            f"{export} --state FILE`, then name that --state here"
+        )
+    return downloads
 
 
 @app.command("fetch", epilog=FETCH_EXAMPLES)

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllOption",
+    "AllowPartialOption",
     "BudgetOption",
     "BundleOption",
     "By",
     "ByOption",
     "DelimiterOption",
+    "ElementsOption",
     "ExportArgument",
+    "ExportTimeoutOption",
     "Format",
     "FormatOption",
     "IgnoreOption",
@@ -34,15 +37,21 @@ __all__ = [
     "PatientColumnOption",
     "ProgressOption",
     "QuietOption",
+    "ResourceTypesOption",
+    "RestartOption",
     "RetriesOption",
     "SchedulerOption",
+    "SinceOption",
     "SourceOption",
+    "StateOption",
     "StrictOption",
     "TableOption",
     "TimeoutOption",
     "TokenOption",
     "TypeColumnOption",
+    "TypeFilterOption",
     "UnprovenEndOption",
+    "UntilOption",
     "VerboseOption",
 ]
 
@@ -144,6 +153,53 @@ MaxRowBytesOption = Annotated[
         help="Fail if a FHIR resource has more than N bytes; this limits memory.",
     ),
 ]  # fmt: skip
+ResourceTypesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", show_default=False,
+        help="From a FHIR server, export only resources of this type. May be repeated.",
+    ),
+]  # fmt: skip
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", show_default=False, help="Export only resources changed since this time."),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", show_default=False, help="Export only resources changed until this time."),
+]
+TypeFilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type-filter", metavar="QUERY", show_default=False,
+        help="Export only what this search finds, such as 'Observation?category=vital-signs'. May be repeated.",
+    ),
+]  # fmt: skip
+ElementsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--elements", metavar="NAME", show_default=False, help="Export only these elements. May be repeated."
+    ),
+]  # fmt: skip
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", metavar="FILE", show_default=False,
+        help="Keep in FILE how far the export of a FHIR server is, and go on from it.",
+    ),
+]  # fmt: skip
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Begin another export, even if the one in the state may be running.")
+]
+ExportTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--export-timeout", min=0, metavar="SECONDS", help="How long a FHIR server may take to make an export."
+    ),
+]
+AllowPartialOption = Annotated[
+    bool, typer.Option("--allow-partial", help="Take an export of which the server says that it has errors.")
+]
 FormatOption = Annotated[
     Format | None,
     typer.Option(

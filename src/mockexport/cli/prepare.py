@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mockexport.cli.options import (
     AllOption,
+    AllowPartialOption,
     BudgetOption,
     BundleOption,
     By,
     ByOption,
     DelimiterOption,
+    ElementsOption,
+    ExportTimeoutOption,
     Format,
     FormatOption,
     IgnoreOption,
@@ -26,15 +29,21 @@ from mockexport.cli.options import (
     PatientColumnOption,
     ProgressOption,
     QuietOption,
+    ResourceTypesOption,
+    RestartOption,
     RetriesOption,
     SchedulerOption,
+    SinceOption,
     SourceOption,
+    StateOption,
     StrictOption,
     TableOption,
     TimeoutOption,
     TokenOption,
     TypeColumnOption,
+    TypeFilterOption,
     UnprovenEndOption,
+    UntilOption,
     VerboseOption,
 )
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
@@ -46,8 +55,10 @@ from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, suggestion
 from mockexport.factory import open_source
+from mockexport.fhir_export import WEEK, FhirExport
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
+from mockexport.source import MakesExports
 from mockexport.sources import generator_name
 from mockexport.tally import DELIMITERS, MAX_RESOURCE_BYTES, CsvFormat, FhirFormat, tally_name
 
@@ -63,6 +74,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "with_run"]
 
+FHIR_OPTIONS = (
+    "types", "since", "until", "type_filters", "elements", "restart", "export_timeout", "allow_partial",
+)  # fmt: skip
 FORMAT_OPTIONS = ("patient_column", "type_column", "delimiter", "strict", "max_row_bytes")
 DEFAULT_EXPORT = "demo"
 EXPORTS_SHOWN = 6
@@ -82,6 +96,7 @@ class Run(NamedTuple):
     format: Format
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
+    state: Path | None = None  # of the export of a FHIR server
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -100,6 +115,8 @@ class Run(NamedTuple):
         """
         if named is not None:
             return named
+        if isinstance(self.source, MakesExports):
+            raise UsageError("name an export: system, patient or group/ID")
         if "://" in self.source.name:  # without a request
             return DEFAULT_EXPORT
         exports = self.source.exports()
@@ -114,7 +131,7 @@ class Run(NamedTuple):
 
     def progress(self, export: str) -> AbstractContextManager[Progress]:
         """Show how far the work on an export is."""
-        return download_progress(self.terminal, export, self.source.name, self.timeout)
+        return download_progress(self.terminal, export, self.source, self.timeout)
 
     def write(
         self,
@@ -175,6 +192,15 @@ def prepare(
     by: ByOption = By.type,
     strict: StrictOption = False,
     max_row_bytes: MaxRowBytesOption = MAX_RESOURCE_BYTES,
+    types: ResourceTypesOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    type_filters: TypeFilterOption = None,
+    elements: ElementsOption = None,
+    state: StateOption = None,
+    restart: RestartOption = False,
+    export_timeout: ExportTimeoutOption = WEEK,
+    allow_partial: AllowPartialOption = False,
     ignore: IgnoreOption = None,
     output: OutputOption = None,
     format: FormatOption = None,
@@ -207,6 +233,17 @@ def prepare(
             ca_bundle=ca_bundle,
             allow_unproven_end=allow_unproven_end,
             ignore=ignore or (),
+            fhir=FhirExport(
+                tuple(types or ()),
+                since,
+                until,
+                tuple(type_filters or ()),
+                tuple(elements or ()),
+                state,
+                restart,
+                export_timeout,
+                allow_partial,
+            ),
         )
     return Run(
         source=data,
@@ -220,6 +257,7 @@ def prepare(
         format=chosen,
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
+        state=state,
         timeout=timeout if "://" in data.name else None,
     )
 
@@ -259,16 +297,36 @@ def choose_workers(
     return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
 
 
+@contextmanager
+def ended(run: Run) -> Generator[None, None, None]:
+    """At the end, have exports deleted that the source began, unless another run is to go on with them."""
+    source = run.source
+    if not isinstance(source, MakesExports):
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        if source.keeps_state:
+            run.terminal.note("the export is kept on the server; run the same command again to go on with it")
+        else:
+            source.end()
+        raise
+    source.end()
+
+
 def with_run(
-    *, parallel: bool, counts: bool = False, on_cluster: bool = False
+    *, parallel: bool, counts: bool = False, on_cluster: bool = False, begins: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
-    too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler.
+    too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
+    those that `begins` an export, have the options of FHIR servers.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
+        *(() if parallel or begins else FHIR_OPTIONS),
         *(() if counts else ("by",)),
         *(() if on_cluster else ("scheduler",)),
     }
@@ -297,7 +355,7 @@ def with_run(
                 (token_variable(given["token_file"], settings), "", NotAuthorisedError),
             )
             run = run._replace(variables=variables)
-            with closing(run.source), run.says_variables():
+            with closing(run.source), run.says_variables(), ended(run) if parallel else nullcontext():
                 command(run, **options)
 
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mockexport.cli.bars import Bar, Layout, Pace, condition, plain_line
 from mockexport.cli.display import Display
 from mockexport.cli.terminal import printable
+from mockexport.source import MakesExports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate import Sent
     from mockexport.model import Download
     from mockexport.pipeline import ProgressCounters, Split
+    from mockexport.source import Source
 
 __all__ = ["Progress", "asking", "download_progress", "sending_progress", "while_asking"]
 
@@ -31,10 +33,12 @@ ELAPSED_SECONDS = 3.0  # of waiting, before they are told
 
 @contextmanager
 def download_progress(
-    terminal: Terminal, export: str, source: str, timeout: float | None = None
+    terminal: Terminal, export: str, source: Source, timeout: float | None = None
 ) -> Generator[Progress, None, None]:
     """Show how far a `count` or `fetch` is that tells it to `Progress.listing` and `Progress.downloads`."""
-    progress = Progress(export, "rows", asks(source, "its downloads"), timeout=timeout)
+    progress = Progress(export, "rows", asks(source.name, "its downloads"), timeout=timeout)
+    if isinstance(source, MakesExports):
+        source.on_status = progress.status
     with shown(progress, terminal):
         yield progress
 
@@ -166,6 +170,10 @@ class Progress:
     def listing(self, listed: int, total: int | None) -> None:
         """Take how many downloads are listed; the contract is `OnListing`."""
         self._listed = (listed, total)
+
+    def status(self, text: str) -> None:
+        """Take what is waited for before there are downloads."""
+        self._waiting = f"waiting for {self._name}: {text}"
 
     def downloads(self, downloads: Sequence[Download | Split], counters: ProgressCounters) -> None:
         """Take how far downloads are; the contract is `OnProgress`."""

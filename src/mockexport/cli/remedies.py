@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["error_text", "says_variable", "source_variable", "token_variable"]
 
 OPTIONS = {
+    Remedy.ALLOW_PARTIAL: "--allow-partial takes what there is",
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
     Remedy.CA_BUNDLE: "--ca-bundle names other certificates to trust",
     Remedy.COLUMNS: "--patient-column and --type-column name the columns",
+    Remedy.EXPORT_TIMEOUT: "--export-timeout SECONDS waits longer for it",
     Remedy.FEWER_JOBS: "try fewer --jobs",
     Remedy.IGNORE: "--ignore NAME leaves it out",
     Remedy.MAX_PAIRS: "--max-pairs N raises the limit",
     Remedy.MAX_ROW_BYTES: "--max-row-bytes N raises the limit",
     Remedy.REPLACE_JOURNAL: "if it is lost, with all that it alone held, --replace-journal continues without it",
+    Remedy.RESTART: "--restart begins another one",
     Remedy.SKIP_MALFORMED: "--on-malformed skip counts the rest",
     Remedy.TIMEOUT: "--timeout SECONDS waits longer for them",
     Remedy.TOKEN: "--token-file names a file with a token",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from mockexport.sources.fhir import FhirSource
     from mockexport.sources.fhir_view import AsFhir, as_fhir
     from mockexport.sources.files import FilesSource, is_pattern
     from mockexport.sources.folder import FolderSource
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsFhir",
+    "FhirSource",
     "FilesSource",
     "FolderSource",
     "Generator",
@@ -40,6 +42,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
+        "fhir": ("FhirSource",),
         "files": ("FilesSource", "is_pattern"),
         "fhir_view": ("AsFhir", "as_fhir"),
         "folder": ("FolderSource",),

@@ -1,0 +1,43 @@
+"""What to ask a FHIR server to export, and what to do while it does: a value that names no way to reach it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["WEEK", "FhirExport"]
+
+WEEK = 7 * 86_400.0
+
+
+class FhirExport(NamedTuple):
+    """What to ask for: resource types; those changed since or until a time; filters of types; elements.
+
+    `timeout` is how long the server may take to make it, in seconds. `state` is a file that keeps how far it is, from
+    which another run goes on; only with `restart` is another one begun while the first may be running. Errors that the
+    server tells of are errors, unless `allow_partial` takes what there is.
+    """
+
+    types: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    type_filters: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+    state: Path | None = None
+    restart: bool = False
+    timeout: float = WEEK
+    allow_partial: bool = False
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the kick-off. Several values have commas between: some servers refuse repeated names."""
+        parameters = {
+            "_type": ",".join(self.types),
+            "_since": self.since or "",
+            "_until": self.until or "",
+            "_typeFilter": ",".join(self.type_filters),
+            "_elements": ",".join(self.elements),
+        }
+        return {name: value for name, value in parameters.items() if value}

@@ -1,0 +1,5 @@
+"""The bulk exports of a FHIR server as a Source: kick-off, waiting, the manifest, the files, and the end."""
+
+from mockexport.sources.fhir.source import FhirSource
+
+__all__ = ["FhirSource"]

@@ -1,0 +1,84 @@
+"""The state of an export, kept in a file, so that another run goes on where this one ended.
+
+A kick-off cannot be repeated safely: the protocol has nothing by which a server would know it again. So the file says
+that one is about to be sent before it is sent. If it still says so later, and no status URL is known, an export may be
+running that nobody can find.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mockexport.encoding import json_bytes
+from mockexport.errors import UntrustedDataError, UsageError
+from mockexport.files import write_atomically
+from mockexport.local_file import read_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ExportState", "StateFile"]
+
+FORMAT = 1
+FIELDS = {"kick_off": str, "sent": bool, "status_url": str, "began": float, "manifest": dict, "ended": bool}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportState:
+    """How far an export is. `kick_off` is the URL that begins it; `began` is when, in seconds since 1970.
+
+    `sent` is set before the kick-off is sent, `status_url` once the server has accepted it, `manifest` once the export
+    is complete, and `ended` once the server was told to delete it.
+    """
+
+    kick_off: str
+    sent: bool = False
+    status_url: str | None = None
+    began: float | None = None
+    manifest: dict[str, Any] | None = field(default=None, repr=False)
+    ended: bool = False
+
+
+class StateFile:
+    """Keeps a state in a file, or nowhere if there is none. Each `keep` is on disk when it returns."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def load(self) -> ExportState | None:
+        """Return the state that is kept; None if there is none.
+
+        Raises UntrustedDataError for a file that is not a state, and UsageError for one that cannot be read.
+        """
+        if self.path is None:
+            return None
+        try:
+            document = orjson.loads(read_whole(self.path))
+        except FileNotFoundError:
+            return None
+        except orjson.JSONDecodeError:
+            document = None
+        except OSError as error:
+            raise UsageError(f"cannot read the state {self.path}: {error.strerror}") from error
+        if not isinstance(document, dict) or document.pop("mockexport_export_state", None) != FORMAT:
+            raise UntrustedDataError(f"{self.path} is not the state of an export of this version; choose another file")
+        if not isinstance(document.get("kick_off"), str) or any(
+            not isinstance(document.get(name), kind) and document.get(name) is not None for name, kind in FIELDS.items()
+        ):
+            raise UntrustedDataError(f"the state {self.path} is damaged; choose another file")
+        return ExportState(**{name: document[name] for name in FIELDS if document.get(name) is not None})
+
+    def keep(self, state: ExportState, **changes: Any) -> ExportState:
+        """Keep a state with these changes, and return it. Raises UsageError if the file cannot be written."""
+        state = replace(state, **changes)
+        if self.path is None:
+            return state
+        document = {name: getattr(state, name) for name in FIELDS if getattr(state, name) is not None}
+        try:
+            write_atomically(self.path, json_bytes({"mockexport_export_state": FORMAT, **document}), follow_link=True)
+        except OSError as error:
+            raise UsageError(f"cannot write the state {self.path}: {error.strerror}") from error
+        return state
