@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mockexport.heartrate import HeartRateRoutes
+    from mockexport.smart import TokenServer
     from mockexport.source import Source
 
 __all__ = ["app"]
@@ -153,6 +154,15 @@ def serve_command(
             help="The version of the Bulk Data Access IG that /fhir follows: 2.0 or 3.0.",
         ),
     ] = GuideVersion.V3,
+    fhir_clients: Annotated[
+        Path | None,
+        typer.Option(
+            "--fhir-clients",
+            metavar="FILE",
+            show_default=False,
+            help="Give the clients in FILE tokens for /fhir, by SMART Backend Services (docs/fhir.md).",
+        ),
+    ] = None,
     export_seconds: Annotated[
         float,
         typer.Option("--export-seconds", min=0, metavar="N", help="How long a FHIR export takes until it is complete."),
@@ -190,6 +200,7 @@ def serve_command(
     from mockexport.sources import as_fhir
 
     plan = read_faults(faults) if faults else None
+    tokens = token_server(fhir_clients) if fhir_clients else None
     with until_ctrl_c(terminal), ExitStack() as stack:
         with says_variable(source_variable(source, settings)):
             exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
@@ -213,7 +224,7 @@ def serve_command(
             token=token,
             routes=routes.router if routes else None,
             health=routes.health if routes else None,
-            fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source)),
+            fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source), tokens=tokens),
         )
         run(
             Faults(application, plan) if plan else application,
@@ -246,6 +257,13 @@ def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -
 
         service = stack.enter_context(HeartRate(data, **options))
         return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service))
+
+
+def token_server(clients: Path) -> TokenServer:
+    """Return what gives tokens to the clients in a file. Raises UsageError."""
+    from mockexport.smart import TokenServer, read_clients
+
+    return TokenServer(read_clients(clients))
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:

@@ -10,12 +10,15 @@ from tests.commands import run_command, serve_command
 from tests.heartrate.bodies import reading
 from tests.heartrate.serving import BATCH
 from tests.server.fhir.walking import KICK_OFF, kick_off, manifest, problems, resources, totals, walk
+from tests.smart.keys import CLIENT, write_clients, write_key
 from tests.sources import ROW, WAIT_SECONDS, csv_body
 
 from mockexport.bulk_wire import fhir_id
+from mockexport.smart import KeyFile, Send, SmartTokens
+from mockexport.smart.tokens import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -77,3 +80,52 @@ def test_a_wrong_option_is_named(tmp_path: Path) -> None:
     ):
         ended = run_command(tmp_path, "serve", "--port", "0", *wrong)
         assert (ended.code, wrong[0] in ended.stderr) == (2, True), ended.stderr
+
+
+def sending(client: httpx.Client) -> Send:
+    """What a client of SMART Backend Services sends its requests with."""
+
+    def send(method: str, url: str, headers: Mapping[str, str], body: bytes | None, /) -> Answer:
+        answer = client.request(method, url, headers=dict(headers), content=body)
+        return Answer(answer.status_code, answer.content)
+
+    return send
+
+
+def test_registered_clients_get_tokens_for_an_export(tmp_path: Path) -> None:
+    write_clients(tmp_path / "clients.json")
+    write_key(tmp_path / "key.json")
+
+    with served("--fhir-clients", tmp_path / "clients.json") as client:
+        assert client.get("/fhir/$export", headers=KICK_OFF).status_code == 401
+        tokens = SmartTokens(
+            str(client.base_url.join("/fhir")), KeyFile(CLIENT, tmp_path / "key.json"), sending(client)
+        )
+        client.headers.update(tokens.headers(str(client.base_url.join("/fhir"))))
+        assert totals(walk(client, "/fhir/Group/demo/$export")) == {"Patient": 4, "Observation": 18784}
+
+
+def test_a_token_that_expires_in_the_middle_is_replaced(tmp_path: Path) -> None:
+    write_clients(tmp_path / "clients.json")
+    write_key(tmp_path / "key.json")
+
+    with served("--fhir-clients", tmp_path / "clients.json", "--faults", "file:token-expired,times=1") as client:
+        base = str(client.base_url.join("/fhir"))
+        tokens = SmartTokens(base, KeyFile(CLIENT, tmp_path / "key.json"), sending(client))
+        first = tokens.headers(base)
+        status = client.get("/fhir/Group/demo/$export", headers=KICK_OFF | first).headers["content-location"]
+        url = client.get(status, headers=first).json()["output"][0]["url"]
+        assert [client.get(url, headers=first).status_code for _ in range(2)] == [401, 401]
+        tokens.refused(first)
+        second = tokens.headers(base)
+        assert second != first
+        assert [client.get(path, headers=second).status_code for path in (url, status)] == [200, 200]
+
+
+def test_a_wrong_file_of_clients_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clients.json").write_text("{}")
+    ended = run_command(tmp_path, "serve", "--port", "0", "--fhir-clients", "clients.json")
+    assert (ended.code, ended.stderr) == (
+        2,
+        "mockexport: error: clients.json is not an object of clients by their ids\n",
+    )
