@@ -25,7 +25,7 @@ cli
 __init__
 factory
 server heartrate pipeline sources
-http tally
+http smart tally
 _version bulk_manifest bulk_wire encoding errors extras files identity lazy local_file manifest model native \
 settings source wire zstd
 """
@@ -43,6 +43,8 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),
+    "joserfc": ("smart",),
+    "cryptography": ("smart",),
 }
 NEEDS_NO_EXTRA = (
     "heartrate",
