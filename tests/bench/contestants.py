@@ -23,6 +23,9 @@ __all__ = [
     "in_memory",
     "instruction_sets",
     "mawk",
+    "ndjson_duckdb",
+    "ndjson_orjson",
+    "ndjson_polars",
     "needs",
     "ours",
     "polars",
@@ -39,13 +42,14 @@ def needs(module: str) -> str:
     return "" if find_spec(module) else f"{module} is not installed: uv run --group bench"
 
 
-def instruction_sets() -> tuple[str, ...]:
-    """The ways of the native tally on this machine, the chosen one first; none where it was not built."""
+def instruction_sets(tally: str = "") -> tuple[str, ...]:
+    """The ways of a native tally on this machine, the chosen one first; none where it was not built."""
     try:
         from mockexport.tally import _native
+        from mockexport.tally.fhir import _native as _native_fhir
     except ImportError:
         return ()
-    return _native.INSTRUCTION_SETS
+    return _native_fhir.INSTRUCTION_SETS if tally == "fhir" else _native.INSTRUCTION_SETS
 
 
 def warm_up() -> None:
@@ -85,6 +89,18 @@ def polars(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
 
 def duckdb(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
     return script("DuckDB", "duckdb_sql.py", inputs, rounds, needs("duckdb"))
+
+
+def ndjson_polars(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
+    return script("Polars", "ndjson_polars.py", inputs, rounds, needs("polars"))
+
+
+def ndjson_duckdb(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
+    return script("DuckDB", "ndjson_duckdb.py", inputs, rounds, needs("duckdb"))
+
+
+def ndjson_orjson(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
+    return script("orjson a line", "ndjson_orjson.py", inputs, rounds)
 
 
 def httpx_csv(urls: Sequence[str], rounds: int | None = None) -> Contestant:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mockexport.sources import choose_generator
+from mockexport.sources import MockFhirSource, choose_generator
 from mockexport.sources.mock.specs import plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["MOCK_ROWS", "Made", "Setup", "export_file", "link_export", "repeat_rows", "split_file"]
+__all__ = ["MOCK_ROWS", "Made", "Setup", "export_file", "link_export", "repeat_rows", "resource_file", "split_file"]
 
 HEADER = b"patient_id,event_time,event_type,value\n"
 CHUNK = 1 << 20
@@ -93,6 +94,24 @@ def export_file(path: Path, size: int, rows: Iterator[bytes] | None = None) -> M
     return Made(path, found - 1)
 
 
+def resource_file(path: Path, size: int) -> Made:
+    """Make a file of Observations like those of the export large, of about so many bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source, rows, left = MockFhirSource(), 0, size
+    download = list(source.downloads("large"))[1]  # the first one has the Patients
+    with path.open("wb") as file, closing(source.open(download)) as chunks:
+        for chunk in chunks:
+            part = chunk if len(chunk) < left else chunk[: chunk.rfind(b"\n", 0, max(1, left)) + 1]
+            file.write(part)
+            rows += part.count(b"\n")
+            left -= len(part)
+            if len(part) < len(chunk):
+                break
+        file.flush()
+        os.fsync(file.fileno())
+    return Made(path, rows)
+
+
 def split_file(made: Made, folder: Path, files: int) -> list[Path]:
     """Cut a file into so many of about the same size, each with a header."""
     folder.mkdir(parents=True)
@@ -110,5 +129,5 @@ def link_export(made: Made, folder: Path, files: int) -> list[Path]:
     """Make an export of the same file many times over, without its bytes."""
     folder.mkdir(parents=True)
     for number in range(files):
-        (folder / f"{number:04}.csv").hardlink_to(made.path)
+        (folder / f"{number:04}{made.path.suffix}").hardlink_to(made.path)
     return sorted(folder.iterdir())

@@ -36,6 +36,19 @@ def speed(contest: str, name: str, least: float) -> Reach:
     return reach
 
 
+def bytes_a_second(contest: str, name: str, least: float) -> Reach:
+    """At least so many GB a second."""
+
+    def reach(results: Results) -> tuple[str, bool] | None:
+        figures = _figures(results, contest, name)
+        if figures is None or not figures.seconds or not results[contest].contest.size:
+            return None
+        rate = (results[contest].contest.size or 0) / figures.seconds / 1e9
+        return f"{rate:.2f} GB/s", rate >= least
+
+    return reach
+
+
 def seconds(contest: str, name: str, most: float) -> Reach:
     """At most so many seconds."""
 
@@ -68,7 +81,7 @@ def memory(most: float) -> Reach:
         peaks = [
             (figures.memory, result.contest)
             for result in results.values()
-            if result.contest.name.startswith(("folder", "http", "mock", "rows", "downloads", "cores"))
+            if result.contest.name.startswith(("folder", "fhir-l", "http", "mock", "rows", "downloads", "cores"))
             for figures in result.figures
             if figures.seconds and figures.name.startswith("mockexport")
         ]
@@ -105,6 +118,11 @@ GOALS = (
     Goal("`count`, one large file, and DuckDB", ">= 6x", times("folder-large", "DuckDB", 6)),
     Goal("`count`, many files, and Polars", ">= 6x", times("folder-many", "Polars", 6)),
     Goal("`count`, many files, and DuckDB", ">= 6x", times("folder-many", "DuckDB", 6)),
+    Goal("the tally of FHIR, one core, AVX2", ">= 2 GB/s", bytes_a_second("fhir-tally", "mockexport, fhir-avx2", 2)),
+    Goal("`count` of FHIR, 1 GB, and DuckDB", ">= 3x", times("fhir-large", "DuckDB", 3)),
+    Goal("`count` of FHIR, 1 GB, and Polars", ">= 3x", times("fhir-large", "Polars", 3)),
+    Goal("`count` of FHIR, 5 GB, and DuckDB", ">= 5x", times("fhir-larger", "DuckDB", 5)),
+    Goal("`count` of FHIR, 5 GB, and Polars", ">= 5x", times("fhir-larger", "Polars", 5)),
     Goal("the generator, one core", ">= 20 M rows/s", speed("generator", "mockexport, native", 20)),
     Goal("`count large`, mock", "<= 3 s", seconds("mock-large", "mockexport", 3)),
     Goal("`count large` from our server", "<= 7 s", seconds("http-large", "mockexport", 7)),

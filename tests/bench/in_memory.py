@@ -1,6 +1,7 @@
 """Count bytes that are in memory already: `python -m tests.bench.in_memory WAY FILE [TIMES]` tells how long it took.
 
-A way is one of the native tally's instruction sets, `pure`, or the name of a peer's module. The bytes are gone through
+A way is one of the native tally's instruction sets, `pure`, such a way of the tally of FHIR resources (`fhir-avx2`,
+`fhir-strict`), or the name of a peer's module. The bytes are gone through
 as often as it takes for half a second, once at least; the time is the median of these passes. With TIMES, a tally is
 fed the rows so many times over, as if they were one body.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mockexport.tally import Tally
+    from mockexport.tally import ResourceTally, Tally
 
     Count = Callable[[bytes], Mapping[tuple[str, str], int]]
 
@@ -31,12 +32,32 @@ def way(name: str, times: int) -> Count:
         from mockexport.tally import ReferenceTally
 
         return partial(tally_bytes, ReferenceTally, times)
+    if name.startswith("fhir-"):
+        return partial(tally_resources, resource_tally(name.removeprefix("fhir-")))
     from mockexport.tally import _native
 
     if name in _native.INSTRUCTION_SETS:
         return partial(tally_bytes, partial(_native.NativeTally, instructions=name), times)
     count: Count = importlib.import_module(f"tests.bench.peers.{name}").count_bytes
     return count
+
+
+def resource_tally(name: str) -> Callable[[], ResourceTally]:
+    from mockexport.tally import ReferenceResourceTally
+    from mockexport.tally.fhir import _native
+
+    if name == "pure":
+        return ReferenceResourceTally
+    if name == "strict":
+        return partial(_native.NativeResourceTally, strict=True)
+    return partial(_native.NativeResourceTally, instructions=name)
+
+
+def tally_resources(new_tally: Callable[[], ResourceTally], data: bytes) -> dict[tuple[str, str], int]:
+    tally, rows = new_tally(), memoryview(data)
+    for at in range(0, len(rows), CHUNK):
+        tally.feed(rows[at : at + CHUNK])  # type: ignore[arg-type]  # any buffer does
+    return {(p, t): n for p, types in tally.finish().patients.items() for t, n in types.items()}
 
 
 def tally_bytes(new_tally: Callable[[], Tally], times: int, data: bytes) -> dict[tuple[str, str], int]:

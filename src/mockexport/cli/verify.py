@@ -20,6 +20,8 @@ from mockexport.pipeline import Difference, compare, read_committed
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mockexport.cli.grid import Grid
 
 __all__ = ["app"]
@@ -86,6 +88,8 @@ def verify_command(
         verdict_document(str(file), export or file.stem, differences, problem_text(problem) if problem else None)
         for file, differences, problem in results
     ]
+    found = {key for document in documents for difference in document["differences"] for key in difference}
+    columns = [column for column in Difference.__slots__ if column != "unassigned" or column in found]
     matching = sum(document["status"] == "match" for document in documents)
 
     def table() -> Grid:
@@ -96,7 +100,7 @@ def verify_command(
     run.write(
         {"verified": matching, "differing": differing, "results": documents},
         table=table,
-        csv=lambda: csv_text(["file", "export", "status", *Difference.__slots__], verdict_rows(documents)),
+        csv=lambda: csv_text(["file", "export", "status", *columns], verdict_rows(documents, columns)),
     )
     raise typer.Exit(code or (DIFFERENCES_FOUND if differing else 0))
 
@@ -148,13 +152,12 @@ def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Diff
     return compare(saved, counts)
 
 
-def verdict_rows(documents: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+def verdict_rows(documents: list[dict[str, Any]], columns: Sequence[str]) -> list[tuple[object, ...]]:
     """Return one row per difference, and one per file without differences."""
     rows: list[tuple[object, ...]] = []
     for document in documents:
         head = (document["file"], document["export"], document["status"])
         rows += [
-            (*head, *(difference.get(column) for column in Difference.__slots__))
-            for difference in document["differences"] or [{}]
+            (*head, *(difference.get(column) for column in columns)) for difference in document["differences"] or [{}]
         ]
     return rows

@@ -31,7 +31,7 @@ enum unassigned { NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ON
 #define MAX_TYPES 126
 #define TYPE_SLOTS 256
 #define MAX_STEPS 2
-#define MAX_HEAD_BYTES 31 /* the lengths of all heads are a bit mask */
+#define MAX_HEAD_BYTES 16
 #define PADDING 64        /* bytes that may be read behind a row */
 
 typedef struct {
@@ -54,14 +54,21 @@ typedef struct {
 /* The keys of a resource that may be read. These two are always the first. */
 enum head { TYPE_HEAD, LABEL_HEAD, FIRST_PATH_HEAD };
 
+/* The names of the heads, to be found by their length: a list for each, of numbers from 1. */
+typedef struct {
+    Span names[MAX_HEADS];
+    uint64_t words[MAX_HEADS][2]; /* the name, padded with zeros */
+    uint8_t of_length[MAX_HEAD_BYTES + 1], next[MAX_HEADS + 1];
+    int count;
+} Heads;
+
 /* Where the values of the heads stand in a row; 0 for none (there stands the bracket). */
 typedef struct {
     uint32_t at[MAX_HEADS];
 } Found;
 #define STANDS_TWICE UINT32_MAX
 
-typedef int (*Scan)(const uint8_t *row, uint64_t length, const Span *heads, int head_count, uint32_t head_lengths,
-                    Found *found);
+typedef int (*Scan)(const uint8_t *row, uint64_t length, const Heads *heads, Found *found);
 
 typedef struct {
     Scan scan; /* the fast path for this processor, or NULL */
@@ -70,9 +77,8 @@ typedef struct {
     Text base; /* with a slash at its end; without bytes where there is none */
 
     Text paths; /* what the spans of heads and types point into */
-    Span heads[MAX_HEADS];
-    int head_count, type_count, id_head;
-    uint32_t head_lengths; /* bit n: there is a head of n bytes */
+    Heads heads;
+    int type_count, id_head;
     Type types[MAX_TYPES + 1]; /* the last one is for any type without a path */
     uint8_t type_slots[TYPE_SLOTS];
     const Type *latest; /* the type of the row before, and its name */
@@ -161,14 +167,20 @@ static const Type *find_type(const ResourceTally *t, Span name)
 
 static int add_head(ResourceTally *t, Span name)
 {
-    for (int i = 0; i < t->head_count; i++)
-        if (span_is(t->heads[i], name.bytes, name.length))
+    Heads *heads = &t->heads;
+    for (int i = 0; i < heads->count; i++)
+        if (span_is(heads->names[i], name.bytes, name.length))
             return i;
-    if (t->head_count == MAX_HEADS || name.length > MAX_HEAD_BYTES)
+    if (heads->count == MAX_HEADS || name.length > MAX_HEAD_BYTES)
         return -1;
-    t->heads[t->head_count] = name;
-    t->head_lengths |= name.length ? (uint32_t)1 << name.length : 0;
-    return t->head_count++;
+    const int head = heads->count++;
+    heads->names[head] = name;
+    memcpy(heads->words[head], name.bytes, name.length);
+    if (name.length) { /* without one, where there is no label */
+        heads->next[head + 1] = heads->of_length[name.length];
+        heads->of_length[name.length] = (uint8_t)(head + 1);
+    }
+    return head;
 }
 
 static Span until(const uint8_t **p, uint8_t mark)

@@ -65,6 +65,7 @@ static inline Masks masks_plain(const uint8_t *p)
 #define NAME(x) x##_plain
 #define TARGET
 #define MASKS masks_plain
+#define PARITY prefix_parity
 #include "scan.h"
 
 #if defined(__aarch64__)
@@ -103,6 +104,7 @@ static inline Masks masks_neon(const uint8_t *p)
 #define NAME(x) x##_neon
 #define TARGET
 #define MASKS masks_neon
+#define PARITY prefix_parity
 #include "scan.h"
 
 static Scan choose_scan(const char *name)
@@ -135,7 +137,7 @@ static inline Masks masks_sse2(const uint8_t *p)
     return masks;
 }
 
-#define AVX2 __attribute__((target("avx2,bmi,lzcnt")))
+#define AVX2 __attribute__((target("avx2,bmi,lzcnt,pclmul")))
 
 AVX2 static inline uint64_t bits_avx2(__m256i low, __m256i high)
 {
@@ -161,27 +163,60 @@ AVX2 static inline Masks masks_avx2(const uint8_t *p)
     return masks;
 }
 
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,bmi,lzcnt,pclmul")))
+
+AVX512 static inline Masks masks_avx512(const uint8_t *p)
+{
+    const __m512i v = _mm512_loadu_si512((const void *)p), lower = _mm512_or_si512(v, _mm512_set1_epi8(0x20));
+    const Masks masks = {_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')),
+                         _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\')),
+                         _mm512_cmpeq_epi8_mask(lower, _mm512_set1_epi8('{')),
+                         _mm512_cmpeq_epi8_mask(lower, _mm512_set1_epi8('}')),
+                         _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(':')),
+                         _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(0x20))};
+    return masks;
+}
+
+/* The product without carries by all ones. */
+AVX2 static inline uint64_t parity_avx2(uint64_t mask)
+{
+    const __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (int64_t)mask), _mm_set1_epi8((char)0xff), 0);
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
 #define NAME(x) x##_sse2
 #define TARGET
 #define MASKS masks_sse2
+#define PARITY prefix_parity
 #include "scan.h"
 
 #define NAME(x) x##_avx2
 #define TARGET AVX2
 #define MASKS masks_avx2
+#define PARITY parity_avx2
+#include "scan.h"
+
+#define NAME(x) x##_avx512
+#define TARGET AVX512
+#define MASKS masks_avx512
+#define PARITY parity_avx2
 #include "scan.h"
 
 static Scan choose_scan(const char *name)
 {
     __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt");
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt") &&
+                     __builtin_cpu_supports("pclmul");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
     if (!name)
-        return avx2 ? scan_avx2 : scan_sse2;
+        return avx512 ? scan_avx512 : avx2 ? scan_avx2 : scan_sse2;
+    if (!strcmp(name, "avx512"))
+        return avx512 ? scan_avx512 : NULL;
     if (!strcmp(name, "avx2"))
         return avx2 ? scan_avx2 : NULL;
     return !strcmp(name, "sse2") ? scan_sse2 : !strcmp(name, "plain") ? scan_plain : NULL;
 }
-static const char *const INSTRUCTION_SETS[] = {"avx2", "sse2", "plain"}; /* the best one first */
+static const char *const INSTRUCTION_SETS[] = {"avx512", "avx2", "sse2", "plain"}; /* the best one first */
 
 #else
 
@@ -193,10 +228,9 @@ static const char *const INSTRUCTION_SETS[] = {"plain"};
 #endif
 
 #else /* another compiler, or big-endian: the careful path alone */
-static int scan_plain(const uint8_t *row, uint64_t length, const Span *heads, int head_count, uint32_t head_lengths,
-                      Found *found)
+static int scan_plain(const uint8_t *row, uint64_t length, const Heads *heads, Found *found)
 {
-    (void)row, (void)length, (void)heads, (void)head_count, (void)head_lengths, (void)found;
+    (void)row, (void)length, (void)heads, (void)found;
     return 0;
 }
 

@@ -1,15 +1,18 @@
 /* The fast path, written once and compiled once for each instruction set: masks.h includes this file with
 
-     NAME(x)   x with the instruction set's name behind it
-     TARGET    the attribute that lets the compiler use it
-     MASKS(p)  what the 64 bytes at p hold, as bit masks (bit 0 is p[0])
+     NAME(x)    x with the instruction set's name behind it
+     TARGET     the attribute that lets the compiler use it
+     MASKS(p)   what the 64 bytes at p hold, as bit masks (bit 0 is p[0])
+     PARITY(m)  bit i of the result is the parity of the bits of m up to i
 
    A row is gone through from bracket to bracket, outside of strings, for what stands directly in its object. */
 
 /* Note where the value of a key stands whose colon is at `colon`. 0 if this is left to the careful path. */
-TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, uint32_t colon, int has_escapes,
-                                        const Span *heads, int head_count, uint32_t head_lengths, Found *found)
+TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, uint32_t colon, uint64_t has_escapes,
+                                        const Heads *heads, Found *found)
 {
+    static const uint64_t KEPT[9] = {0, UINT64_MAX >> 56, UINT64_MAX >> 48, UINT64_MAX >> 40, UINT64_MAX >> 32,
+                                     UINT64_MAX >> 24, UINT64_MAX >> 16, UINT64_MAX >> 8, UINT64_MAX};
     uint32_t quote = colon - 1;
     while (row[quote] == ' ')
         quote--;
@@ -19,15 +22,17 @@ TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, ui
     const uint64_t length = quote - opening - 1;
     if (has_escapes && memchr(key, '\\', length))
         return 0;
-    if (length > MAX_HEAD_BYTES || !(head_lengths >> length & 1))
+    if (length > MAX_HEAD_BYTES)
         return 1;
-    for (int i = 0; i < head_count; i++) {
-        if (heads[i].length != length || memcmp(heads[i].bytes, key, length))
+    for (uint64_t head = heads->of_length[length]; head; head = heads->next[head]) {
+        const uint64_t *words = heads->words[head - 1];
+        if ((load_8(key) & KEPT[length < 8 ? length : 8]) != words[0] ||
+            (load_8(key + 8) & KEPT[length < 8 ? 0 : length - 8]) != words[1])
             continue;
         uint32_t value = colon + 1;
         while (row[value] == ' ')
             value++;
-        found->at[i] = found->at[i] ? STANDS_TWICE : value;
+        found->at[head - 1] = found->at[head - 1] ? STANDS_TWICE : value;
         break;
     }
     return 1;
@@ -35,15 +40,14 @@ TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, ui
 
 /* Whether a row is an object whose quotes and brackets match; `found` gets the places of its values. Otherwise, and
    where anything is out of the ordinary, 0 leaves it to the careful path. PADDING bytes behind the row may be read. */
-TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *heads, int head_count,
-                             uint32_t head_lengths, Found *found)
+TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *heads, Found *found)
 {
-    uint64_t in_string = 0, escape_carry = 0, special = 0, kinds = 0, has_escapes = 0;
+    uint64_t in_string = 0, escape_carry = 0, special = 0, kinds = 0, has_escapes = 0, wrong = 0;
     uint32_t depth = 0, opening = 0, end = 0;
     if (row[0] != '{')
         return 0;
     for (uint64_t base = 0; base < length; base += 64) {
-        Masks masks = MASKS(row + base);
+        const Masks masks = MASKS(row + base);
         const uint64_t valid = length - base < 64 ? ((uint64_t)1 << (length - base)) - 1 : UINT64_MAX;
         special |= masks.special & valid;
         uint64_t quotes = masks.quote & valid;
@@ -51,7 +55,7 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *he
             quotes &= ~find_escaped(masks.backslash, &escape_carry);
             has_escapes = 1;
         }
-        const uint64_t strings = prefix_parity(quotes) ^ in_string; /* opening quotes, and what they quote */
+        const uint64_t strings = PARITY(quotes) ^ in_string; /* opening quotes, and what they quote */
         const uint64_t outside = valid & ~strings, openings = quotes & strings;
         in_string = (uint64_t)((int64_t)strings >> 63);
         uint64_t brackets = (masks.open | masks.close) & outside, colons = masks.colon & outside;
@@ -60,9 +64,8 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *he
             if (depth == 1) {
                 for (uint64_t here = colons & before; here; here &= here - 1) {
                     const uint64_t earlier = openings & ((here & -here) - 1);
-                    if (!NAME(take_key)(row, earlier ? (uint32_t)base + HIGHEST(earlier) : opening,
-                                        (uint32_t)base + LOWEST(here), has_escapes != 0, heads, head_count, head_lengths,
-                                        found))
+                    const uint32_t latest = earlier ? (uint32_t)base + HIGHEST(earlier) : opening;
+                    if (!NAME(take_key)(row, latest, (uint32_t)base + LOWEST(here), has_escapes, heads, found))
                         return 0;
                 }
             }
@@ -72,24 +75,22 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *he
             brackets ^= bracket;
             const uint32_t at = (uint32_t)base + LOWEST(bracket);
             const uint64_t kind = row[at] >> 5 & 1; /* one for { and }, none for [ and ] */
-            if (masks.open & bracket) {
-                if (++depth > 64 || end)
-                    return 0;
-                kinds = kinds << 1 | kind;
-            } else {
-                if (!depth || (kinds & 1) != kind)
-                    return 0;
-                kinds >>= 1;
-                if (!--depth)
-                    end = at;
-            }
+            const uint64_t opens = (masks.open & bracket) != 0;
+            wrong |= ~opens & (kinds ^ kind) & 1; /* closes what is of the other kind */
+            kinds = opens ? kinds << 1 | kind : kinds >> 1;
+            depth += opens ? 1 : UINT32_MAX; /* less than none is very deep */
+            if (depth - 1 < 64)
+                continue;
+            if (depth || end)
+                return 0;
+            end = at;
         }
         if (openings)
             opening = (uint32_t)base + HIGHEST(openings);
     }
-    if (!end || depth || in_string)
+    if (!end || depth || wrong)
         return 0;
-    while (++end < length)
+    while (++end < length) /* a string that is still open would begin here */
         if (row[end] != ' ')
             return 0;
     if (!special)
@@ -103,3 +104,4 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Span *he
 #undef NAME
 #undef TARGET
 #undef MASKS
+#undef PARITY

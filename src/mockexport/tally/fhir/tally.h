@@ -9,8 +9,8 @@ static void note_keys(const ResourceTally *t, const uint8_t *row, const uint8_t 
     const uint8_t *value, *key, *after = object + 1;
     memset(found, 0, sizeof *found);
     for (; (key = next_key(after, &value)); after = skip_value(value))
-        for (int i = 0; i < t->head_count; i++)
-            if (string_is(key, t->heads[i]))
+        for (int i = 0; i < t->heads.count; i++)
+            if (string_is(key, t->heads.names[i]))
                 found->at[i] = found->at[i] ? STANDS_TWICE : (uint32_t)(value - row);
 }
 
@@ -53,7 +53,7 @@ static int take_row(ResourceTally *t, const uint8_t *row, uint64_t length, uint6
     }
     if (t->scan) {
         Found found = {{0}};
-        if (t->scan(row, length, t->heads, t->head_count, t->head_lengths, &found)) {
+        if (t->scan(row, length, &t->heads, &found)) {
             const int result = count_resource(t, row, row + length, &found, 0);
             if (result != UNUSUAL)
                 return result;
