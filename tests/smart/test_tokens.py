@@ -56,7 +56,7 @@ class Ehr:
             return Answer(200, json.dumps({"token_endpoint": self.endpoint}).encode())
         if self.answers:
             return self.answers.pop(0)
-        status, document = self.server.answer(form, TOKEN_URL)
+        status, document = self.server.answer(body or b"", TOKEN_URL)
         return Answer(status, json.dumps(document).encode())
 
     def tokens_asked(self) -> int:
@@ -244,6 +244,9 @@ def test_a_token_endpoint_that_is_missing_or_not_secure_is_refused(
         ("https://ehr.example.evil.example/fhir", False),
         ("https://ehr.example@evil.example/fhir", False),
         ("https://store.example/1", False),
+        ("https://ehr.example./fhir/files/1", False),
+        ("https://ehr.example:x/fhir/files/1", False),
+        ("https://[ehr.example/fhir/files/1", False),
         ("/fhir/files/1", False),
     ],
 )
@@ -396,9 +399,8 @@ def http(tmp_path: Path) -> Iterator[tuple[str, TokenServer]]:
             self.reply(200, {"token_endpoint": f"{base}/token"})
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            form = {name: values[0] for name, values in parse_qs(body).items()}
-            self.reply(*given.answer(form, f"{base}/token"))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.reply(*given.answer(body, f"{base}/token"))
 
         def reply(self, status: int, document: object) -> None:
             body = json.dumps(document).encode()
