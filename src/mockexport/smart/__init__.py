@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from mockexport.smart.clients import Client, read_clients
     from mockexport.smart.credentials import Credentials, KeyFile, SecretFile
     from mockexport.smart.token_server import TokenServer
-    from mockexport.smart.tokens import Send, SmartTokens
+    from mockexport.smart.tokens import Answer, Send, SmartTokens
 
 __all__ = [
+    "Answer",
     "Client",
     "Credentials",
     "KeyFile",
@@ -37,6 +38,6 @@ __getattr__ = lazy_attributes(
         "clients": ("Client", "read_clients"),
         "credentials": ("Credentials", "KeyFile", "SecretFile"),
         "token_server": ("TokenServer",),
-        "tokens": ("Send", "SmartTokens"),
+        "tokens": ("Answer", "Send", "SmartTokens"),
     },
 )

@@ -48,7 +48,12 @@ class FhirSource:
         settings: ClientSettings,
         export: FhirExport = FhirExport(),  # noqa: B008 - a tuple does not change
     ) -> None:
-        self._settings = settings._replace(url=settings.url.rstrip("/"))
+        settings = settings._replace(url=settings.url.rstrip("/"))
+        if export.client_id or export.key or export.client_secret:  # only these need what signs
+            from mockexport.sources.fhir.tokens import smart_tokens
+
+            settings = settings._replace(authorization=smart_tokens(settings, export))
+        self._settings = settings
         self._client = Client(self._settings)
         self._export = export
         self._jobs: dict[str, ExportJob] = {}
