@@ -51,6 +51,9 @@ NEEDS_NO_EXTRA = (
     "heartrate.folder",
     "heartrate.readings",
     "heartrate.load",
+    "smart",
+    "smart.tokens",
+    "smart.credentials",
 )  # the client's side of a room
 CORE = {"typer", "rich", "httpx", "orjson", "tenacity"}
 NEVER_INSTALLED = {"numpy", "pandas"}

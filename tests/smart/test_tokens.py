@@ -244,6 +244,9 @@ def test_a_token_endpoint_that_is_missing_or_not_secure_is_refused(
         ("https://ehr.example.evil.example/fhir", False),
         ("https://ehr.example@evil.example/fhir", False),
         ("https://store.example/1", False),
+        ("https://ehr.example./fhir/files/1", False),
+        ("https://ehr.example:x/fhir/files/1", False),
+        ("https://[ehr.example/fhir/files/1", False),
         ("/fhir/files/1", False),
     ],
 )

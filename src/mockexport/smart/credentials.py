@@ -120,8 +120,9 @@ class SecretFile:
             raise UsageError(f"the client secret {self.path} is not UTF-8 text") from None
         if not secret:
             raise UsageError(f"{self.path} has no client secret on its first line")
-        basic = base64.b64encode(f"{quote_plus(self.client_id)}:{quote_plus(secret)}".encode()).decode()
-        return Proof({}, {"Authorization": f"Basic {basic}"}, (basic, secret))
+        written = quote_plus(secret)
+        basic = base64.b64encode(f"{quote_plus(self.client_id)}:{written}".encode()).decode()
+        return Proof({}, {"Authorization": f"Basic {basic}"}, (basic, secret, written))
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -92,7 +92,7 @@ class SmartTokens:
         UsageError for credentials that cannot be used, UntrustedDataError for an answer that is not valid,
         UnreachableError where another try may help, and what `send` raises.
         """
-        if _origin(url) != _origin(self._base):
+        if not self._is_ours(url):
             return {}
         with self._lock:
             if self._token is None or self._clock() >= self._token.ends:
@@ -107,6 +107,12 @@ class SmartTokens:
         with self._lock:
             if self._token is not None and headers.get("Authorization") == f"Bearer {self._token.value}":
                 self._token = None
+
+    def _is_ours(self, url: str) -> bool:
+        try:
+            return _origin(url) == _origin(self._base)
+        except ValueError:  # whoever requests it is told
+            return False
 
     # ---- The requests ----
 
@@ -164,10 +170,10 @@ def _made_again(base: str, credentials: Credentials, send: Send, scope: str, clo
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL. Raises ValueError for a port that is no number."""
+    """Return scheme, host and port of a URL. Raises ValueError for one that is not valid."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").rstrip("."), parts.port or PORTS.get(scheme)
+    return scheme, parts.hostname or "", parts.port or PORTS.get(scheme)
 
 
 def _object(body: bytes) -> Mapping[str, Any] | None:
