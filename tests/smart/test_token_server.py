@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import pytest
 from tests.smart.keys import CLIENT, NOW, TOKEN_URL, by_hand, claims, key, private, public, signed, write_clients
@@ -39,15 +38,14 @@ def server(tmp_path: Path, clock: Clock) -> TokenServer:
     return TokenServer(read_clients(write_clients(tmp_path / "clients.json")), clock=clock)
 
 
-def form(assertion: str, **changes: str) -> bytes:
-    fields = {
+def form(assertion: str, **changes: str) -> dict[str, str]:
+    return {
         "grant_type": "client_credentials",
         "scope": "system/*.rs",
         "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": assertion,
         **changes,
     }
-    return urlencode(fields).encode()
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
@@ -85,6 +83,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {  # made when they are needed, 
     "not a JWT": (lambda: "x", "not a JWT"),
     "empty parts": (lambda: "..", "not a JWT"),
     "not ASCII": (lambda: "é.é.é", "not a JWT"),
+    "half a surrogate": (lambda: "\ud800.a.b", "not a JWT"),
     "a payload that is a list": (lambda: by_hand(HEADER, [1]), "not a JWT"),
     "a payload without an issuer": (lambda: by_hand(HEADER, {}), "not a JWT"),
     "too long": (lambda: signed(claims(x="x" * 20_000)), "longer than"),
@@ -179,12 +178,6 @@ def test_a_form_that_is_wrong_is_refused_with_its_code(
 ) -> None:
     status, document = server.answer(form(signed(claims()), **changes), TOKEN_URL)
     assert (status, document["error"]) == (400, error)
-
-
-@pytest.mark.parametrize("body", [b"\xff", b"a=%ff", b"a=1&" * 200, b"grant_type=client_credentials&grant_type=x"])
-def test_a_body_that_is_no_form_is_refused(server: TokenServer, body: bytes) -> None:
-    status, document = server.answer(body, TOKEN_URL)
-    assert (status, document["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize(

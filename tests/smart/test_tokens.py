@@ -56,7 +56,7 @@ class Ehr:
             return Answer(200, json.dumps({"token_endpoint": self.endpoint}).encode())
         if self.answers:
             return self.answers.pop(0)
-        status, document = self.server.answer(body or b"", TOKEN_URL)
+        status, document = self.server.answer(form, TOKEN_URL)
         return Answer(status, json.dumps(document).encode())
 
     def tokens_asked(self) -> int:
@@ -399,8 +399,9 @@ def http(tmp_path: Path) -> Iterator[tuple[str, TokenServer]]:
             self.reply(200, {"token_endpoint": f"{base}/token"})
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.reply(*given.answer(body, f"{base}/token"))
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            self.reply(*given.answer(form, f"{base}/token"))
 
         def reply(self, status: int, document: object) -> None:
             body = json.dumps(document).encode()
