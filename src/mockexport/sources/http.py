@@ -80,7 +80,9 @@ class HttpSource:
         authorization: Authorization | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._client = Client(ClientSettings(url, timeout, retries or Retries(), token, ca_bundle, allow_unproven_end, authorization))
+        self._client = Client(
+            ClientSettings(url, timeout, retries or Retries(), token, ca_bundle, allow_unproven_end, authorization)
+        )
         self._answers_head = True
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl
 
 import orjson
 from anyio.to_thread import run_sync
@@ -17,7 +18,7 @@ from mockexport.bulk_wire import FHIR, JSON, issue
 from mockexport.server.fhir.refusal import Refusal, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["Tokens", "check_types", "readable_types", "token_check", "token_response"]
 
@@ -30,8 +31,8 @@ READ = re.compile(r"system/(\*|[A-Z][A-Za-z]*)\.(?:c?ru?d?s?|read|\*)")
 class Tokens(Protocol):
     """Gives tokens, and knows them again. Safe to share between threads."""
 
-    def answer(self, body: bytes, token_url: str) -> tuple[int, dict[str, Any]]:
-        """Return status and document for a POST of a form to the token endpoint, whose URL the client was told."""
+    def answer(self, form: Mapping[str, str], token_url: str) -> tuple[int, dict[str, Any]]:
+        """Return status and document for a POST to the token endpoint, whose URL the client was told."""
 
     def scopes(self, authorization: str | None) -> tuple[str, ...] | None:
         """Return the scopes of the token in a header `Authorization`; None if there is no valid one."""
@@ -39,11 +40,14 @@ class Tokens(Protocol):
 
 async def token_response(tokens: Tokens, request: Request, token_url: str) -> Response:
     """Answer a request for a token."""
-    body = await read_body(request, MOST_BYTES)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
-        status, document = await run_sync(tokens.answer, body, token_url)
+    body = (await read_body(request, MOST_BYTES)).decode("ascii", "replace")
+    is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+    fields = parse_qsl(body, keep_blank_values=True) if is_form else []
+    if not is_form or len(dict(fields)) < len(fields):
+        wrong = f"the body is not {FORM}" if not is_form else "a parameter is there twice"
+        status, document = 400, {"error": "invalid_request", "error_description": wrong}
     else:
-        status, document = 400, {"error": "invalid_request", "error_description": f"the body is not {FORM}"}
+        status, document = await run_sync(tokens.answer, dict(fields), token_url)
     return Response(orjson.dumps(document), status, {"Cache-Control": "no-store", "Pragma": "no-cache"}, JSON)
 
 
