@@ -46,7 +46,7 @@ class FhirSource:
     def __init__(
         self,
         settings: ClientSettings,
-        export: FhirExport = FhirExport(),  # noqa: B008 - a tuple does not change
+        export: FhirExport = FhirExport(),  # noqa: B008 - it does not change
     ) -> None:
         self._settings = settings._replace(url=settings.url.rstrip("/"))
         self._client = Client(self._settings)
