@@ -38,9 +38,10 @@ def counts(ended: Ended) -> Any:
 
 
 def one_line(ended: Ended, code: int) -> str:
-    """What a command that failed has told: one line that is an error, after any notes."""
+    """What a command that failed has told: an error in one line, and that alone."""
     assert (ended.code, ended.stdout) == (code, ""), ended.stderr
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("mockexport: error: ")]
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("mockexport: error: ")
     return line
 
 
@@ -66,7 +67,8 @@ def test_with_a_state_an_error_leaves_the_export_which_the_next_run_finishes(
     good = Answer(body=b"\n".join(b'{"resourceType":"Patient","id":"q%d"}' % n for n in (4, 5)))
     server.on(FILE, Answer(503), good)
     broken = run(folder, server, "count", "system", "--state", "job", "-j", "1")
-    one_line(broken, 5)
+    assert (broken.code, broken.stdout) == (5, "")
+    assert "1 downloads are saved in job.counts" in broken.stderr
     assert "the export is kept on the server; run the same command again to go on with it" in broken.stderr
     assert server.count(DELETE) == 0
 

@@ -16,7 +16,7 @@ from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.terminal import print_note
-from mockexport.errors import UsageError
+from mockexport.errors import NotFoundError, UsageError
 from mockexport.identity import is_strong
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
@@ -151,8 +151,11 @@ def open_checkpoint(
     with Checkpoint(path, Subject(run.source.name, export, skip_malformed, run.csv, run.fhir)) as checkpoint:
         try:
             yield checkpoint
-        except BaseException:
-            run.terminal.note(f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume")
+        except BaseException as error:
+            if checkpoint.count and not isinstance(error, NotFoundError):  # else there is nothing to resume
+                run.terminal.note(
+                    f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume"
+                )
             raise
         finally:
             if checkpoint.nameless:
