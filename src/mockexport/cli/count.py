@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
@@ -52,7 +53,7 @@ class OnMalformed(StrEnum):
     skip = "skip"
 
 
-@app.command("count", short_help="Count an export by patient and type.", epilog=EXAMPLES)
+@app.command("count", cls=CommandWithSections, short_help="Count an export by patient and type.", epilog=EXAMPLES)
 @with_run(parallel=True, counts=True, on_cluster=True)
 def count_command(
     run: Run,
