@@ -20,7 +20,7 @@ FUNCTIONS = {
     "open_source": """(
         name: str | Path = 'mock', *, kernel: str = 'auto', timeout: float = 30.0, retries: int = 5,
         retry_budget: float = 300.0, token: str | None = None, ca_bundle: str | Path | None = None,
-        allow_unproven_end: bool = False, ignore: Sequence[str] = ()) -> Source""",
+        allow_unproven_end: bool = False, ignore: Sequence[str] = (), fhir: FhirExport | None = None) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
         kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
@@ -51,6 +51,7 @@ FIELDS = {
     "Difference": "patient event_type expected actual left_out unassigned",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
+    "FhirExport": "types since until type_filters elements state restart timeout allow_partial",
     "FhirFormat": "by strict max_row_bytes",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",
