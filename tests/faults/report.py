@@ -1,6 +1,6 @@
-"""Run the whole matrix of faults, and write what came of it into docs/reliability.md.
+"""Run the whole matrix of faults, and write what came of it into docs/reliability.md; or its FHIR part alone.
 
-uv run python -m tests.faults.report
+uv run --group dev python -m tests.faults.report [fhir]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.bulk import BULK_ENDINGS, BULK_SPECS, TWO_TOGETHER, bulk_bodies, bulk_runs, without_waits
 from tests.faults.changing import BEHAVIOURS, changing_runs
 from tests.faults.runs import AT_ONCE, ENDINGS, MANY_SEEDS, SPECS, WrongError, bodies, runs, truth
 
@@ -22,23 +23,37 @@ if TYPE_CHECKING:
     from tests.faults.runs import Ends
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
-COLUMNS = ("fault", "runs", *ENDINGS, "wrong")
 
 
 def main() -> int:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # loopback is not reached through the proxy of the machine
     logging.disable()  # servers and event loops have much to say of connections that break
+    wrong = 0 if sys.argv[1:] == ["fhir"] else _report("faults", _csv(), ENDINGS)
+    wrong += _report("fhir faults", _fhir(), BULK_ENDINGS)
+    return 1 if wrong else 0
+
+
+def _csv() -> dict[str, Counter[str]]:
     bodies(), truth()  # made once, before the threads
     ended = {fault: _run(fault, runs(fault, MANY_SEEDS)) for fault in SPECS}
-    ended |= {about: _run(about, changing_runs(about)) for about in BEHAVIOURS}
+    return ended | {about: _run(about, changing_runs(about)) for about in BEHAVIOURS}
+
+
+def _fhir() -> dict[str, Counter[str]]:
+    bulk_bodies()
+    with without_waits():
+        return {fault: _run(fault, bulk_runs(fault)) for fault in [*BULK_SPECS, TWO_TOGETHER]}
+
+
+def _report(name: str, ended: dict[str, Counter[str]], endings: Sequence[str]) -> int:
+    """Write a table into the document; return how many runs were wrong."""
     ended["**all**"] = sum(ended.values(), Counter())
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{_table(ended)}{END}{after}", encoding="utf-8")
-    return 1 if ended["**all**"]["wrong"] else 0
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    DOCUMENT.write_text(f"{before}{begin}\n{_table(ended, endings)}{end}{after}", encoding="utf-8")
+    return ended["**all**"]["wrong"]
 
 
 def _run(about: str, wanted: Sequence[Ends]) -> Counter[str]:
@@ -56,10 +71,11 @@ def _ending(run: Ends) -> str:
         return "wrong"
 
 
-def _table(ended: dict[str, Counter[str]]) -> str:
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
-    for fault, endings in ended.items():
-        numbers = (endings.total(), *(endings[ending] for ending in ENDINGS), endings["wrong"])
+def _table(ended: dict[str, Counter[str]], endings: Sequence[str]) -> str:
+    columns = ("fault", "runs", *endings, "wrong")
+    lines = [f"| {' | '.join(columns)} |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    for fault, found in ended.items():
+        numbers = (found.total(), *(found[ending] for ending in endings), found["wrong"])
         lines.append(f"| {fault} | {' | '.join(str(number) for number in numbers)} |")
     return "\n".join(lines) + "\n"
 

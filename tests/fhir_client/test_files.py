@@ -237,7 +237,7 @@ def test_worker_processes_read_the_manifest_again_too(server: ScriptedFhir, open
 def test_links_that_stay_expired_are_an_error(server: ScriptedFhir, open_fhir: OpenFhir) -> None:
     server.export()
     server.on(FILE, Answer(410))
-    with pytest.raises(NotFoundError, match="files/1 answered 410"):
+    with pytest.raises(UntrustedDataError, match=r"the manifest lists 1\.Patient, but http:.*files/1 answered 410"):
         counted(open_fhir(server))
 
 

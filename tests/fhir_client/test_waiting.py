@@ -91,14 +91,31 @@ def test_a_status_that_fails_once_is_asked_for_again(server: ScriptedFhir, open_
     assert server.kick_offs == 1
 
 
-def test_an_export_that_failed_is_an_error_in_the_words_of_the_server(
+def test_an_export_that_failed_is_an_error_in_the_words_of_the_server_if_it_says_so_again(
     server: ScriptedFhir, open_fhir: OpenFhir
 ) -> None:
     server.export()
-    server.on(STATUS, outcome(500, {"severity": "fatal", "code": "exception", "diagnostics": "disk full"}))
+    complete = server.manifest_answer
+    failed = outcome(500, {"severity": "fatal", "code": "exception", "diagnostics": "disk full"})
+    server.on(STATUS, failed, failed, complete)
+    assert counted(open_fhir(server, retries=2)) == 5
+    server.on(STATUS, failed)
     with pytest.raises(UnreachableError, match="disk full"):
+        counted(open_fhir(server, retries=2))
+    assert server.count(STATUS) == 3 + 3
+
+
+def test_a_status_that_fails_is_asked_for_again_no_sooner_than_any_other(
+    server: ScriptedFhir, open_fhir: OpenFhir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "FIRST_WAIT", 1000.0)  # more than the retries may take
+    server.export()
+    server.on(STATUS, Answer(500))
+    with pytest.raises(UnreachableError, match="500"):
         counted(open_fhir(server))
     assert server.count(STATUS) == 1
+    server.on(STATUS, busy(500), server.manifest_answer)
+    assert counted(open_fhir(server)) == 5
 
 
 @pytest.mark.parametrize(

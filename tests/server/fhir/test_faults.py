@@ -154,6 +154,13 @@ def test_a_file_is_redirected_to_another_origin(misbehave: Misbehave, status: in
     assert client.get(url, follow_redirects=True).content == FILES["p"][1]
 
 
+def test_a_kick_off_is_redirected_with_its_parameters(misbehave: Misbehave) -> None:
+    client = misbehave("kickoff:redirect=307,times=1")
+    begun = client.get(GROUP, params={"_type": "Patient"}, headers=KICK_OFF, follow_redirects=True)
+    assert begun.status_code == 202, begun.text
+    assert [file["type"] for file in manifest(client, begun.headers["content-location"])["output"]] == ["Patient"]
+
+
 def test_the_other_origin_needs_no_token_and_takes_none(misbehave: Misbehave) -> None:
     client = misbehave("file:redirect=307", token="s3cr3t")
     url = first_file(client, **TOKEN)

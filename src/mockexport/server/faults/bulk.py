@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from fastapi import Request
@@ -93,9 +94,15 @@ class BulkFaults:
         return None
 
     def scope(self, scope: Scope) -> Scope:
-        """Return a request as the application should see it: one to the other origin needs no token."""
-        token = self._moved.get(Request(scope).query_params.get(MOVED, ""))
-        return {**scope, "headers": [*scope["headers"], (b"authorization", token.encode())]} if token else scope
+        """Return a request as the application should see it: one to the other origin needs neither mark nor token."""
+        query = parse_qsl(scope["query_string"].decode("ascii", "replace"), keep_blank_values=True)
+        moved = dict(query).get(MOVED)
+        if moved is None:
+            return scope
+        token = self._moved.get(moved)
+        headers = [*scope["headers"], (b"authorization", token.encode())] if token else scope["headers"]
+        rest = urlencode([(name, value) for name, value in query if name != MOVED])
+        return {**scope, "headers": headers, "query_string": rest.encode()}
 
     def change(self, rules: Rules, scope: Scope, document: Any) -> None:
         """Change a manifest."""

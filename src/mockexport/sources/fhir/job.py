@@ -249,8 +249,9 @@ class ExportJob:
             if status in (NOT_FOUND, GONE) and url == self.state.status_url:
                 told = f"the export is not on the server any more: {error.message}"
                 raise NotFoundError(told, remedy=Remedy.RESTART if self._states.path else None)
-            if (status in TRANSIENT or status >= SERVER_ERROR) and outcome_text(body) is None:  # of a gateway, say
-                raise RetryableError(error, parse_retry_after(headers.get("Retry-After")), busy=True)
+            if status in TRANSIENT or status >= SERVER_ERROR:  # of a gateway, say, or for good; that shows if it stays
+                asked = wait_seconds(headers.get("Retry-After"), url)
+                raise RetryableError(error, FIRST_WAIT if asked is None else asked, busy=True)
             raise error
 
     def _wait(self, asked: float | None, attempt: int, deadline: float, told: str) -> None:

@@ -165,7 +165,7 @@ class FhirSource:
                         yield chunk
             except NotFoundError as error:  # 404, 410
                 if renewed or not self._renew(download.export, download.id, file):
-                    raise
+                    raise UntrustedDataError(f"the manifest lists {download.id}, but {error.message}") from error
                 if began:
                     raise NotResumableError(f"the link of {download.id} expired while it was read") from error
                 log.info("the link of %s has expired; going on with another one", download.id)
