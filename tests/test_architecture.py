@@ -26,8 +26,8 @@ __init__
 factory
 server heartrate pipeline sources
 http tally
-_version bulk_manifest bulk_wire encoding errors extras files identity lazy local_file manifest model native \
-settings source wire zstd
+_version bulk_manifest bulk_wire encoding errors extras fhir_export files identity lazy local_file manifest model \
+native settings source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),

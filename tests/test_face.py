@@ -20,7 +20,7 @@ FUNCTIONS = {
     "open_source": """(
         name: str | Path = 'mock', *, kernel: str = 'auto', timeout: float = 30.0, retries: int = 5,
         retry_budget: float = 300.0, token: str | None = None, ca_bundle: str | Path | None = None,
-        allow_unproven_end: bool = False, ignore: Sequence[str] = ()) -> Source""",
+        allow_unproven_end: bool = False, ignore: Sequence[str] = (), fhir: FhirExport | None = None) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
         kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
@@ -32,7 +32,7 @@ FUNCTIONS = {
         csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
-        on_listing: OnListing | None = None) -> list[Fetched]""",
+        on_listing: OnListing | None = None, restart: bool = False) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",

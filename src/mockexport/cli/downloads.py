@@ -18,6 +18,7 @@ from mockexport.errors import MockExportError, UnreachableError, UsageError
 from mockexport.model import Download
 from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS
+from mockexport.wire import is_plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -40,7 +41,9 @@ FETCH_EXAMPLES = """\b
 Examples:
   mockexport downloads fetch demo --dir exports
   mockexport count demo --source exports          count the fetched files
+  mockexport downloads fetch group/1 --dir exports -s fhir+https://ehr.example/fhir
 """
+STATE = ".export-state.json"  # in the folder of an export
 
 
 @app.command("list", epilog=LIST_EXAMPLES)
@@ -70,8 +73,13 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
     return downloads
 
 
+def state_file(directory: Path, export: str | None, **_others: object) -> Path | None:
+    """Return where the state of an export is kept that is fetched; None if it can't be a folder."""
+    return directory / export / STATE if export and is_plain_path(export) else None
+
+
 @app.command("fetch", epilog=FETCH_EXAMPLES)
-@with_run(parallel=True)
+@with_run(parallel=True, state_in=state_file)
 def fetch_command(
     run: Run,
     directory: Annotated[
@@ -88,16 +96,24 @@ def fetch_command(
     The files and a manifest are written to DIR/EXPORT; DIR can then be used as a --source. A file gets its name only
     once it is complete. If you run the command again, it checks the existing files and fetches those that are missing
     or may have changed.
+
+    With a FHIR server, manifest.json is the server's own, and unless --state names a file, the state of the export is
+    kept in DIR/EXPORT.
     """
-    from mockexport.pipeline import fetch
+    from mockexport.pipeline import fetch, kept_in
 
     export = run.export(export)
+    makes = isinstance(run.source, MakesExports) and not run.restart and is_plain_path(export)
+    before = kept_in(directory / export, export) if makes else None
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
             max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
+            restart=run.restart,
         )  # fmt: skip
+    if before and before.files == before.total:
+        run.terminal.note(f"{export} was complete in {directory / export}; --restart has it exported again")
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
 

@@ -97,6 +97,7 @@ class Run(NamedTuple):
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
     state: Path | None = None  # of the export of a FHIR server
+    restart: bool = False  # another one is begun
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -258,6 +259,7 @@ def prepare(
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
         state=state,
+        restart=restart,
         timeout=timeout if "://" in data.name else None,
     )
 
@@ -316,13 +318,19 @@ def ended(run: Run) -> Generator[None, None, None]:
 
 
 def with_run(
-    *, parallel: bool, counts: bool = False, on_cluster: bool = False, begins: bool = False
+    *,
+    parallel: bool,
+    counts: bool = False,
+    on_cluster: bool = False,
+    begins: bool = False,
+    state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
     too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
-    those that `begins` an export, have the options of FHIR servers.
+    those that `begins` an export, have the options of FHIR servers. `state_in` takes the command's own options, and
+    returns where the state of an export is kept unless --state says so.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
@@ -344,6 +352,8 @@ def with_run(
         def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
             settings = Settings.from_environment()
+            if state_in and given["state"] is None:
+                given["state"] = state_in(**options)
             scheduler = None
             if on_cluster and settings.scheduler and not given["scheduler"]:
                 given["scheduler"], scheduler = settings.scheduler, "MOCKEXPORT_SCHEDULER"

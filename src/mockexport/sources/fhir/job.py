@@ -16,6 +16,7 @@ import orjson
 
 from mockexport.bulk_manifest import BulkManifest, parse_bulk_manifest
 from mockexport.bulk_wire import FHIR_JSON, JSON
+from mockexport.encoding import json_bytes
 from mockexport.errors import (
     MockExportError,
     NotAuthorisedError,
@@ -113,12 +114,12 @@ class ExportJob:
     def manifest(self) -> BulkManifest:
         """Wait until the export is complete, and return its manifest, all parts of it."""
         if self.state.manifest is None:
-            self.state = self._states.keep(self.state, manifest=self._wait_for_manifest())
+            self._keep_manifest()
         return parse_bulk_manifest(self.state.manifest)
 
     def renew_manifest(self) -> BulkManifest:
         """Ask for the manifest again: its URLs may have been renewed."""
-        self.state = self._states.keep(self.state, manifest=self._wait_for_manifest())
+        self._keep_manifest()
         return self.manifest()
 
     def delete(self) -> None:
@@ -176,7 +177,13 @@ class ExportJob:
             return 0.0
         raise _refusal(response, self._client.read(response, MANIFEST_LIMIT))
 
-    def _wait_for_manifest(self) -> dict[str, Any]:
+    def _keep_manifest(self) -> None:
+        document, body = self._wait_for_manifest()
+        whole = self._all_parts(document)
+        text = body if whole == document else json_bytes(whole)
+        self.state = self._states.keep(self.state, manifest=whole, text=text.decode())
+
+    def _wait_for_manifest(self) -> tuple[dict[str, Any], bytes]:
         url = self.state.status_url
         if url is None:
             raise ValueError("the export was not started")
@@ -184,19 +191,19 @@ class ExportJob:
         deadline = time.monotonic() + max(0.0, self._timeout - max(0.0, time.time() - began))
         attempt = 0
         while True:
-            document, wait, told = self._client.retrying(partial(self._look, url))
-            if document is not None:
-                return self._all_parts(document)
+            body, wait, told = self._client.retrying(partial(self._look, url))
+            if body is not None:
+                return _document(body, url), body
             self._wait(wait, attempt, deadline, told)
             attempt += 1
 
-    def _look(self, url: str) -> tuple[dict[str, Any] | None, float | None, str]:
+    def _look(self, url: str) -> tuple[bytes | None, float | None, str]:
         """Ask for the status: the manifest; or None, the wait that is asked for, and how far the export is."""
         with self._client.request(url, {"Accept": JSON}, check=_any_status) as response:
             body = self._client.read(response, MANIFEST_LIMIT)
             status, headers = response.status_code, response.headers
             if status == OK:
-                return _document(body, url), None, ""
+                return body, None, ""
             if status == ACCEPTED:
                 told = "".join(c for c in headers.get("X-Progress", "") if c.isprintable())[:PROGRESS_SHOWN]
                 return None, wait_seconds(headers.get("Retry-After"), url), told
@@ -218,7 +225,7 @@ class ExportJob:
             found, _, _ = self._client.retrying(partial(self._look, url))
             if found is None:
                 raise UntrustedDataError(f"the part {url} of the manifest is not there")
-            part = found
+            part = _document(found, url)
             for key in ("output", "deleted", "error", "outcome"):
                 if isinstance(part.get(key), list):
                     whole = {**whole, key: [*(whole.get(key) or []), *part[key]]}

@@ -18,12 +18,13 @@ from mockexport.errors import MockExportError, NotFoundError, Remedy, Unreachabl
 from mockexport.fhir_export import FhirExport
 from mockexport.http import Client, ClientSettings
 from mockexport.model import Download
+from mockexport.source import BulkExport
 from mockexport.sources.fhir.job import ExportJob, next_link
 from mockexport.sources.fhir.outcome import read_issues
 from mockexport.sources.fhir.state import StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mockexport.bulk_manifest import BulkFile, BulkManifest
     from mockexport.source import CancelToken, Chunks, OnRetry
@@ -118,6 +119,22 @@ class FhirSource:
             else:
                 return
 
+    def bulk_export(self, export: str) -> BulkExport:
+        """Return what the server has told of an export whose downloads were listed here."""
+        job, listed = self._jobs[export], self._listed[export]
+        manifest, state = job.manifest(), job.state
+        return BulkExport(
+            state.kick_off,
+            state.status_url or "",
+            state.began,
+            (state.text or "").encode(),
+            {name: url for name, (url, _) in listed.items()},
+            [
+                Download(export, name, etag=_etag(state.status_url or "", name), format="ndjson")
+                for name, _ in _others(manifest)
+            ],
+        )
+
     def cancel(self, export: str) -> None:
         """Have the server delete an export that is known by its state."""
         job = self._new_job(export)
@@ -176,6 +193,8 @@ class FhirSource:
                     base=manifest.base or self._settings.url,
                 )
             )
+        for name, file in _others(manifest):
+            listed[name] = (urljoin(job.state.status_url or "", file.url), manifest.requires_token)
         self._listed[export] = listed
         if manifest.deleted:
             log.warning("the export has %d files of deleted resources, which are not counted", len(manifest.deleted))
@@ -246,6 +265,19 @@ def _level(export: str) -> str:
     if kind == "group" and name:
         return f"/Group/{quote(name, safe='')}"
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
+
+
+def _others(manifest: BulkManifest) -> Iterator[tuple[str, BulkFile]]:
+    """Name each file that is not counted, as clients do: `error/1.OperationOutcome`, `deleted/1.Bundle`."""
+    for folder, kind, files in (
+        ("deleted", "Bundle", manifest.deleted),
+        ("error", "OperationOutcome", manifest.errors),
+    ):
+        numbers: Counter[str] = Counter()
+        for file in files:
+            name = file.type or kind
+            numbers[name] += 1
+            yield f"{folder}/{numbers[name]}.{name}", file
 
 
 def _etag(status_url: str, name: str) -> str:
