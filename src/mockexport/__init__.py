@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mockexport.factory import open_source
+    from mockexport.fhir_export import FhirExport
     from mockexport.model import Counts, Download, Export, summarise
     from mockexport.pipeline import (
         Checkpoint,
@@ -63,6 +64,7 @@ __all__ = [
     "Download",
     "Export",
     "Fetched",
+    "FhirExport",
     "FhirFormat",
     "MockExportError",
     "NotAuthorisedError",
@@ -98,6 +100,7 @@ __getattr__ = lazy_attributes(
     {
         "errors": ("Remedy", *(name for name in __all__ if name.endswith("Error"))),
         "factory": ("open_source",),
+        "fhir_export": ("FhirExport",),
         "model": ("Counts", "Download", "Export", "summarise"),
         "pipeline": (
             "Checkpoint",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +13,8 @@ __all__ = ["WEEK", "FhirExport"]
 WEEK = 7 * 86_400.0
 
 
-class FhirExport(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FhirExport:
     """What to ask for: resource types; those changed since or until a time; filters of types; elements.
 
     `timeout` is how long the server may take to make it, in seconds. `state` is a file that keeps how far it is, from
@@ -32,12 +34,15 @@ class FhirExport(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of the kick-off. Several values have commas between: some servers refuse repeated names."""
+        """The parameters of the kick-off. Several values have commas between: some servers refuse repeated names.
+
+        A comma within a filter is quoted as in any URL, which a filter is a part of.
+        """
         parameters = {
             "_type": ",".join(self.types),
             "_since": self.since or "",
             "_until": self.until or "",
-            "_typeFilter": ",".join(self.type_filters),
+            "_typeFilter": ",".join(query.replace(",", "%2C") for query in self.type_filters),
             "_elements": ",".join(self.elements),
         }
         return {name: value for name, value in parameters.items() if value}

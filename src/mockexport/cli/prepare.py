@@ -308,8 +308,10 @@ def ended(run: Run) -> Generator[None, None, None]:
         return
     try:
         yield
-    except BaseException:
-        if source.keeps_state:
+    except BaseException as error:
+        if source.keeps_state and isinstance(error, NotFoundError):  # of an export that is gone
+            pass
+        elif source.keeps_state:
             run.terminal.note("the export is kept on the server; run the same command again to go on with it")
         else:
             source.end()

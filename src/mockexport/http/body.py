@@ -50,17 +50,28 @@ class HttpBody:
 
     `send` requests it with additional headers, and raises for an error status. The body must have the ETag
     `download.etag` and the length `download.size`, in bytes, if these are known. Its end must be proven: by a length, a
-    last chunk or the declared number of rows. `allow_unproven_end` also accepts the end of the connection.
+    last chunk or the declared number of rows. `allow_unproven_end` also accepts the end of the connection. `any_server`
+    is for bodies from servers of all kinds: gzip is welcome, and a range is requested only where they were offered.
     `position` is the number of the next byte to read.
     """
 
-    def __init__(self, send: Send, download: Download, offset: int = 0, *, allow_unproven_end: bool = False) -> None:
+    def __init__(
+        self,
+        send: Send,
+        download: Download,
+        offset: int = 0,
+        *,
+        allow_unproven_end: bool = False,
+        any_server: bool = False,
+    ) -> None:
         self.position = offset
         self.ended = False
         self._send = send
         self._listed = download
         self._etag = download.etag  # of the bytes before `position`
         self._length = download.size  # of the whole body, as far as it is known
+        self._any_server = any_server
+        self._ranges = not any_server  # are offered
         self._end_proven = False  # by the framing of the current response
         self._may_end_anywhere = (
             allow_unproven_end or download.rows is not None
@@ -96,7 +107,11 @@ class HttpBody:
 
     def _connect(self) -> Iterator[bytes]:
         headers = {"Accept": MEDIA_TYPES[self._listed.format]}
+        if self._any_server:
+            headers["Accept-Encoding"] = "identity, gzip;q=0.5"  # ranges of gzip are of no use
         if self.position:
+            if not self._ranges:
+                raise NotResumableError("the connection was lost, and the server does not offer ranges")
             if self._etag is None or not is_strong(self._etag):
                 raise NotResumableError("the connection was lost, and without a strong ETag the body cannot be resumed")
             headers |= {"Range": f"bytes={self.position}-", "If-Range": self._etag}
@@ -112,6 +127,7 @@ class HttpBody:
         if listed.etag is not None and not may_be_same(listed.etag, etag):
             raise _changed(f"{response.url} has the ETag {etag or 'none'}, and was listed with {listed.etag}")
         self._etag = etag
+        self._ranges = self._ranges or response.headers.get("Accept-Ranges", "").strip().lower() == "bytes"
         self._length = listed.size
         coding = content_coding(response)
         if coding != "identity":

@@ -96,17 +96,20 @@ class Client:
         on_retry: OnRetry | None = None,
         cancel: CancelToken | None = None,
         authorize: bool = True,
+        any_server: bool = False,
     ) -> Chunks:
         """Stream a download's bytes from byte `offset` on, across as many connections as it takes.
 
         `download.etag` is what is known of the bytes before `offset`, and all bytes must be of the version that it
         names: ChangedError says that they are not. Bytes that arrive renew the retries: what is bounded are retries
         without progress, and the time that all of them take. `cancel` breaks off all running requests, as `close` does.
+        `any_server` is that of HttpBody.
         """
         cancel = cancel or CancelToken()
         closed, retrying, retries = self.closed, 0.0, self.settings.retries
         send = partial(self.request, url, cancel=cancel, authorize=authorize)
-        body = HttpBody(send, download, offset, allow_unproven_end=self.settings.allow_unproven_end)
+        unproven = self.settings.allow_unproven_end
+        body = HttpBody(send, download, offset, allow_unproven_end=unproven, any_server=any_server)
         with cancel.on_cancel(self.close), contextlib.closing(body):
             while not body.ended:
                 try:

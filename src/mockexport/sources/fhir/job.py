@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 from functools import partial
+from itertools import count
+from math import nan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
 
@@ -26,7 +29,7 @@ from mockexport.errors import (
     UntrustedDataError,
     UsageError,
 )
-from mockexport.http import RetryableError, httpx, parse_retry_after
+from mockexport.http import TRANSIENT, RetryableError, httpx, parse_retry_after
 from mockexport.sources.fhir.outcome import outcome_text
 from mockexport.sources.fhir.state import ExportState
 
@@ -46,9 +49,11 @@ EPOCH_FROM, MILLISECONDS_FROM = 1e9, 1e12  # such a number of seconds is a time:
 MANIFEST_LIMIT = 256 << 20  # bytes, of all parts
 PAGES = 100_000
 ACCEPTED, OK = 202, 200
-NOT_ALLOWED, TOO_MANY, UNAVAILABLE = 405, 429, 503
+NO_CONTENT, NOT_ALLOWED, TOO_MANY, UNAVAILABLE = 204, 405, 429, 503
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE, SERVER_ERROR = 401, 403, 404, 410, 500
 PROGRESS_SHOWN = 100
+LISTS = ("output", "deleted", "error", "outcome")  # of a manifest
+BUSY = "the server is busy"
 
 
 class ExportJob:
@@ -76,17 +81,24 @@ class ExportJob:
         self._by_post = False  # where the server does not take GET
         self.state = ExportState(self._url)
 
-    def resume(self, *, restart: bool) -> bool:
+    def resume(self, *, restart: bool = False, begins: bool = True) -> bool:
         """Take the state that is kept, if any; return whether there is an export to go on with.
 
         Raises UsageError for the state of another export, and UnreachableError where one may be running that cannot be
-        found, unless `restart` says that another one may be begun.
+        found, unless `restart` says that another one may be begun: the one before is deleted, if it is known where. The
+        parameters matter to who `begins` exports; all others take the export as it was begun.
         """
         state = self._states.load()
-        if state is None or restart:
+        if state is None:
             return False
-        if state.kick_off != self._url:
+        known = state.kick_off if begins else state.kick_off.partition("?")[0]
+        if known != (self._url if begins else self._bare_url):
             raise UsageError(f"the state {self._states.path} belongs to {state.kick_off}; choose another file")
+        if restart:
+            self.state = state
+            self.delete()
+            self.state = ExportState(self._url)
+            return False
         if state.ended:
             raise NotFoundError(
                 f"the export of {self._states.path} has ended, and the server was told to delete it",
@@ -103,38 +115,46 @@ class ExportJob:
     def start(self) -> None:
         """Send the kick-off, and keep where the status is. A server that is busy is waited for."""
         self.state = ExportState(self._url)
-        deadline, attempt = time.monotonic() + self._timeout, 0
-        while True:
+        deadline = time.monotonic() + self._timeout
+        for attempt in count():
             wait = self._client.retrying(self._kick_off)
             if self.state.status_url:
                 return
-            self._wait(wait, attempt, deadline, "the server is busy")
-            attempt += 1
+            self._wait(wait, attempt, deadline, BUSY)
 
     def manifest(self) -> BulkManifest:
         """Wait until the export is complete, and return its manifest, all parts of it."""
-        if self.state.manifest is None:
-            self._keep_manifest()
-        return parse_bulk_manifest(self.state.manifest)
+        return self._parsed(self.state.manifest) if self.state.manifest else self.renew_manifest()
 
     def renew_manifest(self) -> BulkManifest:
-        """Ask for the manifest again: its URLs may have been renewed."""
-        self._keep_manifest()
-        return self.manifest()
+        """Ask for the manifest, also again: its URLs may have been renewed. One that is not valid is not kept."""
+        document, text = self._all_parts()
+        manifest = self._parsed(document)
+        self.state = self._states.keep(self.state, manifest=document, text=text)
+        return manifest
+
+    def _parsed(self, document: dict[str, Any]) -> BulkManifest:
+        try:
+            return parse_bulk_manifest(document)
+        except UntrustedDataError as error:
+            raise UntrustedDataError(f"the manifest at {self.state.status_url} is not valid: {error}") from error
 
     def delete(self) -> None:
         """Tell the server that the export is not needed any more; that it refuses is only told."""
-        url = self.state.status_url
-        if url is None or self.state.ended:
-            return
+        if self.state.status_url and not self.state.ended and self._ask_to_delete(self.state.status_url):
+            self.state = self._states.keep(self.state, ended=True)
+
+    def _ask_to_delete(self, url: str) -> bool:
         try:
             with self._client.request(url, {"Accept": JSON}, method="DELETE", check=_any_status) as response:
-                if response.status_code not in (OK, ACCEPTED, 204, NOT_FOUND, GONE):
-                    log.info("%s answered %d to DELETE", url, response.status_code)
+                status = response.status_code
         except (RetryableError, MockExportError) as error:
-            log.info("the export could not be deleted: %s", error)
-            return
-        self.state = self._states.keep(self.state, ended=True)
+            log.warning("the export is still on the server, as it could not be told to delete it: %s", error)
+            return False
+        if status not in (OK, ACCEPTED, NO_CONTENT, NOT_FOUND, GONE):
+            log.warning("the export is still on the server: %s answered %d to DELETE", url, status)
+            return False
+        return True
 
     def _kick_off(self) -> float | None:
         """Send the kick-off once; return how long to wait where the server begins nothing for now.
@@ -145,16 +165,16 @@ class ExportJob:
         headers, content = {"Accept": FHIR_JSON, "Prefer": "respond-async"}, None
         if self._by_post:
             headers["Content-Type"] = FHIR_JSON
-            content = orjson.dumps(
-                {"resourceType": "Parameters", "parameter": [_parameter(*item) for item in self._parameters.items()]}
-            )
+            content = orjson.dumps({"resourceType": "Parameters", "parameter": _parameters(self._parameters)})
         url, method = (self._bare_url, "POST") if self._by_post else (self._url, "GET")
         try:
             with self._client.request(url, headers, method=method, content=content, check=_any_status) as response:
                 return self._answered(response)
-        except RetryableError as failure:
-            if isinstance(failure.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+        except (RetryableError, MockExportError) as failure:
+            if isinstance(failure.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
                 self.state = self._states.keep(self.state, sent=False)
+                raise
+            if isinstance(failure, MockExportError):
                 raise
             raise failure.error from failure
 
@@ -166,36 +186,53 @@ class ExportJob:
             if not location:
                 raise UntrustedDataError(f"{response.url} accepted the export, but sent no Content-Location")
             url = urljoin(str(response.url), location)
-            self.state = self._states.keep(self.state, status_url=url, began=time.time())
+            try:
+                self.state = self._states.keep(self.state, status_url=url, began=time.time())
+            except UsageError:  # nobody would find it again
+                self._ask_to_delete(url)
+                raise
             return None
         if status < SERVER_ERROR or status == UNAVAILABLE:  # refused, so nothing runs
             self.state = self._states.keep(self.state, sent=False)
         if status in (TOO_MANY, UNAVAILABLE):
             return wait_seconds(response.headers.get("Retry-After"), str(response.url))
         if status == NOT_ALLOWED and not self._by_post:
+            response.close()
             self._by_post = True
-            return 0.0
+            return self._kick_off()
         raise _refusal(response, self._client.read(response, MANIFEST_LIMIT))
 
-    def _keep_manifest(self) -> None:
-        document, body = self._wait_for_manifest()
-        whole = self._all_parts(document)
-        text = body if whole == document else json_bytes(whole)
-        self.state = self._states.keep(self.state, manifest=whole, text=text.decode())
-
-    def _wait_for_manifest(self) -> tuple[dict[str, Any], bytes]:
-        url = self.state.status_url
-        if url is None:
+    def _all_parts(self) -> tuple[dict[str, Any], str]:
+        """Wait for the manifest, follow its links to its next parts, and return all of it as one, also as text."""
+        if self.state.status_url is None:
             raise ValueError("the export was not started")
         began = self.state.began or time.time()
         deadline = time.monotonic() + max(0.0, self._timeout - max(0.0, time.time() - began))
-        attempt = 0
-        while True:
+        url: str | None = self.state.status_url
+        seen: set[str] = set()
+        whole: dict[str, Any] = {}
+        text = b""
+        while url:
+            if url in seen or len(seen) == PAGES:
+                raise UntrustedDataError(f"the manifest of {self._url} has links without end")
+            seen.add(url)
+            text = self._wait_for(url, deadline)
+            part = _document(text, url)
+            listed = {key: part[key] for key in LISTS if isinstance(part.get(key), list)}
+            whole = {**part, **whole, **{key: [*whole.get(key, []), *files] for key, files in listed.items()}}
+            following = next_link(part)
+            url = following and urljoin(url, following)
+        whole.pop("link", None)
+        return whole, (text if len(seen) == 1 else json_bytes(whole)).decode()
+
+    def _wait_for(self, url: str, deadline: float) -> bytes:
+        """Ask for a part of the manifest until it is there."""
+        for attempt in count():
             body, wait, told = self._client.retrying(partial(self._look, url))
             if body is not None:
-                return _document(body, url), body
+                return body
             self._wait(wait, attempt, deadline, told)
-            attempt += 1
+        raise AssertionError  # there is no end to count()
 
     def _look(self, url: str) -> tuple[bytes | None, float | None, str]:
         """Ask for the status: the manifest; or None, the wait that is asked for, and how far the export is."""
@@ -207,36 +244,24 @@ class ExportJob:
             if status == ACCEPTED:
                 told = "".join(c for c in headers.get("X-Progress", "") if c.isprintable())[:PROGRESS_SHOWN]
                 return None, wait_seconds(headers.get("Retry-After"), url), told
-            if status == TOO_MANY or (status >= SERVER_ERROR and _is_transient(body)):
-                return None, wait_seconds(headers.get("Retry-After"), url), "the server is busy"
+            if status in (TOO_MANY, UNAVAILABLE) or (status >= SERVER_ERROR and _is_transient(body)):
+                return None, wait_seconds(headers.get("Retry-After"), url), BUSY
             error = _refusal(response, body)
-            if status >= SERVER_ERROR and outcome_text(body) is None:  # of a gateway, say
+            if status in (NOT_FOUND, GONE) and url == self.state.status_url:
+                told = f"the export is not on the server any more: {error.message}"
+                raise NotFoundError(told, remedy=Remedy.RESTART if self._states.path else None)
+            if (status in TRANSIENT or status >= SERVER_ERROR) and outcome_text(body) is None:  # of a gateway, say
                 raise RetryableError(error, parse_retry_after(headers.get("Retry-After")), busy=True)
             raise error
-
-    def _all_parts(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Follow the links of a manifest to its next parts, and return it as one."""
-        whole = part = dict(document)
-        seen: set[str] = set()
-        while url := next_link(part):
-            if url in seen or len(seen) == PAGES:
-                raise UntrustedDataError(f"the manifest of {self._url} has links without end")
-            seen.add(url)
-            found, _, _ = self._client.retrying(partial(self._look, url))
-            if found is None:
-                raise UntrustedDataError(f"the part {url} of the manifest is not there")
-            part = _document(found, url)
-            for key in ("output", "deleted", "error", "outcome"):
-                if isinstance(part.get(key), list):
-                    whole = {**whole, key: [*(whole.get(key) or []), *part[key]]}
-        return {key: value for key, value in whole.items() if key != "link"}
 
     def _wait(self, asked: float | None, attempt: int, deadline: float, told: str) -> None:
         """Wait as long as the server asks, or longer each time. Raises UnreachableError past the deadline."""
         seconds = asked if asked is not None else min(LONGEST_WAIT, FIRST_WAIT * GROWTH**attempt)
         if time.monotonic() + seconds > deadline:
             raise UnreachableError(
-                f"the export at {self._url} is not ready after {self._timeout:,.0f} s", remedy=Remedy.EXPORT_TIMEOUT
+                f"the export at {self._url} was not ready within {self._timeout:,.0f} s; the next look would be in "
+                f"{seconds:,.0f} s",
+                remedy=Remedy.EXPORT_TIMEOUT,
             )
         log.info("waiting %.0f s for the export%s", seconds, f": {told}" if told else "")
         if self._on_status:
@@ -264,20 +289,19 @@ def wait_seconds(text: str | None, url: str, now: float | None = None) -> float 
     """
     if text is None:
         return None
-    seconds = parse_retry_after(text)
-    if seconds is None:
-        try:
-            seconds = float(text)
-        except ValueError:
-            log.warning("%s sent a Retry-After that is not valid: %.40r", url, text)
-            return None
+    now = time.time() if now is None else now
+    try:
+        seconds = float(text)
+    except ValueError:
+        left = parse_retry_after(text, datetime.fromtimestamp(now, UTC))
+        seconds = nan if left is None else now + left
     if not seconds >= 0:  # nan too
         log.warning("%s sent a Retry-After that is not valid: %.40r", url, text)
         return None
     if seconds >= EPOCH_FROM:
-        epoch = seconds / 1000 if seconds >= MILLISECONDS_FROM else seconds
-        seconds = max(0.0, epoch - (time.time() if now is None else now))
-        log.info("%s sent a Retry-After that is a time: %.40s", url, text)
+        seconds = (seconds / 1000 if seconds >= MILLISECONDS_FROM else seconds) - now
+        if seconds <= 0:  # the clocks differ, say: that is no wish to be asked at once
+            return None
     if seconds > CLAMPED_WAIT:
         log.warning("%s sent a Retry-After of %.40s; asking again after a day", url, text)
         return CLAMPED_WAIT
@@ -288,8 +312,13 @@ def _any_status(_response: httpx.Response, _url: str) -> None:
     """Leave the status to the caller."""
 
 
-def _parameter(name: str, value: str) -> dict[str, str]:
-    return {"name": name, "valueInstant" if name in ("_since", "_until") else "valueString": value}
+def _parameters(parameters: dict[str, str]) -> list[dict[str, str]]:
+    """Return the parameters of a Parameters resource, one for each value: version 4 allows no commas."""
+    return [
+        {"name": name, "valueInstant" if name in ("_since", "_until") else "valueString": value}
+        for name, values in parameters.items()
+        for value in values.split(",")
+    ]
 
 
 def _document(body: bytes, url: str) -> dict[str, Any]:

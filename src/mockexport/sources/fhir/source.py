@@ -8,26 +8,37 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urljoin
 
 import orjson
 
 from mockexport.bulk_wire import FHIR_JSON
-from mockexport.errors import MockExportError, NotFoundError, Remedy, UnreachableError, UntrustedDataError
+from mockexport.errors import (
+    MockExportError,
+    NotFoundError,
+    NotResumableError,
+    Remedy,
+    UnreachableError,
+    UntrustedDataError,
+)
 from mockexport.fhir_export import FhirExport
-from mockexport.http import Client, ClientSettings
+from mockexport.http import Client, ClientSettings, RetryableError, check_status
 from mockexport.model import Download
 from mockexport.source import BulkExport
 from mockexport.sources.fhir.job import ExportJob, next_link
-from mockexport.sources.fhir.outcome import read_issues
+from mockexport.sources.fhir.outcome import Issues, read_issues
 from mockexport.sources.fhir.state import StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from mockexport.bulk_manifest import BulkFile, BulkManifest
+    import httpx
+
+    from mockexport.bulk_manifest import BulkManifest
     from mockexport.source import CancelToken, Chunks, OnRetry
+    from mockexport.sources.fhir.state import ExportState
 
 __all__ = ["FhirSource"]
 
@@ -35,6 +46,22 @@ log = logging.getLogger(__name__)
 
 BUNDLE_LIMIT = 64 << 20  # bytes
 GROUP_PAGES = 1_000
+NOT_IMPLEMENTED = 501
+ERROR_ROW_LIMIT = 16 << 20  # bytes
+
+
+class _File(NamedTuple):
+    """A file of an export, as the manifest lists it."""
+
+    url: str
+    type: str
+    rows: int | None
+    with_token: bool
+
+    @property
+    def path(self) -> str:
+        """The URL without its query, where signatures stand."""
+        return self.url.partition("?")[0]
 
 
 class FhirSource:
@@ -47,13 +74,13 @@ class FhirSource:
     def __init__(
         self,
         settings: ClientSettings,
-        export: FhirExport = FhirExport(),  # noqa: B008 - a tuple does not change
+        export: FhirExport = FhirExport(),  # noqa: B008 - it does not change
     ) -> None:
         self._settings = settings._replace(url=settings.url.rstrip("/"))
         self._client = Client(self._settings)
         self._export = export
         self._jobs: dict[str, ExportJob] = {}
-        self._listed: dict[str, dict[str, tuple[str, bool]]] = {}  # by export and download: its URL, and if with token
+        self._files: dict[str, dict[str, _File]] = {}  # by export and download
         self._lock = threading.Lock()
         self.on_status: Callable[[str], None] | None = None
 
@@ -68,27 +95,51 @@ class FhirSource:
 
     def made(self, export: str) -> list[Download] | None:
         """Return the downloads of an export that is there already, by its state; None if it would have to be begun."""
-        job = self._jobs.get(export) or self._new_job(export)
-        if not job.state.status_url and not job.resume(restart=False):
-            return None
-        self._jobs[export] = job
-        return self.downloads(export)
+        job = self._job(export)
+        return self.downloads(export) if job.state.status_url or job.resume(begins=False) else None
 
     def start(self, export: str) -> str:
         """Begin an export, unless one is known by its state, and return the URL of its status."""
-        job = self._jobs.get(export) or self._new_job(export)
-        if not job.resume(restart=self._export.restart):
+        job = self._job(export)
+        if not job.state.status_url and not job.resume(restart=self._export.restart):
             job.start()
-        self._jobs[export] = job
         return job.state.status_url or ""
 
     def downloads(self, export: str) -> list[Download]:
         """Have an export made, unless it is there already, and return a download for each of its files."""
-        if export not in self._jobs:
-            self.start(export)
-        manifest = self._jobs[export].manifest()
-        self._check_errors(manifest)
-        return self._list(export, manifest)
+        self.start(export)
+        job = self._job(export)
+        try:
+            self._check_errors(job, job.manifest())
+        except NotFoundError:  # the links have expired
+            self._check_errors(job, job.renew_manifest())
+        manifest = job.manifest()
+        if manifest.deleted:
+            log.warning("the export has %d files of deleted resources, which are not counted", len(manifest.deleted))
+        self._files[export] = _named_files(manifest, job.state.status_url or "")
+        return [
+            Download(
+                export=export,
+                id=name,
+                rows=file.rows,
+                event_types=(file.type,),
+                etag=_etag(job.state.status_url or "", name),
+                format="ndjson",
+                base=manifest.base or self._settings.url,
+            )
+            for name, file in self._files[export].items()
+            if "/" not in name
+        ]
+
+    def bulk_export(self, export: str) -> BulkExport:
+        """Return what the server has told of an export whose downloads were listed here."""
+        state, files = self._jobs[export].state, self._files[export]
+        status_url = state.status_url or ""
+        others = [
+            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
+        ]
+        urls = {name: file.url for name, file in files.items()}
+        return BulkExport(state.kick_off, status_url, state.began, (state.text or "").encode(), urls, others)
 
     def open(
         self,
@@ -99,46 +150,39 @@ class FhirSource:
         cancel: CancelToken | None = None,
     ) -> Chunks:
         """Stream a file from byte `offset` on. Where its link has expired, the manifest is asked for once more."""
-        known = self._listed.get(download.export, {}).get(download.id)
-        if known is None:
+        if download.id not in self._files.get(download.export, {}):
             raise NotFoundError(f"export {download.export!r} has no download {download.id!r}")
         plain = replace(download, etag=None)  # ours names a file of the export, not bytes
         for renewed in (False, True):
-            url, authorize = self._listed[download.export][download.id]
+            file = self._files[download.export][download.id]
             began = False
             try:
-                chunks = self._client.stream(url, plain, offset, on_retry=on_retry, cancel=cancel, authorize=authorize)
+                chunks = self._client.stream(
+                    file.url,
+                    plain,
+                    offset,
+                    on_retry=on_retry,
+                    cancel=cancel,
+                    authorize=file.with_token,
+                    any_server=True,
+                )
                 with contextlib.closing(chunks):
                     for chunk in chunks:
                         began = True
                         yield chunk
-            except NotFoundError:  # 404, 410
-                if renewed or began or not self._renew(download.export, url):
+            except NotFoundError as error:  # 404, 410
+                if renewed or not self._renew(download.export, download.id, file):
                     raise
-                log.info("the link of %s has expired; asking for the manifest again", download.id)
+                if began:
+                    raise NotResumableError(f"the link of {download.id} expired while it was read") from error
+                log.info("the link of %s has expired; going on with another one", download.id)
             else:
                 return
 
-    def bulk_export(self, export: str) -> BulkExport:
-        """Return what the server has told of an export whose downloads were listed here."""
-        job, listed = self._jobs[export], self._listed[export]
-        manifest, state = job.manifest(), job.state
-        return BulkExport(
-            state.kick_off,
-            state.status_url or "",
-            state.began,
-            (state.text or "").encode(),
-            {name: url for name, (url, _) in listed.items()},
-            [
-                Download(export, name, etag=_etag(state.status_url or "", name), format="ndjson")
-                for name, _ in _others(manifest)
-            ],
-        )
-
     def cancel(self, export: str) -> None:
         """Have the server delete an export that is known by its state."""
-        job = self._new_job(export)
-        if not job.resume(restart=False):
+        job = self._job(export)
+        if not job.resume(begins=False):
             raise NotFoundError(f"no export {export!r} is known that was begun; name its state")
         job.delete()
         if not job.state.ended:
@@ -160,65 +204,50 @@ class FhirSource:
         self._client.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arguments, and what is listed: another process reads files, and begins nothing."""
-        return _unpickled, (self._settings, self._listed)
+        """Pickle the arguments, and the states: another process reads files, asks for links, and keeps nothing."""
+        states = {export: job.state for export, job in self._jobs.items()}
+        return self.continued, (self._settings, replace(self._export, state=None), states)
 
-    def _new_job(self, export: str) -> ExportJob:
-        url = f"{self._settings.url}{_level(export)}/$export"
-        states = StateFile(self._export.state)
-        return ExportJob(self._client, url, self._export.parameters, states, self._export.timeout, self._tell)
+    @classmethod
+    def continued(cls, settings: ClientSettings, export: FhirExport, states: dict[str, ExportState]) -> FhirSource:
+        """Return a source of exports that are there, by their states."""
+        source = cls(settings, export)
+        for name, state in states.items():
+            job = source._job(name)
+            job.state = state
+            if state.manifest:
+                source._files[name] = _named_files(job.manifest(), state.status_url or "")
+        return source
+
+    def _job(self, export: str) -> ExportJob:
+        if export not in self._jobs:
+            url = f"{self._settings.url}{_level(export)}/$export"
+            states = StateFile(self._export.state)
+            self._jobs[export] = ExportJob(
+                self._client, url, self._export.parameters, states, self._export.timeout, self._tell
+            )
+        return self._jobs[export]
 
     def _tell(self, status: str) -> None:
         if self.on_status:
             self.on_status(status)
 
-    def _list(self, export: str, manifest: BulkManifest) -> list[Download]:
-        """Name each file by its type and number, as clients of bulk data do: `1.Patient`, `2.Patient`."""
-        job = self._jobs[export]
-        numbers: Counter[str] = Counter()
-        listed: dict[str, tuple[str, bool]] = {}
-        downloads = []
-        for file in manifest.output:
-            numbers[file.type] += 1
-            name = f"{numbers[file.type]}.{file.type}"
-            listed[name] = (urljoin(job.state.status_url or "", file.url), manifest.requires_token)
-            downloads.append(
-                Download(
-                    export=export,
-                    id=name,
-                    rows=file.count,
-                    event_types=(file.type,),
-                    etag=_etag(job.state.status_url or "", name),
-                    format="ndjson",
-                    base=manifest.base or self._settings.url,
-                )
-            )
-        for name, file in _others(manifest):
-            listed[name] = (urljoin(job.state.status_url or "", file.url), manifest.requires_token)
-        self._listed[export] = listed
-        if manifest.deleted:
-            log.warning("the export has %d files of deleted resources, which are not counted", len(manifest.deleted))
-        return downloads
-
-    def _renew(self, export: str, expired: str) -> bool:
-        """Ask for the manifest again; return whether the links are others now. One thread asks for all."""
+    def _renew(self, export: str, name: str, expired: _File) -> bool:
+        """Ask for the manifest again; return whether the link is another one now. One thread asks for all."""
         with self._lock:
-            job = self._jobs.get(export)
-            if job is None:  # in another process
-                return False
-            before = self._listed[export]
-            if expired not in {url for url, _ in before.values()}:
-                return True
-            files = [(name, url) for name, (url, _) in before.items()]
-            self._list(export, job.renew_manifest())
-            if list(self._listed[export]) != [name for name, _ in files]:
-                raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
-            return expired not in {url for url, _ in self._listed[export].values()}
+            if self._files[export][name] == expired:
+                job = self._jobs[export]
+                renewed = _named_files(job.renew_manifest(), job.state.status_url or "")
+                if not _are_same(self._files[export], renewed):
+                    raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
+                self._files[export] = renewed
+            return self._files[export][name] != expired
 
-    def _check_errors(self, manifest: BulkManifest) -> None:
+    def _check_errors(self, job: ExportJob, manifest: BulkManifest) -> None:
         """Read the files of errors, tell what they say, and raise UntrustedDataError if the export is not whole."""
         for file in manifest.errors:
-            issues = read_issues(self._rows(file, authorize=manifest.requires_token))
+            url = urljoin(job.state.status_url or "", file.url)
+            issues = self._client.retrying(partial(self._issues, url, authorize=manifest.requires_token))
             if issues.errors and not self._export.allow_partial:
                 raise UntrustedDataError(
                     f"the server could not export everything: {issues.text}", remedy=Remedy.ALLOW_PARTIAL
@@ -226,12 +255,13 @@ class FhirSource:
             if issues.numbers:
                 log.warning("the server says of the export: %s", issues.text)
 
-    def _rows(self, file: BulkFile, *, authorize: bool) -> list[bytes]:
-        status_url = next(iter(self._jobs.values())).state.status_url or self._settings.url
-        named = Download(export="", id=file.url, rows=None, format="ndjson")
-        chunks = self._client.stream(urljoin(status_url, file.url), named, authorize=authorize)
-        with contextlib.closing(chunks):
-            return b"".join(chunks).splitlines()
+    def _issues(self, url: str, *, authorize: bool) -> Issues:
+        named = Download(export="", id=url, rows=None, format="ndjson")
+        try:
+            with contextlib.closing(self._client.stream(url, named, authorize=authorize, any_server=True)) as chunks:
+                return read_issues(_rows(chunks, url))
+        except NotResumableError as error:
+            raise RetryableError(error) from error
 
     def _groups(self) -> list[str]:
         """Ask for the groups; a server need not list them."""
@@ -244,17 +274,24 @@ class FhirSource:
                 body = self._client.retrying(lambda url=url: self._ask(url))  # type: ignore[misc]
                 bundle = orjson.loads(body)
                 groups += [f"group/{entry['resource']['id']}" for entry in bundle.get("entry", [])]
-                url = next_link(bundle)
+                following = next_link(bundle)
+                url = following and urljoin(url, following)
             except UnreachableError:
                 raise
             except (MockExportError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-                log.info("the groups of %s are not listed: %s", self._settings.url, error)
+                log.warning("the server does not list its groups: %s", error)
                 break
         return groups
 
     def _ask(self, url: str) -> bytes:
-        with self._client.request(url, {"Accept": FHIR_JSON}) as response:
+        with self._client.request(url, {"Accept": FHIR_JSON}, check=_check_search) as response:
             return self._client.read(response, BUNDLE_LIMIT)
+
+
+def _check_search(response: httpx.Response, url: str) -> None:
+    if response.status_code == NOT_IMPLEMENTED:
+        raise NotFoundError(f"{url} answered 501 {response.reason_phrase}".rstrip())
+    check_status(response, url)
 
 
 def _level(export: str) -> str:
@@ -267,25 +304,53 @@ def _level(export: str) -> str:
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
 
 
-def _others(manifest: BulkManifest) -> Iterator[tuple[str, BulkFile]]:
-    """Name each file that is not counted, as clients do: `error/1.OperationOutcome`, `deleted/1.Bundle`."""
-    for folder, kind, files in (
-        ("deleted", "Bundle", manifest.deleted),
-        ("error", "OperationOutcome", manifest.errors),
-    ):
-        numbers: Counter[str] = Counter()
-        for file in files:
-            name = file.type or kind
-            numbers[name] += 1
-            yield f"{folder}/{numbers[name]}.{name}", file
-
-
 def _etag(status_url: str, name: str) -> str:
     """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest")."""
     return hashlib.sha256(f"{status_url} {name}".encode()).hexdigest()
 
 
-def _unpickled(settings: ClientSettings, listed: dict[str, dict[str, tuple[str, bool]]]) -> FhirSource:
-    source = FhirSource(settings)
-    source._listed = listed  # noqa: SLF001 - its own
-    return source
+def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
+    """Name each file by its type and number, as clients of bulk data do: `1.Patient`, `2.Patient`.
+
+    Those that are not counted come last: `deleted/1.Bundle`, `error/1.OperationOutcome`.
+
+    Raises UntrustedDataError for a file that is listed twice: what is in it would count twice.
+    """
+    numbers: Counter[str] = Counter()
+    files: dict[str, _File] = {}
+    seen = {urljoin(status_url, file.url) for file in manifest.deleted}
+    for file in manifest.output:
+        url = urljoin(status_url, file.url)
+        if url in seen:
+            raise UntrustedDataError(f"the manifest lists {url} twice")
+        seen.add(url)
+        numbers[file.type] += 1
+        files[f"{numbers[file.type]}.{file.type}"] = _File(url, file.type, file.count, manifest.requires_token)
+    for folder, usual, listed in (
+        ("deleted", "Bundle", manifest.deleted), ("error", "OperationOutcome", manifest.errors)
+    ):  # fmt: skip
+        for file in listed:
+            kind = f"{folder}/{file.type or usual}"
+            numbers[kind] += 1
+            name = f"{folder}/{numbers[kind]}.{file.type or usual}"
+            files[name] = _File(urljoin(status_url, file.url), file.type or usual, None, manifest.requires_token)
+    return files
+
+
+def _are_same(before: dict[str, _File], after: dict[str, _File]) -> bool:
+    """Whether a manifest has the same files as before, with other links; links differ in their query, or altogether."""
+    if [(name, file.rows) for name, file in before.items()] != [(name, file.rows) for name, file in after.items()]:
+        return False
+    names = {file.path: name for name, file in before.items()}
+    return len(names) < len(before) or all(names.get(file.path, name) == name for name, file in after.items())
+
+
+def _rows(chunks: Iterable[bytes], url: str) -> Iterator[bytes]:
+    """Yield the rows of NDJSON."""
+    rest = b""
+    for chunk in chunks:
+        *rows, rest = (rest + chunk).split(b"\n")
+        yield from rows
+        if len(rest) > ERROR_ROW_LIMIT:
+            raise UntrustedDataError(f"{url} has a row of more than {ERROR_ROW_LIMIT:,} bytes")
+    yield rest
