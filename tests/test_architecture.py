@@ -25,7 +25,7 @@ cli
 __init__
 factory
 server heartrate pipeline sources
-http tally
+http smart tally
 _version bulk_manifest bulk_wire encoding errors extras fhir_export files identity lazy local_file manifest model \
 native settings source wire zstd
 """
@@ -43,12 +43,17 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),
+    "joserfc": ("smart",),
+    "cryptography": ("smart",),
 }
 NEEDS_NO_EXTRA = (
     "heartrate",
     "heartrate.folder",
     "heartrate.readings",
     "heartrate.load",
+    "smart",
+    "smart.tokens",
+    "smart.credentials",
 )  # the client's side of a room
 CORE = {"typer", "rich", "httpx", "orjson", "tenacity"}
 NEVER_INSTALLED = {"numpy", "pandas"}

@@ -18,6 +18,7 @@ NEEDED_FOR = MappingProxyType(
         "cluster": "counting on a Dask cluster",
         "heartrate": "heart-rate data",
         "server": "serving",
+        "smart": "SMART Backend Services",
         "zstd": "reading zstd before Python 3.14",
     }
 )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["WEEK", "FhirExport"]
+__all__ = ["SCOPE", "WEEK", "FhirExport"]
 
 WEEK = 7 * 86_400.0
+SCOPE = "system/*.rs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class FhirExport:
 
     `timeout` is how long the server may take to make it, in seconds. `state` is a file that keeps how far it is, from
     which another run goes on; only with `restart` is another one begun while the first may be running. Errors that the
-    server tells of are errors, unless `allow_partial` takes what there is.
+    server tells of are errors, unless `allow_partial` takes what there is. `client_id` is by what the server knows us
+    (SMART Backend Services), with a private `key` or a `client_secret`, both files; `scope` is what we ask to see.
     """
 
     types: tuple[str, ...] = ()
@@ -31,6 +33,10 @@ class FhirExport:
     restart: bool = False
     timeout: float = WEEK
     allow_partial: bool = False
+    client_id: str | None = None
+    key: Path | None = None
+    client_secret: Path | None = None
+    scope: str = SCOPE
 
     @property
     def parameters(self) -> dict[str, str]:

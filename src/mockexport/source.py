@@ -152,6 +152,12 @@ class MakesExports(Protocol):
     def cancel(self, export: str) -> None:
         """Have an export deleted that was begun before. Raises NotFoundError if there is none."""
 
+    def finish(self, export: str) -> None:
+        """Have an export deleted that was begun before, if it may be there: its files are not needed any more.
+
+        Raises UsageError if another one was begun, and UnreachableError where one may be that cannot be found.
+        """
+
     def end(self) -> None:
         """Have the exports that were begun deleted; nothing can be read from them any more."""
 

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from tests.seeds import examples
-from tests.tally.test_twins import BODIES, CUTS, cut
+from tests.tally.test_twins import BODIES, CUTS, HEADER, cut
 
 from mockexport.tally import CsvFormat, CsvRecords, Malformed, Record, TallySpec
 
@@ -26,6 +26,12 @@ def records(chunks: Iterable[bytes], csv: CsvFormat | None = None) -> list[Recor
 
 @examples(300, slow=20_000)
 @given(body=BODIES, sizes=CUTS)
+@example(body=HEADER + b",t,x,1\n", sizes=[1 << 20])
+@example(body=HEADER + b"a,t,,1\n", sizes=[1 << 20])
+@example(body=HEADER + b"\xff,t,x,1\n", sizes=[1 << 20])
+@example(body=HEADER + b"a,t,\xff,1\n", sizes=[1 << 20])
+@example(body=HEADER + b'a,"t\n\n",x,1\n\nb,t,x\n', sizes=[1 << 20])
+@example(body=b"\n\r\n" + HEADER + b"a,t,x,1,\n", sizes=[1])
 def test_records_are_those_that_a_tally_counts_or_the_same_problem_however_they_are_cut(
     body: bytes, sizes: list[int]
 ) -> None:

@@ -21,6 +21,8 @@ __all__ = [
     "BundleOption",
     "By",
     "ByOption",
+    "ClientIdOption",
+    "ClientSecretOption",
     "DelimiterOption",
     "ElementsOption",
     "ExportArgument",
@@ -30,6 +32,7 @@ __all__ = [
     "IgnoreOption",
     "Invocation",
     "JobsOption",
+    "KeyOption",
     "MaxPairsOption",
     "MaxRowBytesOption",
     "OutputOption",
@@ -41,6 +44,7 @@ __all__ = [
     "RestartOption",
     "RetriesOption",
     "SchedulerOption",
+    "ScopeOption",
     "SinceOption",
     "SourceOption",
     "StateOption",
@@ -196,6 +200,30 @@ ExportTimeoutOption = Annotated[
     typer.Option(
         "--export-timeout", min=0, metavar="SECONDS", help="How long a FHIR server may take to make an export."
     ),
+]
+ClientIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--client-id", metavar="ID", show_default=False,
+        help="The id by which a FHIR server knows this client (SMART Backend Services); needs the [smart] extra.",
+    ),
+]  # fmt: skip
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key", metavar="FILE", show_default=False,
+        help="Sign with the private key in FILE, a JWK or PEM, to get tokens from a FHIR server.",
+    ),
+]  # fmt: skip
+ClientSecretOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--client-secret", metavar="FILE", show_default=False,
+        help="Get tokens from a FHIR server with the secret on the first line of FILE.",
+    ),
+]  # fmt: skip
+ScopeOption = Annotated[
+    str, typer.Option("--scope", metavar="SCOPES", help="What a token for a FHIR server is to allow.")
 ]
 AllowPartialOption = Annotated[
     bool, typer.Option("--allow-partial", help="Take an export of which the server says that it has errors.")

@@ -16,6 +16,8 @@ from mockexport.cli.options import (
     BundleOption,
     By,
     ByOption,
+    ClientIdOption,
+    ClientSecretOption,
     DelimiterOption,
     ElementsOption,
     ExportTimeoutOption,
@@ -23,6 +25,7 @@ from mockexport.cli.options import (
     FormatOption,
     IgnoreOption,
     JobsOption,
+    KeyOption,
     MaxRowBytesOption,
     OutputOption,
     PagerOption,
@@ -33,6 +36,7 @@ from mockexport.cli.options import (
     RestartOption,
     RetriesOption,
     SchedulerOption,
+    ScopeOption,
     SinceOption,
     SourceOption,
     StateOption,
@@ -55,7 +59,7 @@ from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, suggestion
 from mockexport.factory import open_source
-from mockexport.fhir_export import WEEK, FhirExport
+from mockexport.fhir_export import SCOPE, WEEK, FhirExport
 from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
 from mockexport.source import MakesExports
@@ -202,6 +206,10 @@ def prepare(
     restart: RestartOption = False,
     export_timeout: ExportTimeoutOption = WEEK,
     allow_partial: AllowPartialOption = False,
+    client_id: ClientIdOption = None,
+    key: KeyOption = None,
+    client_secret: ClientSecretOption = None,
+    scope: ScopeOption = SCOPE,
     ignore: IgnoreOption = None,
     output: OutputOption = None,
     format: FormatOption = None,
@@ -244,6 +252,10 @@ def prepare(
                 restart,
                 export_timeout,
                 allow_partial,
+                client_id,
+                key,
+                client_secret,
+                scope,
             ),
         )
     return Run(

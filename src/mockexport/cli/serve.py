@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from ipaddress import ip_address
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mockexport.heartrate import HeartRateRoutes
+    from mockexport.smart import TokenServer
     from mockexport.source import Source
 
 __all__ = ["app"]
@@ -42,6 +45,13 @@ Examples:
 """
 AGE = re.compile(r"([0-9]{1,6})(d|h)")
 PRIORITY = re.compile(r"(.+)=([0-9]{1,3})", re.DOTALL)
+
+
+class GuideVersion(StrEnum):
+    """The versions of the FHIR Bulk Data Access IG that the server can follow."""
+
+    V2 = "2.0"
+    V3 = "3.0"
 
 
 class Served(NamedTuple):
@@ -137,13 +147,22 @@ def serve_command(
         ),
     ] = "device_a=1,device_b=2",
     fhir_version: Annotated[
-        Literal["2.0", "3.0"],
+        GuideVersion,
         typer.Option(
             "--fhir-version",
             metavar="VERSION",
             help="The version of the Bulk Data Access IG that /fhir follows: 2.0 or 3.0.",
         ),
-    ] = "3.0",
+    ] = GuideVersion.V3,
+    fhir_clients: Annotated[
+        Path | None,
+        typer.Option(
+            "--fhir-clients",
+            metavar="FILE",
+            show_default=False,
+            help="Give the clients in FILE tokens for /fhir, by SMART Backend Services (docs/fhir.md).",
+        ),
+    ] = None,
     export_seconds: Annotated[
         float,
         typer.Option("--export-seconds", min=0, metavar="N", help="How long a FHIR export takes until it is complete."),
@@ -175,9 +194,13 @@ def serve_command(
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is not None and "://" in data and journal is None:
         raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
+    if not isfinite(export_seconds):
+        raise UsageError(f"--export-seconds {export_seconds:g} is not a number of seconds")
     from mockexport.server import Faults, Fhir, create_app, read_faults, run  # needs the extra, and takes its time
+    from mockexport.sources import as_fhir
 
     plan = read_faults(faults) if faults else None
+    tokens = token_server(fhir_clients) if fhir_clients else None
     with until_ctrl_c(terminal), ExitStack() as stack:
         with says_variable(source_variable(source, settings)):
             exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
@@ -201,7 +224,7 @@ def serve_command(
             token=token,
             routes=routes.router if routes else None,
             health=routes.health if routes else None,
-            fhir=Fhir(fhir_version, export_seconds, files_of),
+            fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source), tokens=tokens),
         )
         run(
             Faults(application, plan) if plan else application,
@@ -234,6 +257,13 @@ def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -
 
         service = stack.enter_context(HeartRate(data, **options))
         return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service))
+
+
+def token_server(clients: Path) -> TokenServer:
+    """Return what gives tokens to the clients in a file. Raises UsageError."""
+    from mockexport.smart import TokenServer, read_clients
+
+    return TokenServer(read_clients(clients))
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:

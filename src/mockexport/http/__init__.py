@@ -1,12 +1,13 @@
 """What all HTTP clients share: the transport, retries, and reading the body of a download."""
 
 from mockexport.http.body import HttpBody, content_coding, content_length, decoded, etag_of
-from mockexport.http.client import Client, ClientSettings, check_status
+from mockexport.http.client import Authorization, Client, ClientSettings, check_status
 from mockexport.http.retry import TRANSIENT, Retries, RetryableError, parse_retry_after, schedule
 from mockexport.http.transport import Transport, check_url, httpx, lost_connection
 
 __all__ = [
     "TRANSIENT",
+    "Authorization",
     "Client",
     "ClientSettings",
     "HttpBody",

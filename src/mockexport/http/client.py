@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from mockexport._version import __version__
 from mockexport.errors import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mockexport.model import Download
     from mockexport.source import Chunks, OnRetry
 
-__all__ = ["Client", "ClientSettings", "check_status"]
+__all__ = ["Authorization", "Client", "ClientSettings", "check_status"]
 
 T = TypeVar("T")
 
@@ -45,13 +45,23 @@ OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE, UNSATISFIABLE, UNPROCESSA
 SERVER_ERROR = 500  # and above
 
 
+class Authorization(Protocol):
+    """Authorises requests by headers that change with time, such as tokens that end. Can be pickled."""
+
+    def headers(self, url: str) -> dict[str, str]:
+        """Return the headers for a request to a URL; none where it must not have them."""
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """Say that a request with these headers was answered 401: the next one gets others."""
+
+
 class ClientSettings(NamedTuple):
     """How a client sends requests; a value that can be pickled.
 
     `timeout`, in seconds, bounds each wait for the server, `retries` how often and for how long it is retried. `token`
-    is sent as a bearer token, to the origin of `url` alone. `ca_bundle` is a file of certificates to trust, not the
-    usual ones. `allow_unproven_end` takes a body that ends with its connection for whole where nothing else proves its
-    end.
+    is sent as a bearer token, to the origin of `url` alone; or `authorization` says what is sent. `ca_bundle` is a file
+    of certificates to trust, not the usual ones. `allow_unproven_end` takes a body that ends with its connection for
+    whole where nothing else proves its end.
     """
 
     url: str
@@ -60,6 +70,7 @@ class ClientSettings(NamedTuple):
     token: str | None = None
     ca_bundle: str | None = None
     allow_unproven_end: bool = False
+    authorization: Authorization | None = None
 
 
 class Client:
@@ -142,9 +153,10 @@ class Client:
         content: bytes | None = None,
         cancel: CancelToken | None = None,
         authorize: bool = True,
+        follow: bool = True,
         check: Callable[[httpx.Response, str], None] | None = None,
     ) -> Generator[httpx.Response, None, None]:
-        """Send a request and follow redirects; yield the answer, its body not yet read.
+        """Send a request and follow redirects, unless `follow` says no; yield the answer, its body not yet read.
 
         The token is sent to the server's own origin, unless `authorize` says no. `check` judges the status of the
         answer, by default `check_status`. Raises `RetryableError` for whatever another try may mend, our own errors for
@@ -154,16 +166,23 @@ class Client:
             client = self._http()
             if cancel and cancel.cancelled:  # looked at only now, so that `close` breaks this client off, or it is seen
                 raise UnreachableError(f"{url} is not wanted any more")
-            request = client.build_request(method, url, headers=headers, content=content)
-            if self.settings.token and authorize and _origin(url) == self.origin:
-                request.headers["Authorization"] = f"Bearer {self.settings.token}"
-            for _ in range(1 + REDIRECTS):
+            proof = self._authorization(url) if authorize else {}
+            request = client.build_request(method, url, headers={**headers, **proof}, content=content)
+            redirects = 0
+            while redirects <= REDIRECTS:
                 with contextlib.closing(client.send(request, stream=True)) as response:
-                    if response.next_request is None:
+                    if response.next_request is not None and follow:
+                        request = response.next_request  # httpx leaves the token out when it goes to another origin
+                        redirects += 1
+                    elif response.status_code == UNAUTHORIZED and proof and self.settings.authorization:
+                        self.settings.authorization.refused(proof)
+                        proof = {}  # once
+                        headers = {**headers, **self._authorization(url)}
+                        request = client.build_request(method, url, headers=headers, content=content)
+                    else:
                         (check or check_status)(response, url)
                         yield response
                         return
-                    request = response.next_request  # httpx leaves the token out when it goes to another origin
             raise UntrustedDataError(f"{url} redirects without end")
 
     def close(self) -> None:
@@ -177,6 +196,14 @@ class Client:
             transport.break_off()
         if client:
             client.close()
+
+    def _authorization(self, url: str) -> dict[str, str]:
+        """Return the headers that authorise a request to a URL; none for another origin."""
+        if self.settings.authorization:
+            return self.settings.authorization.headers(url)
+        if self.settings.token and _origin(url) == self.origin:
+            return {"Authorization": f"Bearer {self.settings.token}"}
+        return {}
 
     def _http(self) -> httpx.Client:
         with self._client_made:

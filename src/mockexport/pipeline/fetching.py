@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mockexport.errors import MockExportError, NotFoundError, UnreachableError, UntrustedDataError, UsageError
+from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError, UsageError
 from mockexport.files import locked, make_folder, remove_leftovers
 from mockexport.identity import is_strong
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, load_manifest, own_manifest
@@ -90,8 +90,7 @@ def fetch(
             stack.enter_context(_taken(folder))
             whole = None if restart else _whole(folder, source, export, spec, start_workers, on_progress)
             if whole:
-                with suppress(NotFoundError, UnreachableError):  # a run that was killed may have left it on the server
-                    source.cancel(export)
+                source.finish(export)  # a run that was killed may have left it on the server
                 return whole
         downloads = list_downloads(source, export, on_listing)
         if not downloads:

@@ -75,8 +75,7 @@ def create_app(
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
     fhir = fhir or Fhir()
-    authorize = fhir.authorize or (_bearer(token) if token else None)
-    app.mount(FHIR, fhir_application(fhir.source or source, fhir, authorize))
+    app.mount(FHIR, fhir_application(fhir.source or source, fhir, _bearer(token) if token else None))
     app.add_exception_handler(MockExportError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app

@@ -38,6 +38,7 @@ from mockexport.wire import API, MEDIA_TYPES, download_path, export_path, read_d
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from mockexport.http import Authorization
     from mockexport.model import Download
     from mockexport.source import CancelToken, Chunks, OnRetry
 
@@ -62,10 +63,7 @@ SERVER_ERROR = 500  # and above
 class HttpSource:
     """The exports of a server; `url` is its root, the part before `/api/export`.
 
-    `timeout`, in seconds, bounds each wait for the server, `retries` how often and for how long it is retried. `token`
-    is sent as a bearer token, to this origin alone. `ca_bundle` is a file of certificates to trust, not the usual
-    ones.
-    `allow_unproven_end` takes a body that ends with its connection for whole where nothing else proves its end.
+    The other arguments are those of `ClientSettings`.
     Raises UsageError for a URL or a timeout that is not valid, and, once it is used, for certificates that cannot be
     read and a proxy of the environment that cannot be used.
     """
@@ -79,9 +77,12 @@ class HttpSource:
         token: str | None = None,
         ca_bundle: str | None = None,
         allow_unproven_end: bool = False,
+        authorization: Authorization | None = None,
     ) -> None:
         self._url = url.rstrip("/")
-        self._client = Client(ClientSettings(url, timeout, retries or Retries(), token, ca_bundle, allow_unproven_end))
+        self._client = Client(
+            ClientSettings(url, timeout, retries or Retries(), token, ca_bundle, allow_unproven_end, authorization)
+        )
         self._answers_head = True
 
     @property

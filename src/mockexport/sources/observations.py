@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -136,9 +135,7 @@ class Observations:
 
     def __init__(self, name: str) -> None:
         self._number = 0
-        self._template = lru_cache(TEMPLATES)(lambda event_type, value, timed: observation_template(
-            event_type, before_number=f"{name}-", value=value, timed=timed
-        ))  # fmt: skip
+        self._pattern = lru_cache(TEMPLATES)(partial(_pattern, f"{name}-"))
 
     def line(self, record: Record) -> bytes:
         """Return the next record as a line of NDJSON."""
@@ -150,8 +147,13 @@ class Observations:
         if kind in WRITTEN:
             places.append(value)
         self._number += 1
-        start, *rest = self._template(record.event_type, kind, time is not None)
-        return start + b"".join(chain.from_iterable(zip(places, rest, strict=True)))
+        return self._pattern(record.event_type, kind, time is not None) % tuple(places)
+
+
+def _pattern(before_number: str, event_type: str, value: Value, timed: bool) -> bytes:
+    """Return a template as the pattern of a format."""
+    template = observation_template(event_type, before_number=before_number, value=value, timed=timed)
+    return b"%b".join(part.replace(b"%", b"%%") for part in template)
 
 
 def value_of(field: bytes) -> tuple[Value, bytes]:

@@ -324,3 +324,17 @@ def test_the_same_id_has_the_same_uuid_everywhere() -> None:
     assert fhir_id("a second") == "eb9e706a-eecd-5b29-907f-b8babf92ff5b"
     assert [fhir_id(text) for text in ("demo", "A-1.b", "x" * 64)] == ["demo", "A-1.b", "x" * 64]
     assert len({fhir_id(text) for text in ("", "a_b", "x" * 65, "é", "a/b")}) == 5
+
+
+def test_a_file_that_changes_after_the_export_began_is_an_error_and_never_other_bytes(
+    serve_fhir: ServeFhir, tmp_path: Path
+) -> None:
+    names = bulk_data_client(tmp_path / "kept")
+    client = serve_fhir(FolderSource(tmp_path))
+    urls = [entry["url"] for entry in manifest(client, kick_off(client))["output"]]
+    (tmp_path / "kept" / names[0]).write_bytes(b'{"resourceType":"Patient","id":"3"}\n')
+    (tmp_path / "kept" / names[1]).unlink()
+    for url, status in zip(urls, (502, 502, 200), strict=True):
+        answer = client.get(url)
+        assert answer.status_code == status, answer.text
+        assert status == 200 or problems(answer)

@@ -265,25 +265,6 @@ def test_the_manifest_says_that_a_token_is_required(serve_fhir: ServeFhir) -> No
     assert client.get(kick_off_with_token(client), headers=BEARER).json()["requiresAccessToken"] is True
 
 
-def test_a_token_endpoint_is_plugged_in_with_its_check(serve_fhir: ServeFhir) -> None:
-    from fastapi import HTTPException, Request
-    from fastapi.responses import JSONResponse
-
-    async def issue_token(_request: Request) -> JSONResponse:
-        return JSONResponse({"access_token": TOKEN})
-
-    def authorize(request: Request) -> None:
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            raise HTTPException(401, "no")
-
-    client = serve_fhir(token_endpoint=issue_token, authorize=authorize)
-    described = client.get("/fhir/.well-known/smart-configuration").json()
-    assert described["token_endpoint"] == str(client.base_url.join("/fhir/token"))
-    assert client.get("/fhir/Group").status_code == 401
-    token = client.post(described["token_endpoint"]).json()["access_token"]
-    assert client.get("/fhir/Group", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-
-
 def test_the_capability_statement_names_the_operations_and_the_guide(serve_fhir: ServeFhir) -> None:
     document = serve_fhir(version="2.0").get("/fhir/metadata").json()
     rest = document["rest"][0]

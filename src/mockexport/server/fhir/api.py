@@ -26,6 +26,7 @@ from mockexport.server.fhir.kick_off import check_accept, read_kick_off
 from mockexport.server.fhir.manifest import ERRORS, manifest_page
 from mockexport.server.fhir.parts import FilesOf
 from mockexport.server.fhir.refusal import Refusal, answer_error, answer_refusal, fhir_response
+from mockexport.server.fhir.tokens import Tokens, check_types, token_check, token_response
 from mockexport.server.response import DownloadResponse
 
 if TYPE_CHECKING:
@@ -46,17 +47,15 @@ class Fhir:
     """How the FHIR API answers: the version of the IG, `2.0` or `3.0`; seconds that an export takes; resources a file.
 
     `source` is what it serves, if that is not what the rest of the server does: all its downloads have to be NDJSON.
-    `token_endpoint` answers POST at `/fhir/token`, if clients can get tokens there; then `authorize` is what checks
-    these, in place of the server's own token. `most_jobs` exports may be kept at a time; `clock` tells the seconds
-    since 1970.
+    `tokens` gives clients tokens at `/fhir/token`, which are then required in place of the server's own. `most_jobs`
+    exports may be kept at a time; `clock` tells the seconds since 1970.
     """
 
     version: str = "3.0"
     export_seconds: float = 0.0
     files_of: int | None = None
     source: Source | None = None
-    token_endpoint: Handler | None = None
-    authorize: Authorize | None = None
+    tokens: Tokens | None = None
     most_jobs: int = MOST_JOBS
     clock: Callable[[], float] = time.time
 
@@ -67,7 +66,9 @@ def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None
     `authorize` raises an HTTPException for a request that may not be answered. What the server can do, at `/metadata`,
     and how to get a token, is open: neither tells anything of the data.
     """
-    api = _Api(source, settings, authorize)
+    if settings.tokens:
+        authorize = token_check(settings.tokens)
+    api = _Api(source, settings, needs_token=authorize is not None)
 
     def guarded(handler: Handler) -> Handler:
         async def check_and_answer(request: Request) -> Response:
@@ -91,9 +92,13 @@ def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None
         Route("/jobs/{job}/manifests/{page:int}", guarded(api.status)),
         Route("/jobs/{job}/{file}", guarded(api.file)),
     ]
-    if settings.token_endpoint:
+    if tokens := settings.tokens:
+
+        async def give_token(request: Request) -> Response:
+            return await token_response(tokens, request, f"{_base(request)}/token")
+
         routes.append(Route("/.well-known/smart-configuration", api.smart_configuration))
-        routes.append(Route("/token", settings.token_endpoint, methods=["POST"]))
+        routes.append(Route("/token", give_token, methods=["POST"]))
     return Starlette(
         routes=routes, exception_handlers={AnyHTTPException: answer_refusal, MockExportError: answer_error}
     )
@@ -102,10 +107,10 @@ def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None
 class _Api:
     """What answers each route."""
 
-    def __init__(self, source: Source, settings: Fhir, authorize: Authorize | None) -> None:
+    def __init__(self, source: Source, settings: Fhir, *, needs_token: bool) -> None:
         self._source = FilesOf(source, settings.files_of) if settings.files_of else source
         self._settings = settings
-        self._needs_token = authorize is not None
+        self._needs_token = needs_token
         self._bodies = Bodies(self._source)
         self._jobs = Jobs(settings.export_seconds, settings.most_jobs, settings.clock)
         self._began = datetime.now(UTC)
@@ -142,10 +147,12 @@ class _Api:
         if request.method == "HEAD":  # which the framework allows wherever there is GET
             raise HTTPException(405, "HEAD starts no export; use GET or POST", {"Allow": "GET, POST"})
         asked = await read_kick_off(request, self._settings.version, of_patients=of_patients)
+        allowed = check_types(request, asked.named)
+        types = asked.types if allowed is None else allowed if asked.types is None else asked.types & allowed
         try:
             self._jobs.check_room()  # before the work
             started = self._jobs.clock()
-            files = await run_sync(job_files, self._source, group, asked.types)
+            files = await run_sync(job_files, self._source, group, types)
             job = Job(str(request.url), started, files, asked.partial, asked.notes)
             self._jobs.start(job)
         except TooManyJobsError as error:
@@ -187,6 +194,7 @@ class _Api:
         file = job.files.get(name)
         if file is None or (job.done(self._jobs.clock()) < 1 and not job.partial):
             raise Refusal(404, issue("not-found", "The export has no such file"))
+        check_types(request, [file.type])
         return DownloadResponse(self._bodies, file.download)
 
     def _job(self, request: Request) -> Job:

@@ -15,7 +15,7 @@ import orjson
 from mockexport.bulk_wire import FHIR_JSON, FHIR_NDJSON, JSON, issue
 from mockexport.server.fhir.content import PATIENT_TYPES
 from mockexport.server.fhir.r4 import RESOURCE_TYPES
-from mockexport.server.fhir.refusal import Refusal
+from mockexport.server.fhir.refusal import Refusal, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,9 +40,13 @@ PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class KickOff:
-    """What a client asks for. `notes` are issues with the request, which is accepted all the same."""
+    """What a client asks for: `types`, None for all, and those that it has named.
 
-    types: frozenset[str] | None = None  # None is all
+    `notes` are issues with the request, which is accepted all the same.
+    """
+
+    types: frozenset[str] | None
+    named: frozenset[str]
     partial: bool = False
     notes: tuple[dict[str, Any], ...] = ()
 
@@ -83,7 +87,8 @@ def _kick_off(parameters: list[tuple[str, str]], version: str, *, of_patients: b
             if not INSTANT.fullmatch(value.replace(" ", "+")):
                 raise Refusal(400, issue("value", f"{name} is an instant, 2025-06-26T00:00:00Z, not {_shown(value)}"))
     partial = version != "2.0" and _boolean(parameters, "allowPartialManifests")
-    return KickOff(types, partial, tuple({**problem, "severity": "warning"} for problem in problems))
+    named = types if types is not None and _values(parameters, "_type") else frozenset[str]()
+    return KickOff(types, named, partial, tuple({**problem, "severity": "warning"} for problem in problems))
 
 
 def _types(values: list[str], *, of_patients: bool) -> tuple[frozenset[str] | None, list[dict[str, Any]]]:
@@ -112,12 +117,7 @@ async def _body(request: Request) -> bytes:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (FHIR_JSON, JSON, ""):
         raise Refusal(415, issue("not-supported", f"The body has to be {FHIR_JSON}, not {_shown(media_type)}"))
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise Refusal(413, issue("too-long", f"The body is longer than {MOST_BYTES:,} bytes"))
-    return body
+    return await read_body(request, MOST_BYTES)
 
 
 def _parameters(body: bytes) -> list[tuple[str, str]]:

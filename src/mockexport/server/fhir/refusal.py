@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-__all__ = ["Refusal", "answer_error", "answer_refusal", "fhir_response"]
+__all__ = ["Refusal", "answer_error", "answer_refusal", "fhir_response", "read_body"]
 
 CODES = {
     401: "login",
@@ -47,6 +47,16 @@ class Refusal(HTTPException):
 def fhir_response(resource: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response with a FHIR resource."""
     return Response(orjson.dumps(resource), status, dict(headers or {}), FHIR_JSON)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Read a request's body of at most so many bytes. Raises Refusal."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise Refusal(413, issue("too-long", f"The body is longer than {most:,} bytes"))
+    return body
 
 
 async def answer_refusal(_request: Request, error: Exception) -> Response:

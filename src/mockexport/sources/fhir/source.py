@@ -76,7 +76,12 @@ class FhirSource:
         settings: ClientSettings,
         export: FhirExport = FhirExport(),  # noqa: B008 - it does not change
     ) -> None:
-        self._settings = settings._replace(url=settings.url.rstrip("/"))
+        settings = settings._replace(url=settings.url.rstrip("/"))
+        if export.client_id or export.key or export.client_secret:  # only these need what signs
+            from mockexport.sources.fhir.tokens import smart_tokens
+
+            settings = settings._replace(authorization=smart_tokens(settings, export))
+        self._settings = settings
         self._client = Client(self._settings)
         self._export = export
         self._jobs: dict[str, ExportJob] = {}
@@ -187,6 +192,12 @@ class FhirSource:
         job.delete()
         if not job.state.ended:
             raise UnreachableError(f"the server did not delete {job.state.status_url}")
+
+    def finish(self, export: str) -> None:
+        """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
+        with contextlib.suppress(NotFoundError):  # it has ended
+            if self._job(export).resume():
+                self._job(export).delete()
 
     def end(self) -> None:
         """Have the server delete the exports that were begun or resumed here."""

@@ -88,9 +88,9 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
         if (openings)
             opening = (uint32_t)base + HIGHEST(openings);
     }
-    if (!end || depth || in_string || wrong)
+    if (!end || depth || wrong)
         return 0;
-    while (++end < length)
+    while (++end < length) /* a string that is still open would begin here */
         if (row[end] != ' ')
             return 0;
     if (!special)
