@@ -15,6 +15,7 @@ from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import MockExportError, UnreachableError, UsageError
+from mockexport.manifest import OWN_MANIFEST
 from mockexport.model import Download
 from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS
@@ -103,8 +104,8 @@ def fetch_command(
     from mockexport.pipeline import fetch, kept_in
 
     export = run.export(export)
-    makes = isinstance(run.source, MakesExports) and not run.restart and is_plain_path(export)
-    before = kept_in(directory / export, export) if makes else None
+    is_known = is_plain_path(export) and (directory / export / OWN_MANIFEST).exists()
+    before = kept_in(directory / export, export) if is_known and not run.restart else None
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,

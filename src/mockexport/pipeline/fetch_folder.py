@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mockexport.model import Download
     from mockexport.source import BulkExport
 
-__all__ = ["FetchFolder", "kept_entries", "new_entry"]
+__all__ = ["FetchFolder", "check_kind", "kept_entries", "new_entry"]
 
 
 def new_entry(download: Download) -> ManifestEntry:
@@ -43,7 +43,8 @@ def kept_entries(
     An export that was made anew takes the place of the one before, whose files are removed.
     """
     entries = [new_entry(download) for download in downloads]
-    before = load_manifest(own_manifest(folder), export) if _has_ours(folder, exported) else None
+    check_kind(folder, of_server=exported is not None)
+    before = load_manifest(own_manifest(folder), export)
     if before is None:
         return entries
     names = {entry.file for entry in entries}
@@ -61,12 +62,11 @@ def kept_entries(
     ]
 
 
-def _has_ours(folder: Path, exported: BulkExport | None) -> bool:
-    """Tell whether our manifest is where it belongs. Raises UsageError if the folder is another kind of export's."""
+def check_kind(folder: Path, *, of_server: bool) -> None:
+    """Raise UsageError if our manifest is not where it belongs: beside a server's, or in its place."""
     hidden, plain = (folder / OWN_MANIFEST).exists(), (folder / MANIFEST).exists()
-    if (plain and not hidden) if exported else hidden:
+    if (plain and not hidden) if of_server else hidden:
         raise _holds_another(folder)
-    return hidden or plain
 
 
 def _holds_another(folder: Path) -> UsageError:

@@ -12,7 +12,7 @@ from mockexport.files import locked, make_folder, remove_leftovers
 from mockexport.identity import is_strong
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, load_manifest, own_manifest
 from mockexport.pipeline.executors import thread_workers
-from mockexport.pipeline.fetch_folder import FetchFolder, kept_entries, new_entry
+from mockexport.pipeline.fetch_folder import FetchFolder, check_kind, kept_entries, new_entry
 from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
 from mockexport.pipeline.running import list_downloads, run_tasks
@@ -88,6 +88,7 @@ def fetch(
             _check_plain([export], is_plain_path)
             stack.callback(_remove_if_empty, folder, root)
             stack.enter_context(_taken(folder))
+            check_kind(folder, of_server=isinstance(source, HasManifest))
             whole = None if restart else _whole(folder, source, export, spec, start_workers, on_progress)
             if whole:
                 source.finish(export)  # a run that was killed may have left it on the server
