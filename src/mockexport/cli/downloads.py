@@ -42,7 +42,7 @@ FETCH_EXAMPLES = """\b
 Examples:
   mockexport downloads fetch demo --dir exports
   mockexport count demo --source exports          count the fetched files
-  mockexport downloads fetch group/1 --dir exports -s fhir+https://ehr.example/fhir
+  mockexport downloads fetch group/1 --dir exports -s fhir+https://host/fhir
 """
 STATE = ".export-state.json"  # in the folder of an export
 
