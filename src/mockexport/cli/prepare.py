@@ -226,6 +226,8 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
+    if state is not None:
+        check_writable(state, "--state")
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
