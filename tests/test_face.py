@@ -51,7 +51,8 @@ FIELDS = {
     "Difference": "patient event_type expected actual left_out unassigned",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
-    "FhirExport": "types since until type_filters elements state restart timeout allow_partial client_id key client_secret scope",
+    "FhirExport": "types since until type_filters elements state restart timeout allow_partial "
+    "client_id key client_secret scope",
     "FhirFormat": "by strict max_row_bytes",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",

@@ -66,7 +66,10 @@ def is_stdout(path: Path | None) -> bool:
 
 
 def check_writable(path: Path, option: str = "--output") -> None:
-    """Raise UsageError if `path`, which an option names, cannot be written. Call it before the work, so that no result is lost."""
+    """Raise UsageError if `path`, which an option names, cannot be written.
+
+    Call it before the work, so that no result is lost.
+    """
     mode = _mode(path, option)
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{option} {path} is a folder; specify a file in it")

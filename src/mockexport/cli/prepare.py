@@ -226,8 +226,6 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
-    if state is not None:
-        check_writable(state, "--state")
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -368,7 +366,9 @@ def with_run(
         def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
             settings = Settings.from_environment()
-            if state_in and given["state"] is None:
+            if given["state"] is not None:
+                check_writable(given["state"], "--state")
+            elif state_in:
                 given["state"] = state_in(**options)
             scheduler = None
             if on_cluster and settings.scheduler and not given["scheduler"]:
