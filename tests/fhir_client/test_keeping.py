@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,7 +12,9 @@ from tests.commands import run_command, started, wait_while_running
 from tests.fhir_client.scripted_fhir import Answer, Asked, document, manifest, outcome, patients
 from tests.sources import WAIT_SECONDS
 
-from mockexport import UntrustedDataError, UsageError, count, fetch
+from mockexport import NotFoundError, UntrustedDataError, UsageError, count, fetch, thread_workers
+from mockexport.files import write_atomically
+from mockexport.pipeline import fetch_folder, fetching
 from mockexport.sources import FolderSource
 
 if TYPE_CHECKING:
@@ -423,3 +426,27 @@ def test_a_second_fetch_at_the_same_time_begins_no_other_export(
         assert process.wait(WAIT_SECONDS) == 0
     assert (second.code, server.kick_offs) == (2, 1)
     assert "another run is fetching into" in second.stderr
+
+
+# ---- Large ----
+
+
+def test_an_export_of_very_many_files_does_not_write_its_manifest_for_each(
+    server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MANIFESTS", 3)
+    written: list[Path] = []
+
+    def counting(path: Path, *arguments: Any, **options: Any) -> None:
+        written.append(path)
+        write_atomically(path, *arguments, **options)
+
+    monkeypatch.setattr(fetch_folder, "write_atomically", counting)
+    server.export([patients(n, n) for n in range(30)], LEVEL)
+    server.on("GET /fhir/files/30", Answer(404))
+    with pytest.raises(NotFoundError):
+        fetch(open_fhir(server), EXPORT, tmp_path, start_workers=partial(thread_workers, jobs=1))
+    folder = tmp_path / EXPORT
+    assert sum(path.name == ".mockexport.json" for path in written) <= 6
+    whole = [file for file in orjson.loads((folder / ".mockexport.json").read_bytes())["downloads"] if file["sha256"]]
+    assert len(whole) == len(list(folder.glob("*.Patient.ndjson"))) == 29  # all that is finished is known

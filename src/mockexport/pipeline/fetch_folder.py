@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mockexport.encoding import json_bytes
-from mockexport.errors import UsageError
+from mockexport.errors import MockExportError, UsageError
 from mockexport.files import make_folder, write_atomically
 from mockexport.identity import is_strong
 from mockexport.manifest import (
@@ -21,7 +22,7 @@ from mockexport.manifest import (
 from mockexport.pipeline.export_log import ExportLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from mockexport.model import Download
@@ -123,6 +124,16 @@ class FetchFolder:
         manifest = Manifest(self.export, entries, self.source, complete, self.others)
         path = self.folder / (OWN_MANIFEST if self.exported else MANIFEST)
         write_atomically(path, json_bytes(manifest_document(manifest)), follow_link=False)
+
+    @contextmanager
+    def kept(self, entries: Sequence[ManifestEntry]) -> Generator[None, None, None]:
+        """If the block fails, write our manifest with the entries as they are then."""
+        try:
+            yield
+        except BaseException:
+            with suppress(MockExportError):  # a full disk, say: what ended the fetch is what matters
+                self.write(entries, complete=False)
+            raise
 
     def end(
         self, entries: Sequence[ManifestEntry], exported: BulkExport, rows: Sequence[int], sizes: Sequence[int]

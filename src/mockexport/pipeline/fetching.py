@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetched", "Kept", "fetch", "kept_in"]
 
 READ_BYTES = 1 << 20
+MANIFESTS = 256  # are written at the most, or twice as many: with the files of large exports, they are large
 LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
 
 
@@ -184,12 +185,18 @@ def _fetch_into(
     ]
     parts = [entry.download for entry in all_of_them]
     fetched: dict[int, Fetched] = {}
-    with closing(run_tasks(source, fetch_task, tasks, parts, start_workers, on_progress)) as results:
+    every = max(1, len(entries) // MANIFESTS)
+    with manifest.kept(entries), closing(
+        run_tasks(source, fetch_task, tasks, parts, start_workers, on_progress)
+    ) as results:  # fmt: skip
         for task, result in results:
             fetched[task.number] = result
             if task.number < len(entries):
                 entries[task.number] = replace(entries[task.number], sha256=result.sha256)
-                manifest.write(entries, complete=exported is None)
+                if len(fetched) % every == 0:
+                    manifest.write(entries, complete=exported is None)
+    if every > 1:
+        manifest.write(entries, complete=exported is None)
     if isinstance(source, HasManifest):
         rows, sizes = [file.rows for file in fetched.values()], [file.bytes for file in fetched.values()]
         manifest.end(entries, source.bulk_export(export), rows, sizes)
