@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from tests.cli.conftest import COMMAND
 from tests.commands import run_command, started, wait_while_running
 from tests.fhir_client.scripted_fhir import Answer, Asked, busy, outcome
+from tests.terminals import OnTerminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +40,10 @@ def counts(ended: Ended) -> Any:
 
 
 def one_line(ended: Ended, code: int) -> str:
-    """What a command that failed has told: one line that is an error, after any notes."""
+    """What a command that failed has told: an error in one line, and that alone."""
     assert (ended.code, ended.stdout) == (code, ""), ended.stderr
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("mockexport: error: ")]
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("mockexport: error: ")
     return line
 
 
@@ -66,7 +69,8 @@ def test_with_a_state_an_error_leaves_the_export_which_the_next_run_finishes(
     good = Answer(body=b"\n".join(b'{"resourceType":"Patient","id":"q%d"}' % n for n in (4, 5)))
     server.on(FILE, Answer(503), good)
     broken = run(folder, server, "count", "system", "--state", "job", "-j", "1")
-    one_line(broken, 5)
+    assert (broken.code, broken.stdout) == (5, "")
+    assert "1 downloads are saved in job.counts" in broken.stderr
     assert "the export is kept on the server; run the same command again to go on with it" in broken.stderr
     assert server.count(DELETE) == 0
 
@@ -237,6 +241,22 @@ def test_ctrl_c_deletes_the_export_unless_a_state_is_kept(
         server.on(FILE, Answer(body=b'{"resourceType":"Patient","id":"p4"}\n{"resourceType":"Patient","id":"p5"}\n'))
         assert counts(run(folder, server, "count", "system", *state)) == FIVE
         assert server.kick_offs == 1
+
+
+def test_the_progress_that_the_server_tells_is_shown_on_the_terminal(folder: Path, server: ScriptedFhir) -> None:
+    server.export()
+    seen = threading.Event()
+    shown = busy(X_Progress="17% of 3 files")
+
+    def status(_: Asked) -> Answer:
+        seen.wait(0.05)  # between two looks, as a server would have it
+        return server.manifest_answer if seen.is_set() else shown
+
+    server.on(STATUS, status)
+    with OnTerminal([COMMAND, "count", "system", "-s", f"fhir+{server.url}"], folder) as terminal:
+        terminal.wait_for("waiting for system: 17% of 3 files")
+        seen.set()
+        assert terminal.end() == 0
 
 
 def test_listing_exports_begins_none(folder: Path, server: ScriptedFhir) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from mockexport.cli.bars import size_text
 from mockexport.cli.documents import download_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
@@ -47,7 +48,7 @@ Examples:
 STATE = ".export-state.json"  # in the folder of an export
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@app.command("list", cls=CommandWithSections, epilog=LIST_EXAMPLES)
 @with_run(parallel=False)
 def list_command(run: Run, export: ExportArgument = None) -> None:
     """List the downloads of an export.
@@ -79,7 +80,7 @@ def state_file(directory: Path, export: str | None, **_others: object) -> Path |
     return directory / export / STATE if export and is_plain_path(export) else None
 
 
-@app.command("fetch", epilog=FETCH_EXAMPLES)
+@app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
 @with_run(parallel=True, state_in=state_file)
 def fetch_command(
     run: Run,

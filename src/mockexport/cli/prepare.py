@@ -337,18 +337,20 @@ def with_run(
     counts: bool = False,
     on_cluster: bool = False,
     begins: bool = False,
+    states: bool = True,
     state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
     too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
-    those that `begins` an export, have the options of FHIR servers. `state_in` takes the command's own options, and
-    returns where the state of an export is kept unless --state says so.
+    those that `begins` an export, have the options of FHIR servers, and all that can go on with one have its `states`.
+    `state_in` takes the command's own options, and returns where the state of an export is kept unless --state says so.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
         *(() if parallel or begins else FHIR_OPTIONS),
+        *(() if states else ("state",)),
         *(() if counts else ("by",)),
         *(() if on_cluster else ("scheduler",)),
     }
@@ -366,7 +368,7 @@ def with_run(
         def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
             settings = Settings.from_environment()
-            if given["state"] is not None:
+            if given.get("state") is not None:
                 check_writable(given["state"], "--state")
             elif state_in:
                 given["state"] = state_in(**options)
