@@ -28,6 +28,46 @@ def test_exports_are_the_folders_with_csv_files_and_downloads_these_files_by_nam
     assert [download.id for download in source.downloads("a")] == ["UP", "x.y"]
 
 
+def test_a_folder_without_files_of_its_own_has_the_exports_in_its_folders(tmp_path: Path) -> None:
+    for name in (
+        "group/1/a.csv",
+        "group/2/b.csv",
+        "group/.hidden/a.csv",
+        "group/empty/.a",
+        "system/c.csv",
+        "x/y/z/a.csv",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PLAIN)
+    source = FolderSource(tmp_path)
+    assert source.exports() == ["group/1", "group/2", "system"]
+    assert [(d.export, d.id) for d in source.downloads("group/2")] == [("group/2", "b")]
+    assert count(source, "group/1") == count(source, "system")
+
+
+@pytest.mark.parametrize("file", ["group/a.csv", "group/notes.md", "group/data.parquet"])
+def test_one_with_files_of_its_own_has_none_but_itself(tmp_path: Path, file: str) -> None:
+    (tmp_path / "group" / "1").mkdir(parents=True)
+    (tmp_path / "group" / "1" / "a.csv").write_bytes(PLAIN)
+    (tmp_path / file).write_bytes(PLAIN)
+    source = FolderSource(tmp_path)
+    assert source.exports() == (["group"] if file.endswith(".csv") else [])
+    with pytest.raises(NotFoundError):
+        source.downloads("group/1")
+
+
+@pytest.mark.parametrize(
+    "name", ["group/../secret", "../root/group/1", "/group/1", "group//1", "group/1/", "group/./1"]
+)
+def test_no_id_of_an_export_in_such_a_folder_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    for folder in (root / "group" / "1", tmp_path / "secret", root / "secret"):
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_bytes(PLAIN)
+    with pytest.raises(NotFoundError):
+        FolderSource(root).downloads(name)
+
+
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     for name in (".hidden/a.csv", "only/.a.csv", "trial/.a.csv", "trial/._b.csv.gz", "trial/b.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

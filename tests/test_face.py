@@ -32,7 +32,7 @@ FUNCTIONS = {
         csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
-        on_listing: OnListing | None = None) -> list[Fetched]""",
+        on_listing: OnListing | None = None, restart: bool = False) -> list[Fetched]""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
@@ -51,7 +51,8 @@ FIELDS = {
     "Difference": "patient event_type expected actual left_out unassigned",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
-    "FhirExport": "types since until type_filters elements state restart timeout allow_partial client_id key client_secret scope",
+    "FhirExport": "types since until type_filters elements state restart timeout allow_partial "
+    "client_id key client_secret scope",
     "FhirFormat": "by strict max_row_bytes",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",

@@ -237,7 +237,7 @@ def test_an_id_that_can_be_no_file_name_is_refused_and_nothing_is_written(tmp_pa
     assert names_in(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", HOSTILE_IDS)
+@pytest.mark.parametrize("name", [name for name in HOSTILE_IDS if name != "a/b"] + ["a/../b", "a//b", "a/b/c", "a/"])
 def test_so_is_such_an_id_of_an_export(tmp_path: Path, name: str) -> None:
     class AnyExport(MemorySource):
         def downloads(self, export: str) -> Sequence[Download]:

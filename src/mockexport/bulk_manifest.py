@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-__all__ = ["BulkFile", "BulkManifest", "bulk_manifest_body", "is_bulk_manifest", "parse_bulk_manifest"]
+__all__ = ["LOG", "BulkFile", "BulkManifest", "bulk_manifest_body", "is_bulk_manifest", "parse_bulk_manifest"]
 
+LOG = "log.ndjson"  # what clients tell of an export, in its folder
 KICK_OFF = re.compile(r"(https?://.+?)(?:/Patient|/Group/[^/]+)?/(?:\$|%24)export/?(?:[?#].*)?", re.IGNORECASE)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable
 
 __all__ = [
+    "append_line",
+    "drop_half_line",
     "locked",
     "make_folder",
     "open_locked",
@@ -32,6 +34,7 @@ __all__ = [
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 RANDOM_BYTES = 8
+TAIL_BYTES = 1 << 16
 SPOOLED_IN_MEMORY = 1 << 20  # bytes
 LOCKED_BYTE = (1 << 31) - 1  # Windows locks bytes, against readers too: one that few files reach
 # Flags that not every system has, or needs.
@@ -116,6 +119,37 @@ def spooled(data: bytes | Iterable[bytes]) -> Generator[Iterable[bytes], None, N
                 ) from error
         file.seek(0)
         yield iter(partial(file.read, SPOOLED_IN_MEMORY), b"")
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file in one write, so that lines of several threads and processes never mix. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NOFOLLOW | NONBLOCK | BINARY, 0o666)
+    try:
+        check_regular(descriptor, path)
+        if os.write(descriptor, line + b"\n") <= len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut a file behind its last whole line: a run that was killed may have left a part of one. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | NOFOLLOW | NONBLOCK | BINARY)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "r+b") as file:
+        check_regular(descriptor, path)
+        end = size = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - TAIL_BYTES)
+            file.seek(start)
+            place = file.read(end - start).rfind(b"\n")
+            end = start if place < 0 else start + place + 1
+            if place >= 0:
+                break
+        if end < size:
+            file.truncate(end)
 
 
 def mode_of(path: Path, *, follow_link: bool = True) -> int | None:

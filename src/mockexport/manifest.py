@@ -1,6 +1,7 @@
 """The manifest in the folder of an export's files: what they should contain. `downloads fetch` writes it.
 
-A client of FHIR Bulk Data leaves another kind under the same name: the one that the server gave (bulk_manifest.py).
+A client of FHIR Bulk Data leaves another kind under the same name: the one that the server gave (bulk_manifest.py). So
+does `downloads fetch` where there is such a one, for others' tools; ours is then hidden beside it.
 
 Ours is complete once every file is there as the source had it. Until then only a fetch may use it: while an export that
 has changed is fetched again, its folder has old files and new ones.
@@ -17,7 +18,7 @@ import orjson
 from mockexport.bulk_manifest import BulkManifest, is_bulk_manifest, parse_bulk_manifest
 from mockexport.errors import UnreachableError, UntrustedDataError
 from mockexport.local_file import read_whole
-from mockexport.wire import download_body, is_plain_id, read_download, same_id
+from mockexport.wire import download_body, is_plain_id, is_plain_path, read_download, same_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,19 @@ if TYPE_CHECKING:
 
     from mockexport.model import Download
 
-__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "load_manifest", "manifest_document", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "OWN_MANIFEST",
+    "Manifest",
+    "ManifestEntry",
+    "load_manifest",
+    "manifest_document",
+    "own_manifest",
+    "read_manifest",
+]
 
 MANIFEST = "manifest.json"
+OWN_MANIFEST = ".mockexport.json"  # ours, where MANIFEST is the server's
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -42,12 +53,22 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of an export. `source` is where they were fetched from, as the user named it."""
+    """The files of an export. `source` is where they were fetched from, as the user named it.
+
+    `others` are files in its folders that are not counted: those of errors and of deleted resources.
+    """
 
     export: str
     entries: Sequence[ManifestEntry]
     source: str | None = None
     complete: bool = True
+    others: Sequence[str] = ()
+
+
+def own_manifest(folder: Path) -> Path:
+    """Return where our manifest is in a folder, if it has one."""
+    hidden = folder / OWN_MANIFEST
+    return hidden if hidden.exists() else folder / MANIFEST
 
 
 def manifest_document(manifest: Manifest) -> dict[str, Any]:
@@ -66,7 +87,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
         "source": manifest.source,
         "complete": manifest.complete,
         "downloads": downloads,
-    }
+    } | ({"others": manifest.others} if manifest.others else {})
 
 
 def read_manifest(path: Path, export: str) -> list[ManifestEntry] | BulkManifest | None:
@@ -123,14 +144,18 @@ def _manifest_at(path: Path, document: Any, export: str) -> Manifest:
 
 
 def _manifest(document: Any, export: str) -> Manifest:
-    if not isinstance(document, dict) or document.get("export") != export:
+    named = document.get("export") if isinstance(document, dict) else None
+    if not isinstance(named, str) or not f"/{named}".endswith(f"/{export}"):  # group/1 is 1 in the folder of groups
         raise UntrustedDataError("it is for another export, or for none")
     source, complete = document.get("source"), document.get("complete", True)
     if source is not None and not isinstance(source, str):
         raise UntrustedDataError('"source" is not a string')
     if not isinstance(complete, bool):
         raise UntrustedDataError('"complete" is neither true nor false')
-    return Manifest(export, _entries(document, export), source, complete)
+    others = document.get("others", [])
+    if not isinstance(others, list) or not all(isinstance(name, str) and is_plain_path(name) for name in others):
+        raise UntrustedDataError('"others" is not a list of plain names')
+    return Manifest(export, _entries(document, export), source, complete, tuple(others))
 
 
 def _entries(document: dict[str, Any], export: str) -> list[ManifestEntry]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mockexport.model import Download
 
-__all__ = ["CancelToken", "Chunks", "MakesExports", "OnRetry", "ReadsFolder", "Source", "keep_freed_memory"]
+__all__ = [
+    "BulkExport",
+    "CancelToken",
+    "Chunks",
+    "HasManifest",
+    "MakesExports",
+    "OnRetry",
+    "ReadsFolder",
+    "Source",
+    "keep_freed_memory",
+]
 
 LARGE_BLOCK = 4 << 20  # bytes
 
@@ -142,8 +152,38 @@ class MakesExports(Protocol):
     def cancel(self, export: str) -> None:
         """Have an export deleted that was begun before. Raises NotFoundError if there is none."""
 
+    def finish(self, export: str) -> None:
+        """Have an export deleted that was begun before, if it may be there: its files are not needed any more.
+
+        Raises UsageError if another one was begun, and UnreachableError where one may be that cannot be found.
+        """
+
     def end(self) -> None:
         """Have the exports that were begun deleted; nothing can be read from them any more."""
+
+
+class BulkExport(NamedTuple):
+    """What a FHIR server has told of an export, to be kept beside its files for others' tools.
+
+    `kick_off` is the URL that began it, `status_url` that of its status, `began` when that was, in seconds since 1970,
+    if that is known, and `manifest` the server's own, as it was sent. `urls` has the URL of each file by its id: of the
+    downloads, and of the `others`, which are not counted: `error/1.OperationOutcome`, `deleted/1.Bundle`.
+    """
+
+    kick_off: str
+    status_url: str
+    began: float | None
+    manifest: bytes
+    urls: Mapping[str, str]
+    others: Sequence[Download] = ()
+
+
+@runtime_checkable
+class HasManifest(Protocol):
+    """A source whose exports have a manifest of their own, which is kept beside their files."""
+
+    def bulk_export(self, export: str) -> BulkExport:
+        """Return what the server has told of an export whose downloads were listed; its links may be renewed later."""
 
 
 @cache

@@ -31,6 +31,7 @@ __all__ = [
     "export_path",
     "exports_body",
     "is_plain_id",
+    "is_plain_path",
     "read_download",
     "read_export",
     "read_exports",
@@ -69,6 +70,11 @@ def _segment(text: str) -> str:
 def is_plain_id(text: str) -> bool:
     """Return whether an id is safe as a file name: 1 to 128 letters, digits, `-`, `_` and `.`, the first not a dot."""
     return 0 < len(text) <= PLAIN_ID_LENGTH and not text.startswith(".") and PLAIN_ID_CHARACTERS.issuperset(text)
+
+
+def is_plain_path(text: str) -> bool:
+    """Return whether an id is safe as the path of a file: a plain id, or two with a slash between, as in `group/1`."""
+    return all(map(is_plain_id, text.split("/"))) and text.count("/") <= 1
 
 
 def same_id(download: str) -> str:

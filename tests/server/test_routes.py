@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+from tests.bodies import PLAIN
+from tests.server.serving import serving
 from tests.server.sources import DeclaringSource, WatchedSource, path_of
 from tests.sources import EXPORT, HEADER, ROW, WAIT_SECONDS, MemorySource, csv_body
 
@@ -21,13 +25,13 @@ from mockexport.errors import (
 )
 from mockexport.server import create_app
 from mockexport.server.ids import entity_tag, wire_id
+from mockexport.sources import HttpSource
 from mockexport.sources.folder import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import httpx
     from tests.server.conftest import Serve
 
 DEMO = "f725622a-22ea-4acc-aab8-810ec8b5e2c6"
@@ -58,6 +62,19 @@ def test_a_download_is_described_with_naive_times(mock: httpx.Client) -> None:
 def test_an_unknown_export_is_404(mock: httpx.Client, path: str) -> None:
     answer = mock.get(path)
     assert (answer.status_code, answer.text) == (404, '{"detail":"Export not found"}')
+
+
+def test_an_id_with_a_slash_is_one_id_where_that_is_escaped(tmp_path: Path) -> None:
+    for name in ("group/1", "group/2"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.csv").write_bytes(PLAIN)
+    with serving(FolderSource(tmp_path)) as url, closing(HttpSource(url)) as source:
+        assert source.exports() == ["group/1", "group/2"]
+        (download,) = source.downloads("group/2")
+        assert b"".join(source.open(download)) == PLAIN
+        assert httpx.get(f"{url}/api/export/group%2f1").json()["data"]["id"] == "group/1"
+        assert httpx.get(f"{url}/api/export/group/1").status_code == 422
+        assert httpx.get(f"{url}/api/export/group%2F..%2Fgroup%2F1").status_code == 404
 
 
 @pytest.mark.parametrize("path", [f"/api/export/demo/{UNKNOWN}", f"/api/export/demo/{UNKNOWN}/data"])

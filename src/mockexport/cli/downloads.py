@@ -16,9 +16,11 @@ from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import MockExportError, UnreachableError, UsageError
+from mockexport.manifest import OWN_MANIFEST
 from mockexport.model import Download
 from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS
+from mockexport.wire import is_plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -41,7 +43,9 @@ FETCH_EXAMPLES = """\b
 Examples:
   mockexport downloads fetch demo --dir exports
   mockexport count demo --source exports          count the fetched files
+  mockexport downloads fetch group/1 --dir exports -s fhir+https://host/fhir
 """
+STATE = ".export-state.json"  # in the folder of an export
 
 
 @app.command("list", cls=CommandWithSections, epilog=LIST_EXAMPLES)
@@ -71,8 +75,13 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
     return downloads
 
 
+def state_file(directory: Path, export: str | None, **_others: object) -> Path | None:
+    """Return where the state of an export is kept that is fetched; None if it can't be a folder."""
+    return directory / export / STATE if export and is_plain_path(export) else None
+
+
 @app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
-@with_run(parallel=True)
+@with_run(parallel=True, state_in=state_file)
 def fetch_command(
     run: Run,
     directory: Annotated[
@@ -89,16 +98,24 @@ def fetch_command(
     The files and a manifest are written to DIR/EXPORT; DIR can then be used as a --source. A file gets its name only
     once it is complete. If you run the command again, it checks the existing files and fetches those that are missing
     or may have changed.
+
+    With a FHIR server, manifest.json is the server's own, and unless --state names a file, the state of the export is
+    kept in DIR/EXPORT.
     """
-    from mockexport.pipeline import fetch
+    from mockexport.pipeline import fetch, kept_in
 
     export = run.export(export)
+    is_known = is_plain_path(export) and (directory / export / OWN_MANIFEST).exists()
+    before = kept_in(directory / export, export) if is_known and not run.restart else None
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
             max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
+            restart=run.restart,
         )  # fmt: skip
+    if before and before.files == before.total:
+        run.terminal.note(f"{export} was complete in {directory / export}; --restart has it exported again")
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
 

@@ -217,26 +217,28 @@ ClientIdOption = Annotated[
     str | None,
     typer.Option(
         "--client-id", metavar="ID", show_default=False, rich_help_panel=OF_FHIR_SERVERS,
-        help="The id by which the server knows this client (SMART Backend Services); needs the [smart] extra.",
+        help="The id by which a FHIR server knows this client (SMART Backend Services); needs the [smart] extra.",
     ),
 ]  # fmt: skip
 KeyOption = Annotated[
     Path | None,
     typer.Option(
         "--key", metavar="FILE", show_default=False, rich_help_panel=OF_FHIR_SERVERS,
-        help="Sign with the private key in FILE, a JWK or PEM, to get tokens.",
+        help="Sign with the private key in FILE, a JWK or PEM, to get tokens from a FHIR server.",
     ),
 ]  # fmt: skip
 ClientSecretOption = Annotated[
     Path | None,
     typer.Option(
         "--client-secret", metavar="FILE", show_default=False, rich_help_panel=OF_FHIR_SERVERS,
-        help="Get tokens with the secret on the first line of FILE.",
+        help="Get tokens from a FHIR server with the secret on the first line of FILE.",
     ),
 ]  # fmt: skip
 ScopeOption = Annotated[
     str,
-    typer.Option("--scope", metavar="SCOPES", rich_help_panel=OF_FHIR_SERVERS, help="What a token is to allow."),
+    typer.Option(
+        "--scope", metavar="SCOPES", rich_help_panel=OF_FHIR_SERVERS, help="What a token for a FHIR server is to allow."
+    ),
 ]
 AllowPartialOption = Annotated[
     bool,

@@ -101,6 +101,7 @@ class Run(NamedTuple):
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
     state: Path | None = None  # of the export of a FHIR server
+    restart: bool = False  # another one is begun
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -225,8 +226,6 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
-    if state is not None:
-        check_writable(state, "--state")
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -272,6 +271,7 @@ def prepare(
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
         state=state,
+        restart=restart,
         timeout=timeout if "://" in data.name else None,
     )
 
@@ -332,13 +332,20 @@ def ended(run: Run) -> Generator[None, None, None]:
 
 
 def with_run(
-    *, parallel: bool, counts: bool = False, on_cluster: bool = False, begins: bool = False, states: bool = True
+    *,
+    parallel: bool,
+    counts: bool = False,
+    on_cluster: bool = False,
+    begins: bool = False,
+    states: bool = True,
+    state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
     too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
     those that `begins` an export, have the options of FHIR servers, and all that can go on with one have its `states`.
+    `state_in` takes the command's own options, and returns where the state of an export is kept unless --state says so.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
@@ -361,6 +368,10 @@ def with_run(
         def run_command(**options: Any) -> None:
             given = {name: options.pop(name) for name in shared}
             settings = Settings.from_environment()
+            if given.get("state") is not None:
+                check_writable(given["state"], "--state")
+            elif state_in:
+                given["state"] = state_in(**options)
             scheduler = None
             if on_cluster and settings.scheduler and not given["scheduler"]:
                 given["scheduler"], scheduler = settings.scheduler, "MOCKEXPORT_SCHEDULER"

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mockexport.encoding import json_bytes
-from mockexport.errors import NotFoundError, UntrustedDataError, UsageError
-from mockexport.files import locked, make_folder, remove_leftovers, write_atomically
+from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError, UsageError
+from mockexport.files import locked, make_folder, remove_leftovers
 from mockexport.identity import is_strong
-from mockexport.manifest import MANIFEST, Manifest, ManifestEntry, load_manifest, manifest_document
+from mockexport.manifest import MANIFEST, OWN_MANIFEST, load_manifest, own_manifest
 from mockexport.pipeline.executors import thread_workers
+from mockexport.pipeline.fetch_folder import FetchFolder, check_kind, kept_entries, new_entry
 from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
 from mockexport.pipeline.running import list_downloads, run_tasks
-from mockexport.source import ReadsFolder
+from mockexport.source import HasManifest, MakesExports, ReadsFolder
 from mockexport.tally import CSV, FHIR, MAX_PAIRS, CountSpec, Malformed, choose_tally
-from mockexport.wire import is_plain_id
+from mockexport.wire import is_plain_id, is_plain_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from mockexport.manifest import ManifestEntry
     from mockexport.model import Counts, Download
     from mockexport.pipeline.executors import StartWorkers
+    from mockexport.pipeline.export_log import ExportLog
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.source import Source
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetched", "Kept", "fetch", "kept_in"]
 
 READ_BYTES = 1 << 20
+MANIFESTS = 256  # are written at the most, or twice as many: with the files of large exports, they are large
 LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
 
 
@@ -60,6 +64,7 @@ def fetch(
     start_workers: StartWorkers = thread_workers,
     on_progress: OnProgress | None = None,
     on_listing: OnListing | None = None,
+    restart: bool = False,
 ) -> list[Fetched]:
     """Keep an export's downloads as `<root>/<export>/<download>.csv` (or `.ndjson`), with a manifest beside them.
 
@@ -69,26 +74,83 @@ def fetch(
     the manifest says that it is not complete. Malformed rows are kept as they are. `max_pairs`, `kernel`, `csv`,
     `fhir`, `start_workers`, `on_progress` and `on_listing` are those of `count`.
 
+    Where the source has manifests of its own, `manifest.json` is the export's, unchanged, and ours `.mockexport.json`;
+    `log.ndjson` and the folders `error` and `deleted` are as clients of FHIR bulk data leave them. If the source has to
+    make its exports, one that is there whole is not made again, unless `restart` says so.
+
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
     can't be written, is being fetched into by another run, or holds another export's manifest.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
     spec = CountSpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv, fhir=fhir)
-    downloads = list_downloads(source, export, on_listing)
-    if not downloads:
-        raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
-    for name in (export, *(download.id for download in downloads)):
-        if not is_plain_id(name):
-            raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
     folder = root / export
-    if isinstance(source, ReadsFolder) and folder.exists() and _holds_files_of(folder, source.folder_of(export)):
-        raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
+    with ExitStack() as stack:
+        if isinstance(source, MakesExports):  # two runs would have it made twice
+            _check_plain([export], is_plain_path)
+            stack.callback(_remove_if_empty, folder, root)
+            stack.enter_context(_taken(folder))
+            check_kind(folder, of_server=isinstance(source, HasManifest))
+            whole = None if restart else _whole(folder, source, export, spec, start_workers, on_progress)
+            if whole:
+                source.finish(export)  # a run that was killed may have left it on the server
+                return whole
+        downloads = list_downloads(source, export, on_listing)
+        if not downloads:
+            raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
+        _check_plain([export], is_plain_path)
+        _check_plain((download.id for download in downloads), is_plain_id)
+        if isinstance(source, ReadsFolder) and folder.exists() and _holds_files_of(folder, source.folder_of(export)):
+            raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
+        if not isinstance(source, MakesExports):
+            stack.enter_context(_taken(folder))
+        return _fetch_into(folder, source, export, downloads, spec, start_workers, on_progress)
+
+
+def _check_plain(names: Iterable[str], is_plain: Callable[[str], bool]) -> None:
+    for name in names:
+        if not is_plain(name):
+            raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
+
+
+def _taken(folder: Path) -> AbstractContextManager[None]:
+    """Make a folder, and hold it for one run."""
     try:
         make_folder(folder)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another folder"):
-        return _fetch_into(folder, source, export, downloads, spec, start_workers, on_progress)
+    return locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another folder")
+
+
+def _remove_if_empty(folder: Path, root: Path) -> None:
+    """Remove the folders of an export that the source did not begin to make."""
+    with suppress(OSError):
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _whole(
+    folder: Path,
+    source: Source,
+    export: str,
+    spec: CountSpec,
+    start_workers: StartWorkers,
+    on_progress: OnProgress | None,
+) -> list[Fetched] | None:
+    """Return the files of an export that was fetched whole and is still what it was then; None if it is not."""
+    manifest = load_manifest(own_manifest(folder), export)
+    if manifest is None or not manifest.complete or manifest.source != _name(source):
+        return None
+    entries = manifest.entries
+    tasks = [FetchTask(n, _small(e), folder, "", spec.of(e.download)) for n, e in enumerate(entries)]
+    found: dict[int, Fetched] = {}
+    downloads = [entry.download for entry in entries]
+    with closing(run_tasks(source, check_task, tasks, downloads, start_workers, on_progress)) as results:
+        for task, result in results:
+            if result is None:
+                return None
+            found[task.number] = result
+    return [found[number] for number in range(len(entries))]
 
 
 def _holds_files_of(folder: Path, read: Path) -> bool:
@@ -108,20 +170,41 @@ def _fetch_into(
     on_progress: OnProgress | None,
 ) -> list[Fetched]:
     """Fetch into a folder that no other run fetches into."""
-    name = source.name.encode(errors="backslashreplace").decode()  # a folder's name need not be UTF-8, but JSON is
-    entries = _entries(folder, export, downloads, name)
-    remove_leftovers(folder, {MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
-    _write_manifest(folder, export, name, entries)
+    name = _name(source)
+    exported = source.bulk_export(export) if isinstance(source, HasManifest) else None
+    entries = kept_entries(folder, export, downloads, name, exported)
+    others = [new_entry(download) for download in exported.others] if exported else []
+    _check_plain((entry.download.id for entry in others), is_plain_path)
+    manifest = FetchFolder(folder, export, name, [entry.file for entry in others], exported)
+    all_of_them = [*entries, *others]
+    remove_leftovers(folder, {MANIFEST, OWN_MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
+    manifest.begin(entries)
     tasks = [
-        FetchTask(number, _small(entry), folder, name, spec.of(entry.download)) for number, entry in enumerate(entries)
+        FetchTask(number, _small(entry), folder, name, spec.of(entry.download), manifest.log, manifest.url(entry))
+        for number, entry in enumerate(all_of_them)
     ]
+    parts = [entry.download for entry in all_of_them]
     fetched: dict[int, Fetched] = {}
-    with closing(run_tasks(source, fetch_task, tasks, downloads, start_workers, on_progress)) as results:
+    every = max(1, len(entries) // MANIFESTS)
+    with manifest.kept(entries), closing(
+        run_tasks(source, fetch_task, tasks, parts, start_workers, on_progress)
+    ) as results:  # fmt: skip
         for task, result in results:
             fetched[task.number] = result
-            entries[task.number] = replace(entries[task.number], sha256=result.sha256)
-            _write_manifest(folder, export, name, entries)
+            if task.number < len(entries):
+                entries[task.number] = replace(entries[task.number], sha256=result.sha256)
+                if len(fetched) % every == 0:
+                    manifest.write(entries, complete=exported is None)
+    if every > 1:
+        manifest.write(entries, complete=exported is None)
+    if isinstance(source, HasManifest):
+        rows, sizes = [file.rows for file in fetched.values()], [file.bytes for file in fetched.values()]
+        manifest.end(entries, source.bulk_export(export), rows, sizes)
     return [fetched[number] for number in range(len(downloads))]
+
+
+def _name(source: Source) -> str:
+    return source.name.encode(errors="backslashreplace").decode()  # a folder's name need not be UTF-8, but JSON is
 
 
 class Kept(NamedTuple):
@@ -134,7 +217,7 @@ class Kept(NamedTuple):
 
 def kept_in(folder: Path, export: str) -> Kept | None:
     """Return what a fetch that has ended early keeps; None if it had not begun."""
-    manifest = load_manifest(folder / MANIFEST, export)
+    manifest = load_manifest(own_manifest(folder), export)
     if manifest is None:
         return None
     files = size = 0
@@ -147,35 +230,6 @@ def kept_in(folder: Path, export: str) -> Kept | None:
     return Kept(files, len(manifest.entries), size)
 
 
-def _entries(folder: Path, export: str, downloads: Sequence[Download], source: str) -> list[ManifestEntry]:
-    """Return the entries, with the SHA-256 of each file that the folder's manifest has and that is still the same."""
-    entries = [ManifestEntry(download, f"{download.id}.{download.format}", None) for download in downloads]
-    before = load_manifest(folder / MANIFEST, export)
-    if before is None:
-        return entries
-    if [(entry.download.id, entry.download.rows) for entry in before.entries] != [(d.id, d.rows) for d in downloads]:
-        raise UsageError(f"{folder} holds another export of this name; fetch into another folder, or remove it")
-    return [
-        replace(entry, sha256=known.sha256 if _is_same(source, entry, before.source, known) else None)
-        for entry, known in zip(entries, before.entries, strict=True)
-    ]
-
-
-def _is_same(source: str, entry: ManifestEntry, known_source: str | None, known: ManifestEntry) -> bool:
-    """Tell whether a file that was fetched has the bytes that its download has now (identity.py).
-
-    ETags of two sources are not comparable (RFC 9110, section 8.8.1).
-    """
-    etag = entry.download.etag
-    return is_strong(etag) and (source, etag, entry.file) == (known_source, known.download.etag, known.file)
-
-
-def _write_manifest(folder: Path, export: str, source: str, entries: Sequence[ManifestEntry]) -> None:
-    complete = all(entry.sha256 for entry in entries)
-    manifest = Manifest(export, entries, source, complete)
-    write_atomically(folder / MANIFEST, json_bytes(manifest_document(manifest)), follow_link=False)
-
-
 def _small(entry: ManifestEntry) -> ManifestEntry:
     """Leave out of a download what only the manifest shows; it may be much."""
     return replace(entry, download=replace(entry.download, patients=None, event_types=None))
@@ -185,7 +239,8 @@ def _small(entry: ManifestEntry) -> ManifestEntry:
 class FetchTask:
     """Which download to fetch, into which folder, and with what its rows are counted.
 
-    `source` is what the user called the source of the bytes.
+    `source` is what the user called the source of the bytes. `url` is where they come from, for the `log`, if there is
+    one.
     """
 
     number: int
@@ -193,6 +248,13 @@ class FetchTask:
     folder: Path
     source: str
     spec: TallySpec | ResourceSpec
+    log: ExportLog | None = None
+    url: str = ""
+
+    def tell(self, event: str, **detail: object) -> None:
+        """Add an event to the log."""
+        if self.log:
+            self.log.add(event, {"fileUrl": self.url, **detail})
 
 
 def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetched:
@@ -205,14 +267,27 @@ def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetch
         if kept:
             part.forget()
             return kept
-        with part:
-            _, rows = read_download(source, entry.download, task.spec, progress, part)
-            size, sha256 = part.finish()
+        folder = entry.file.rpartition("/")[0] or "output"
+        kind = entry.download.id.rpartition(".")[2]
+        task.tell("download_request", itemType=folder, resourceType=kind)
+        try:
+            with part:
+                _, rows = read_download(source, entry.download, task.spec, progress, part)
+                size, sha256 = part.finish()
+        except MockExportError as error:
+            task.tell("download_error", body=None, code=None, message=error.message)
+            raise
+        task.tell("download_complete", resourceCount=rows, fileSize=size)
     except OSError as error:
         raise UsageError(
             f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another folder"
         ) from error
     return Fetched(entry.download.id, entry.file, rows, size, sha256)
+
+
+def check_task(_source: Source, task: FetchTask, progress: TaskProgress) -> Fetched | None:
+    """Return a file that is there already, in a worker; None if it is not what it was."""
+    return _finished(task.folder / task.entry.file, task.entry, task.spec.new(), progress)
 
 
 def _finished(path: Path, entry: ManifestEntry, counter: Accumulator[Counts], progress: TaskProgress) -> Fetched | None:

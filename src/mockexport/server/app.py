@@ -6,6 +6,7 @@ import logging
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 from uuid import UUID  # noqa: TC003 - read by FastAPI
 
 from anyio.to_thread import run_sync
@@ -38,6 +39,8 @@ from mockexport.server.schemas import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.types import Receive, Scope, Send
+
     from mockexport.model import Download
     from mockexport.source import Source
 
@@ -45,6 +48,7 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
+ESCAPED_SLASH, SLASH_IN_ID = b"%2f", "\0"
 NO_UUID = "The id of a download is a UUID"
 
 
@@ -83,6 +87,14 @@ def create_app(
 
 class Application(FastAPI):
     """An application that describes HEAD wherever there is GET: each route answers both."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell a slash within an id, which is escaped, from one between two: routes match the path unescaped."""
+        raw = scope.get("raw_path") or b""
+        if scope["type"] == "http" and scope["path"].startswith(wire.API) and ESCAPED_SLASH in raw.lower():
+            kept = raw.partition(b"?")[0].replace(b"%2F", b"%00").replace(ESCAPED_SLASH, b"%00")
+            scope["path"] = unquote(kept.decode("latin-1"))
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API, for `/openapi.json`."""
@@ -137,7 +149,7 @@ def _export_routes(source: Source) -> APIRouter:
 
     def export(export_id: str) -> dict[str, Any]:
         """List the ids of an export's downloads, in order."""
-        return wire.export_body(export_id, list(_downloads(downloads, export_id)))
+        return wire.export_body(_id(export_id), list(_downloads(downloads, export_id)))
 
     def download(export_id: str, download_id: UUID) -> dict[str, Any]:
         """Return what the source declares of a download: times in UTC, null for what it does not declare."""
@@ -176,9 +188,13 @@ def _get(router: APIRouter, path: str, endpoint: Callable[..., Any], **described
     router.add_api_route(path, endpoint, methods=["GET"], **described)
 
 
+def _id(export: str) -> str:
+    return export.replace(SLASH_IN_ID, "/")
+
+
 def _downloads(downloads: WireDownloads, export: str) -> dict[str, Download]:
     try:
-        return downloads.of(export)
+        return downloads.of(_id(export))
     except NotFoundError:
         raise HTTPException(404, "Export not found") from None
 

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 import orjson
 
+from mockexport.bulk_manifest import LOG
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError
 from mockexport.local_file import read_whole
-from mockexport.manifest import ManifestEntry
+from mockexport.manifest import OWN_MANIFEST, ManifestEntry
 from mockexport.model import Download
 from mockexport.sources.data_files import data_id, uncompressed
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
     from mockexport.bulk_manifest import BulkFile, BulkManifest
 
-__all__ = ["LOG", "entries_of", "names_in", "rows_in_log"]
-
-LOG = "log.ndjson"
+__all__ = ["LOG", "check_same", "entries_of", "names_in", "rows_in_log"]
 
 
 def names_in(manifest: BulkManifest) -> set[str]:
@@ -69,6 +68,16 @@ def entries_of(manifest: BulkManifest, path: Path, export: str, files: Collectio
         )
         for name, file in zip(names, manifest.output, strict=True)
     ]
+
+
+def check_same(manifest: BulkManifest, path: Path, entries: Sequence[ManifestEntry]) -> None:
+    """Raise UntrustedDataError where a manifest, which lies at `path`, declares other files than ours beside it."""
+    declared = [((file.type,), file.count) for file in manifest.output]
+    if declared != [(entry.download.event_types, entry.download.rows) for entry in entries]:
+        raise UntrustedDataError(
+            f"{path} and {OWN_MANIFEST} beside it declare different files; `mockexport downloads fetch --restart` "
+            f"fetches another export, and without {OWN_MANIFEST} the files are only compared with {path.name}"
+        )
 
 
 def _names(listed: Sequence[BulkFile], found: Collection[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
     <root>/<export>/<download>.csv      or .tsv, .txt or .ndjson; or one of these with .gz, .bz2, .xz or .zst behind it
     <root>/<export>/manifest.json       declares what the files should hold; it may be missing
+    <root>/<export>/.mockexport.json    likewise, with their SHA-256, where that one is the server's
+    <root>/group/<export>/              is the export `group/<export>`: a folder without files of its own is no export
     <root>/<download>.csv               then the root is an export too, under its own name
 
 With a manifest, the folder is taken for what the manifest says: a file that it lists and that isn't there, one that is
@@ -18,9 +20,9 @@ from typing import TYPE_CHECKING
 from mockexport.bulk_manifest import BulkManifest
 from mockexport.errors import NotFoundError, UntrustedDataError, no_such, url_meant
 from mockexport.local_file import file_versions
-from mockexport.manifest import MANIFEST, ManifestEntry, read_manifest
+from mockexport.manifest import MANIFEST, OWN_MANIFEST, ManifestEntry, read_manifest
 from mockexport.model import Download
-from mockexport.sources.bulk_files import LOG, entries_of, names_in, rows_in_log
+from mockexport.sources.bulk_files import LOG, check_same, entries_of, names_in, rows_in_log
 from mockexport.sources.csv_file import read_csv_file, reading
 from mockexport.sources.data_files import Ignored, data_format, data_id, declared, is_data
 from mockexport.wire import same_id
@@ -73,7 +75,12 @@ class FolderSource:
     @reading()
     def folder_of(self, export: str) -> Path:
         """Return the folder of an export: one in this folder, or this one itself. Raises NotFoundError."""
+        outer, _, inner = export.partition("/")
         for folder in self._root.iterdir():
+            if inner and folder.name == outer and folder.name not in self._ignored.runs_in(self._root):
+                for path in self._grouped(folder):
+                    if path.name == inner:
+                        return path
             if folder.name == export and self._is_export(folder):
                 if export in self._ignored.runs_in(self._root):
                     raise NotFoundError(
@@ -88,9 +95,9 @@ class FolderSource:
     @reading()
     def exports(self) -> list[str]:
         """Return the names of the folders that hold files of records or a manifest; warn of one that cannot be read."""
-        folders = {folder.name for folder in self._root.iterdir() if self._is_export_or_tell(folder)}
-        folders -= self._ignored.runs_in(self._root)
-        return sorted(folders | ({self._own_name} if self._is_export(self._root) else set()))
+        runs = self._ignored.runs_in(self._root)
+        found = {name for folder in self._root.iterdir() if folder.name not in runs for name in self._named(folder)}
+        return sorted(found | ({self._own_name} if self._is_export(self._root) else set()))
 
     @reading()
     def downloads(self, export: str) -> list[Download]:
@@ -147,18 +154,28 @@ class FolderSource:
         if not folder.is_dir() or (folder is not self._root and self._ignored(folder)):
             return False
         return any(
-            file.name == MANIFEST or (is_data(file.name) and not self._ignored(file)) for file in folder.iterdir()
+            file.name in (MANIFEST, OWN_MANIFEST) or (is_data(file.name) and not self._ignored(file))
+            for file in folder.iterdir()
         )
 
-    def _is_export_or_tell(self, folder: Path) -> bool:
-        """Tell whether a folder is an export; say so, once, of one that can't be looked into."""
+    def _grouped(self, folder: Path) -> list[Path]:
+        """Return the exports in a folder that has no files of its own, such as `group` of those of a FHIR server."""
+        if not folder.is_dir() or self._ignored(folder) or self._is_export(folder):
+            return []
+        inside = [path for path in folder.iterdir() if not self._ignored(path)]
+        return [path for path in inside if self._is_export(path)] if all(path.is_dir() for path in inside) else []
+
+    def _named(self, folder: Path) -> list[str]:
+        """Return the names of the exports in a folder: its own, or those below; tell once of one that can't be read."""
         try:
-            return self._is_export(folder)
+            if self._is_export(folder):
+                return [folder.name]
+            return [f"{folder.name}/{path.name}" for path in self._grouped(folder)]
         except OSError as error:
             if folder not in self._told:
                 self._told.add(folder)
                 log.warning("passed over %s: %s", folder, error.strerror)
-            return False
+            return []
 
     def _list(self, folder: Path, export: str, *, check: bool = False) -> dict[str, ManifestEntry]:
         """Return the files of an export, and what is declared of them, by the download that they hold.
@@ -166,11 +183,14 @@ class FolderSource:
         `check` compares them with a manifest of ours, and tells of what else there is to know.
         """
         path, version = folder / MANIFEST, _manifest_version(folder)
+        hidden = folder / OWN_MANIFEST
+        ours = read_manifest(hidden, export) if hidden.exists() else None
         manifest = read_manifest(path, export)
+        if manifest is None:
+            manifest = ours
         notes: list[str | None] = []
         if isinstance(manifest, BulkManifest):
-            found = self._files(folder, names_in(manifest))
-            entries = entries_of(manifest, path, export, [file.name for file in found])
+            entries = self._of_server(folder, manifest, None if isinstance(ours, BulkManifest) else ours, export)
             if manifest.errors:
                 files = "1 file" if len(manifest.errors) == 1 else f"{len(manifest.errors):,} files"
                 notes.append(f"{path} lists {files} of errors: the server left something out")
@@ -193,6 +213,17 @@ class FolderSource:
         self._kept = _Folder(export, folder, version, by_id)
         return by_id
 
+    def _of_server(
+        self, folder: Path, manifest: BulkManifest, ours: list[ManifestEntry] | None, export: str
+    ) -> list[ManifestEntry]:
+        """Return what a server's manifest declares; if ours is there too, it names the files and has their SHA-256."""
+        path = folder / MANIFEST
+        if ours is None:
+            return entries_of(manifest, path, export, [file.name for file in self._files(folder, names_in(manifest))])
+        check_same(manifest, path, ours)
+        _compare(folder, ours, self._files(folder))
+        return ours
+
     def _files(self, folder: Path, named: Container[str] = ()) -> list[Path]:
         """Return the files of an export. Raises UntrustedDataError where two hold the same download."""
         known: dict[str, Path] = {}
@@ -209,12 +240,14 @@ def _unpickled(root: Path, ignore: Sequence[str]) -> FolderSource:
 
 
 def _manifest_version(folder: Path) -> object:
-    """Return the version of a folder's manifest, None if it has none; one that is being written is like no other."""
-    path = folder / MANIFEST
-    try:
-        return file_versions([path])[path] or object()
-    except FileNotFoundError:
-        return None
+    """Return the versions of a folder's manifests, None for none; one that is being written is like no other."""
+    versions: list[object] = []
+    for path in (folder / MANIFEST, folder / OWN_MANIFEST):
+        try:
+            versions.append(file_versions([path])[path] or object())
+        except FileNotFoundError:
+            versions.append(None)
+    return versions
 
 
 def _key(download: Download) -> Key:

@@ -19,6 +19,7 @@ import orjson
 
 from mockexport.bulk_manifest import BulkManifest, parse_bulk_manifest
 from mockexport.bulk_wire import FHIR_JSON, JSON
+from mockexport.encoding import json_bytes
 from mockexport.errors import (
     MockExportError,
     NotAuthorisedError,
@@ -127,9 +128,9 @@ class ExportJob:
 
     def renew_manifest(self) -> BulkManifest:
         """Ask for the manifest, also again: its URLs may have been renewed. One that is not valid is not kept."""
-        document = self._all_parts()
+        document, text = self._all_parts()
         manifest = self._parsed(document)
-        self.state = self._states.keep(self.state, manifest=document)
+        self.state = self._states.keep(self.state, manifest=document, text=text)
         return manifest
 
     def _parsed(self, document: dict[str, Any]) -> BulkManifest:
@@ -204,8 +205,8 @@ class ExportJob:
             return self._kick_off()
         raise _refusal(response, self._client.read(response, MANIFEST_LIMIT))
 
-    def _all_parts(self) -> dict[str, Any]:
-        """Wait for the manifest, follow its links to its next parts, and return all of it as one."""
+    def _all_parts(self) -> tuple[dict[str, Any], str]:
+        """Wait for the manifest, follow its links to its next parts, and return all of it as one, also as text."""
         if self.state.status_url is None:
             raise ValueError("the export was not started")
         began = self.state.began or time.time()
@@ -213,33 +214,36 @@ class ExportJob:
         url: str | None = self.state.status_url
         seen: set[str] = set()
         whole: dict[str, Any] = {}
+        text = b""
         while url:
             if url in seen or len(seen) == PAGES:
                 raise UntrustedDataError(f"the manifest of {self._url} has links without end")
             seen.add(url)
-            part = self._wait_for(url, deadline)
+            text = self._wait_for(url, deadline)
+            part = _document(text, url)
             listed = {key: part[key] for key in LISTS if isinstance(part.get(key), list)}
             whole = {**part, **whole, **{key: [*whole.get(key, []), *files] for key, files in listed.items()}}
             following = next_link(part)
             url = following and urljoin(url, following)
-        return {key: value for key, value in whole.items() if key != "link"}
+        whole.pop("link", None)
+        return whole, (text if len(seen) == 1 else json_bytes(whole)).decode()
 
-    def _wait_for(self, url: str, deadline: float) -> dict[str, Any]:
+    def _wait_for(self, url: str, deadline: float) -> bytes:
         """Ask for a part of the manifest until it is there."""
         for attempt in count():
-            document, wait, told = self._client.retrying(partial(self._look, url))
-            if document is not None:
-                return document
+            body, wait, told = self._client.retrying(partial(self._look, url))
+            if body is not None:
+                return body
             self._wait(wait, attempt, deadline, told)
         raise AssertionError  # there is no end to count()
 
-    def _look(self, url: str) -> tuple[dict[str, Any] | None, float | None, str]:
+    def _look(self, url: str) -> tuple[bytes | None, float | None, str]:
         """Ask for the status: the manifest; or None, the wait that is asked for, and how far the export is."""
         with self._client.request(url, {"Accept": JSON}, check=_any_status) as response:
             body = self._client.read(response, MANIFEST_LIMIT)
             status, headers = response.status_code, response.headers
             if status == OK:
-                return _document(body, url), None, ""
+                return body, None, ""
             if status == ACCEPTED:
                 told = "".join(c for c in headers.get("X-Progress", "") if c.isprintable())[:PROGRESS_SHOWN]
                 return None, wait_seconds(headers.get("Retry-After"), url), told

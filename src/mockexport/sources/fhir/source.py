@@ -26,6 +26,7 @@ from mockexport.errors import (
 from mockexport.fhir_export import FhirExport
 from mockexport.http import Client, ClientSettings, RetryableError, check_status
 from mockexport.model import Download
+from mockexport.source import BulkExport
 from mockexport.sources.fhir.job import ExportJob, next_link
 from mockexport.sources.fhir.outcome import Issues, read_issues
 from mockexport.sources.fhir.state import StateFile
@@ -132,7 +133,18 @@ class FhirSource:
                 base=manifest.base or self._settings.url,
             )
             for name, file in self._files[export].items()
+            if "/" not in name
         ]
+
+    def bulk_export(self, export: str) -> BulkExport:
+        """Return what the server has told of an export whose downloads were listed here."""
+        state, files = self._jobs[export].state, self._files[export]
+        status_url = state.status_url or ""
+        others = [
+            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
+        ]
+        urls = {name: file.url for name, file in files.items()}
+        return BulkExport(state.kick_off, status_url, state.began, (state.text or "").encode(), urls, others)
 
     def open(
         self,
@@ -180,6 +192,12 @@ class FhirSource:
         job.delete()
         if not job.state.ended:
             raise UnreachableError(f"the server did not delete {job.state.status_url}")
+
+    def finish(self, export: str) -> None:
+        """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
+        with contextlib.suppress(NotFoundError):  # it has ended
+            if self._job(export).resume():
+                self._job(export).delete()
 
     def end(self) -> None:
         """Have the server delete the exports that were begun or resumed here."""
@@ -305,6 +323,8 @@ def _etag(status_url: str, name: str) -> str:
 def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
     """Name each file by its type and number, as clients of bulk data do: `1.Patient`, `2.Patient`.
 
+    Those that are not counted come last: `deleted/1.Bundle`, `error/1.OperationOutcome`.
+
     Raises UntrustedDataError for a file that is listed twice: what is in it would count twice.
     """
     numbers: Counter[str] = Counter()
@@ -317,6 +337,14 @@ def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
         seen.add(url)
         numbers[file.type] += 1
         files[f"{numbers[file.type]}.{file.type}"] = _File(url, file.type, file.count, manifest.requires_token)
+    for folder, usual, listed in (
+        ("deleted", "Bundle", manifest.deleted), ("error", "OperationOutcome", manifest.errors)
+    ):  # fmt: skip
+        for file in listed:
+            kind = f"{folder}/{file.type or usual}"
+            numbers[kind] += 1
+            name = f"{folder}/{numbers[kind]}.{file.type or usual}"
+            files[name] = _File(urljoin(status_url, file.url), file.type or usual, None, manifest.requires_token)
     return files
 
 

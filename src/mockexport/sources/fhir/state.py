@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["ExportState", "StateFile"]
 
 FORMAT = 1
-FIELDS = {"kick_off": str, "sent": bool, "status_url": str, "began": float, "manifest": dict, "ended": bool}
+FIELDS = {
+    "kick_off": str,
+    "sent": bool,
+    "status_url": str,
+    "began": float,
+    "manifest": dict,
+    "text": str,
+    "ended": bool,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,8 @@ class ExportState:
     """How far an export is. `kick_off` is the URL that begins it; `began` is when, in seconds since 1970.
 
     `sent` is set before the kick-off is sent, `status_url` once the server has accepted it, `manifest` once the export
-    is complete, and `ended` once the server was told to delete it.
+    is complete, and `ended` once the server was told to delete it. `text` is the manifest as the server sent it, or all
+    parts of it as one.
     """
 
     kick_off: str
@@ -39,6 +48,7 @@ class ExportState:
     status_url: str | None = None
     began: float | None = None
     manifest: dict[str, Any] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
     ended: bool = False
 
 
@@ -76,8 +86,11 @@ class StateFile:
         state = replace(state, **changes)
         if self.path is None:
             return state
-        document = {name: getattr(state, name) for name in FIELDS if getattr(state, name) is not None}
         try:
+            if not state.sent and state.status_url is None:  # nothing runs: there is nothing to keep
+                self.path.unlink(missing_ok=True)
+                return state
+            document = {name: getattr(state, name) for name in FIELDS if getattr(state, name) is not None}
             write_atomically(self.path, json_bytes({"mockexport_export_state": FORMAT, **document}), follow_link=True)
         except OSError as error:
             raise UsageError(f"cannot write the state {self.path}: {error.strerror}") from error

@@ -1,0 +1,99 @@
+"""The log of a bulk export, `log.ndjson`: one event in each line, with the names and fields that clients of FHIR use.
+
+Lines are only ever added. Each goes to the file in one write, and a half line that a killed run has left is cut off
+before the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from mockexport.bulk_manifest import LOG
+from mockexport.files import append_line, drop_half_line
+from mockexport.local_file import read_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mockexport.source import BulkExport
+
+__all__ = ["ExportLog"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLog:
+    """The log in a folder, and the id in it of an export: the URL of its status. Raises OSError as files do."""
+
+    folder: Path
+    export: str
+
+    def add(self, event: str, detail: dict[str, Any], when: datetime | None = None) -> None:
+        """Add an event, of now unless told otherwise. Threads and processes may do so at the same time."""
+        document = {
+            "exportId": self.export,
+            "timestamp": (when or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "eventId": event,
+            "eventDetail": detail,
+        }
+        append_line(self.folder / LOG, orjson.dumps(document))
+
+    def begin(self, exported: BulkExport) -> None:
+        """Add how the export was made, unless a run before has done so."""
+        path = self.folder / LOG
+        drop_half_line(path)
+        if self._is_last(path):
+            return
+        manifest = orjson.loads(exported.manifest)
+        time = manifest.get("transactionTime")
+        files = {
+            name: sum(len(manifest.get(key) or ()) for key in keys)
+            for name, keys in (("Output", ("output",)), ("Deleted", ("deleted",)), ("Error", ("error", "outcome")))
+        }
+        self.add("kickoff", _kickoff(exported.kick_off), _time(exported.began))
+        self.add("status_complete", {"transactionTime": time})
+        page = {f"{name.lower()}FileCount": number for name, number in files.items()}
+        self.add("status_page_complete", {"transactionTime": time, **page})
+        total = {f"total{name}FileCount": number for name, number in files.items()}
+        self.add("manifest_complete", {"transactionTime": time, **total, "totalManifests": 1})
+
+    def complete(self, exported: BulkExport, rows: Sequence[int], sizes: Sequence[int]) -> None:
+        """Add that all files are there, unless that is the last event."""
+        if self._is_last(self.folder / LOG, "export_complete"):
+            return
+        began = _time(exported.began)
+        seconds = (datetime.now(UTC) - began).total_seconds() if began else 0.0
+        self.add(
+            "export_complete",
+            {
+                "files": len(rows),
+                "resources": sum(rows),
+                "bytes": sum(sizes),
+                "attachments": None,
+                "duration": max(0, round(seconds * 1000)),
+            },
+        )
+
+    def _is_last(self, path: Path, event: str | None = None) -> bool:
+        """Tell whether the last line is of this export, and of this event."""
+        try:
+            last = orjson.loads(read_whole(path).splitlines()[-1])
+        except (FileNotFoundError, IndexError, orjson.JSONDecodeError):
+            return False
+        is_ours = isinstance(last, dict) and last.get("exportId") == self.export
+        return is_ours and (event is None or last.get("eventId") == event)
+
+
+def _kickoff(url: str) -> dict[str, Any]:
+    asked = {name: ",".join(values) for name, values in parse_qs(urlsplit(url).query).items() if name != "patient"}
+    unknown = ("softwareName", "softwareVersion", "softwareReleaseDate", "fhirVersion", "errorCode", "errorBody")
+    return {"exportUrl": url, **dict.fromkeys(unknown), "requestParameters": asked, "responseHeaders": {}}
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

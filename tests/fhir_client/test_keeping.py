@@ -1,0 +1,452 @@
+"""What `downloads fetch` leaves of a FHIR server's export: what other clients leave, and what our own count proves."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from tests.commands import run_command, started, wait_while_running
+from tests.fhir_client.scripted_fhir import Answer, Asked, document, manifest, outcome, patients
+from tests.sources import WAIT_SECONDS
+
+from mockexport import NotFoundError, UntrustedDataError, UsageError, count, fetch, thread_workers
+from mockexport.files import write_atomically
+from mockexport.pipeline import fetch_folder, fetching
+from mockexport.sources import FolderSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.commands import Ended
+    from tests.fhir_client.conftest import OpenFhir
+    from tests.fhir_client.scripted_fhir import ScriptedFhir
+
+LEVEL = "/Group/7"
+EXPORT = "group/7"
+STATUS, DELETE = "GET /fhir/jobs/1", "DELETE /fhir/jobs/1"
+WARNING = b'{"resourceType":"OperationOutcome","issue":[{"severity":"warning","code":"value"}]}\n'
+BUNDLE = b'{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"Patient/9"}}]}\n'
+ALL = {f"p{n}": {"Patient": 1} for n in range(1, 6)}
+
+
+@pytest.fixture
+def run(server: ScriptedFhir, tmp_path: Path) -> Callable[..., Ended]:
+    """Run the installed command against the server."""
+
+    def run(*arguments: object) -> Ended:
+        return run_command(tmp_path, *arguments, "-s", f"fhir+{server.url}", "--retries", "0")
+
+    return run
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The folder that FETCH fetches into."""
+    return tmp_path / "kept" / EXPORT
+
+
+FETCH = ("downloads", "fetch", EXPORT, "--dir", "kept")
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in (folder / "log.ndjson").read_bytes().splitlines()]
+
+
+def with_others(server: ScriptedFhir) -> None:
+    """Serve an export with a file of warnings and one of deleted resources."""
+    server.export(
+        level=LEVEL,
+        error=[{"type": "OperationOutcome", "url": f"{server.url}/files/e"}],
+        deleted=[{"type": "Bundle", "url": f"{server.url}/files/d"}],
+    )
+    server.on("GET /fhir/files/e", Answer(body=WARNING))
+    server.on("GET /fhir/files/d", Answer(body=BUNDLE))
+
+
+# ---- What others read ----
+
+
+def test_the_servers_manifest_is_kept_byte_for_byte(server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path) -> None:
+    server.export(level=LEVEL, extension={"odd": 1.50})
+    body = b"\n" + server.manifest_answer.body.replace(b'"output":', b'"output" :  ').replace(b"1.5", b"1.50") + b" \n"
+    server.on(STATUS, Answer(200, body, {"Content-Type": "application/json"}))
+    fetch(open_fhir(server), EXPORT, tmp_path)
+    assert (tmp_path / EXPORT / "manifest.json").read_bytes() == body
+
+
+def test_a_manifest_in_parts_is_kept_as_one(server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path) -> None:
+    server.export(level=LEVEL)
+    first, second = ({"type": "Patient", "url": f"{server.url}/files/{n}"} for n in (1, 2))
+    link = {"link": [{"relation": "next", "url": f"{server.url}/jobs/1/2"}]}
+    server.on(STATUS, document(manifest(first, **link)))
+    server.on("GET /fhir/jobs/1/2", document(manifest(second)))
+    fetch(open_fhir(server), EXPORT, tmp_path)
+    kept = orjson.loads((tmp_path / EXPORT / "manifest.json").read_bytes())
+    assert kept == manifest(first, second)
+
+
+def test_a_plain_reader_of_the_manifest_finds_each_file_by_its_number(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    server.export(level=LEVEL)
+    assert run(*FETCH).code == 0
+    numbers: dict[str, int] = {}
+    ids = set()
+    for entry in orjson.loads((kept / "manifest.json").read_bytes())["output"]:
+        numbers[entry["type"]] = numbers.get(entry["type"], 0) + 1
+        lines = (kept / f"{numbers[entry['type']]}.{entry['type']}.ndjson").read_bytes().splitlines()
+        assert len(lines) == entry["count"]
+        ids |= {orjson.loads(line)["id"] for line in lines}
+    assert ids == ALL.keys()
+    assert [name for name in names_in(kept) if not name.startswith(".")] == [
+        "1.Patient.ndjson",
+        "2.Patient.ndjson",
+        "log.ndjson",
+        "manifest.json",
+    ]
+
+
+def test_files_of_errors_and_of_deleted_resources_are_kept_apart_and_not_counted(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    with_others(server)
+    assert run(*FETCH).code == 0
+    assert (kept / "error" / "1.OperationOutcome.ndjson").read_bytes() == WARNING
+    assert (kept / "deleted" / "1.Bundle.ndjson").read_bytes() == BUNDLE
+    assert count(FolderSource(kept.parent.parent), EXPORT).patients == ALL
+
+
+def test_the_log_has_the_events_and_fields_of_other_clients(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    with_others(server)
+    assert run(*FETCH, "--type", "Patient", "-j", "1").code == 0
+    log = events(kept)
+    assert [set(event) for event in log] == [{"exportId", "timestamp", "eventId", "eventDetail"}] * len(log)
+    assert {event["exportId"] for event in log} == {server.status_url}
+    assert [event["eventId"] for event in log] == [
+        "kickoff",
+        "status_complete",
+        "status_page_complete",
+        "manifest_complete",
+        *["download_request", "download_complete"] * 4,
+        "export_complete",
+    ]
+    details = [event["eventDetail"] for event in log]
+    assert details[0]["exportUrl"] == f"{server.url}{LEVEL}/$export?_type=Patient"
+    assert details[0]["requestParameters"] == {"_type": "Patient"}
+    assert details[2]["outputFileCount"] == 2
+    assert details[3] == {
+        "transactionTime": "2026-01-01T00:00:00Z",
+        "totalOutputFileCount": 2,
+        "totalDeletedFileCount": 1,
+        "totalErrorFileCount": 1,
+        "totalManifests": 1,
+    }
+    first = patients(1, 3)
+    url = f"{server.url}/files/1"
+    assert details[4] == {"fileUrl": url, "itemType": "output", "resourceType": "Patient"}
+    assert details[5] == {"fileUrl": url, "resourceCount": 3, "fileSize": len(first)}
+    assert {detail["itemType"] for detail in details if "itemType" in detail} == {"output", "error", "deleted"}
+    size = len(first + patients(4, 5) + WARNING + BUNDLE)
+    assert {**details[-1], "duration": 0} == {
+        "files": 4,
+        "resources": 7,
+        "bytes": size,
+        "attachments": None,
+        "duration": 0,
+    }
+
+
+def test_a_half_line_that_a_killed_run_left_in_the_log_is_cut_off(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    server.export(level=LEVEL)
+    server.on("GET /fhir/files/2", Answer(500), Answer(body=patients(4, 5)))
+    assert run(*FETCH).code == 5
+    before = events(kept)
+    assert [event["eventId"] for event in before].count("download_error") == 1
+    with (kept / "log.ndjson").open("ab") as file:
+        file.write(b'{"exportId":"x","timest')
+    assert run(*FETCH).code == 0
+    log = events(kept)
+    assert log[: len(before)] == before
+    assert [event["eventId"] for event in log].count("kickoff") == 1
+    assert log[-1]["eventId"] == "export_complete"
+
+
+# ---- What our own count reads ----
+
+
+def test_a_count_of_the_folder_is_that_over_the_wire(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    server.export(level=LEVEL)
+    wire = run("count", EXPORT)
+    assert run(*FETCH).code == 0
+    ways = [(EXPORT, "kept"), ("7", "kept/group"), ("7", "kept/group/7")]
+    counted = [run_command(tmp_path, "count", name, "-s", folder) for name, folder in ways]
+    assert [(done.code, done.stdout) for done in counted] == [(0, wire.stdout)] * 3
+    listed = orjson.loads(run_command(tmp_path, "exports", "list", "-s", "kept").stdout)
+    assert [(export["id"], export["downloads"], export["rows"]) for export in listed] == [(EXPORT, 2, 5)]
+
+
+@pytest.fixture
+def fetched(server: ScriptedFhir, run: Callable[..., Ended], kept: Path) -> Path:
+    """A folder that was fetched whole."""
+    server.export(level=LEVEL)
+    assert run(*FETCH).code == 0
+    server.asked.clear()
+    return kept
+
+
+def test_a_file_whose_sha256_is_another_one_is_an_error(fetched: Path) -> None:
+    file = fetched / "1.Patient.ndjson"
+    file.write_bytes(file.read_bytes().replace(b"p1", b"p9"))  # as many rows, of the same size
+    with pytest.raises(UntrustedDataError, match="SHA-256"):
+        count(FolderSource(fetched.parent.parent), EXPORT)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", ".mockexport.json"])
+def test_one_manifest_alone_is_enough(fetched: Path, name: str) -> None:
+    (fetched / name).unlink()
+    assert count(FolderSource(fetched.parent.parent), EXPORT).patients == ALL
+
+
+def test_manifests_that_declare_different_files_are_an_error(fetched: Path) -> None:
+    path = fetched / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"count":3', b'"count":4'))
+    with pytest.raises(UntrustedDataError, match=r"manifest.json and .mockexport.json beside it declare different"):
+        count(FolderSource(fetched.parent.parent), EXPORT)
+
+
+def test_an_additional_file_is_an_error(fetched: Path) -> None:
+    (fetched / "3.Patient.ndjson").write_bytes(patients(8, 9))
+    with pytest.raises(UntrustedDataError, match=r"3\.Patient\.ndjson is not listed"):
+        count(FolderSource(fetched.parent.parent), EXPORT)
+
+
+# ---- Again ----
+
+
+def test_a_whole_export_is_not_asked_for_again(fetched: Path, server: ScriptedFhir, run: Callable[..., Ended]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in fetched.iterdir()}
+    done = run(*FETCH)
+    assert (done.code, server.asked) == (0, [])
+    assert f"{EXPORT} was complete in kept/{EXPORT}; --restart has it exported again" in done.stderr
+    assert [file["rows"] for file in orjson.loads(done.stdout)["downloads"]] == [3, 2]
+    assert {path: path.stat().st_mtime_ns for path in fetched.iterdir()} == before
+
+
+@pytest.mark.usefixtures("fetched")
+def test_one_of_other_parameters_is_an_error(server: ScriptedFhir, run: Callable[..., Ended]) -> None:
+    done = run(*FETCH, "--type", "Patient")
+    assert (done.code, server.asked) == (2, [])
+    assert ".export-state.json belongs to" in done.stderr
+
+
+def test_a_damaged_file_of_an_export_that_has_ended_is_exit_3_and_says_what_to_do(
+    fetched: Path, server: ScriptedFhir, run: Callable[..., Ended]
+) -> None:
+    (fetched / "1.Patient.ndjson").unlink()
+    done = run(*FETCH)
+    assert (done.code, server.kick_offs) == (3, 0)
+    assert "--restart begins another one" in done.stderr
+
+
+def test_restart_makes_another_export_whose_files_take_the_place_of_all(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    with_others(server)
+    assert run(*FETCH).code == 0
+    server.export([patients(1, 4)], LEVEL)
+    done = run(*FETCH, "--restart")
+    assert (done.code, server.kick_offs) == (0, 2), done.stderr
+    assert [name for name in names_in(kept) if not name.startswith(".")] == [
+        "1.Patient.ndjson",
+        "log.ndjson",
+        "manifest.json",
+    ]
+    assert len(count(FolderSource(kept.parent.parent), EXPORT).patients) == 4
+
+
+def test_a_folder_of_another_kind_of_export_is_refused(
+    server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path
+) -> None:
+    server.export(level=LEVEL)
+    folder = tmp_path / EXPORT
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(orjson.dumps(manifest()))
+    before = names_in(tmp_path)
+    with pytest.raises(UsageError, match="holds another export of this name"):
+        fetch(open_fhir(server), EXPORT, tmp_path)
+    assert (names_in(tmp_path), server.asked) == (before, [])
+
+
+def test_a_kick_off_that_is_refused_leaves_nothing(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    server.on(f"GET /fhir{LEVEL}/$export", outcome(404, {"severity": "error", "code": "not-found"}))
+    assert run(*FETCH).code == 3
+    assert not any((tmp_path / "kept").iterdir())
+
+
+@pytest.mark.parametrize("name", ["group/../../x", "group/..", "group//x", "/tmp/x"])
+def test_an_id_that_leads_elsewhere_is_refused_before_anything_is_sent(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path, name: str
+) -> None:
+    done = run("downloads", "fetch", name, "--dir", "kept")
+    assert (done.code, server.asked, list(tmp_path.iterdir())) == (6, [], [])
+
+
+# ---- Killed ----
+
+
+class Gate:
+    """An answer that is held back until it is opened."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self, _asked: Asked) -> Answer:
+        self.reached.set()
+        assert self._opened.wait(WAIT_SECONDS)
+        return self._answer
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Callable[[Answer], Gate]]:
+    gates: list[Gate] = []
+
+    def make(answer: Answer) -> Gate:
+        gates.append(Gate(answer))
+        return gates[-1]
+
+    yield make
+    for made in gates:
+        made.open()
+
+
+def killed_at(gate: Gate, server: ScriptedFhir, folder: Path, ready: Callable[[], bool] = lambda: True) -> None:
+    """Fetch, and kill -9 the run when the answer of a gate is waited for."""
+    with started(folder, *FETCH, "-s", f"fhir+{server.url}") as process:
+        wait_while_running(process, lambda: gate.reached.is_set() and ready())
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+    gate.open()
+
+
+@pytest.mark.parametrize("what", [STATUS, "GET /fhir/files/2", "GET /fhir/files/e"])
+def test_a_fetch_that_is_killed_is_gone_on_with_without_another_kick_off(
+    server: ScriptedFhir,
+    run: Callable[..., Ended],
+    kept: Path,
+    tmp_path: Path,
+    gate: Callable[[Answer], Gate],
+    what: str,
+) -> None:
+    with_others(server)
+    answers = {STATUS: server.manifest_answer, "GET /fhir/files/2": Answer(body=patients(4, 5))}
+    answer = answers.get(what, Answer(body=WARNING))
+    held = gate(answer)
+    # The file of errors is read once before the others, to see whether the export is whole.
+    server.on(what, *([answer] if what.endswith("e") else []), held, answer)
+    first = kept / "1.Patient.ndjson"
+    killed_at(held, server, tmp_path, lambda: what == STATUS or first.exists())
+    if what != STATUS:
+        counted = run_command(tmp_path, "count", EXPORT, "-s", "kept")
+        assert counted.code == 6
+        assert "has not finished" in counted.stderr
+    done = run(*FETCH)
+    assert done.code == 0, done.stderr
+    assert (server.kick_offs, server.count(DELETE)) == (1, 1)
+    assert names_in(kept) == [
+        ".export-state.json",
+        ".mockexport.json",
+        "1.Patient.ndjson",
+        "2.Patient.ndjson",
+        "deleted/1.Bundle.ndjson",
+        "error/1.OperationOutcome.ndjson",
+        "log.ndjson",
+        "manifest.json",
+    ]
+    assert count(FolderSource(tmp_path / "kept"), EXPORT).patients == ALL
+    assert [event["eventId"] for event in events(kept)].count("kickoff") == 1
+
+
+def test_a_fetch_that_is_killed_before_it_ended_the_export_ends_it_the_next_time_and_asks_nothing_else(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path, gate: Callable[[Answer], Gate]
+) -> None:
+    server.export(level=LEVEL)
+    held = gate(Answer(202))
+    server.on(DELETE, held, Answer(202))
+    killed_at(held, server, tmp_path)
+    server.asked.clear()
+    assert run(*FETCH).code == 0
+    assert [asked.what for asked in server.asked] == [DELETE]
+
+
+def test_a_fetch_that_is_killed_at_the_kick_off_is_exit_5_and_begins_another_only_with_restart(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path, gate: Callable[[Answer], Gate]
+) -> None:
+    server.export(level=LEVEL)
+    held = gate(server.begun())
+    server.on(f"GET /fhir{LEVEL}/$export", held, server.begun())
+    killed_at(held, server, tmp_path)
+    done = run(*FETCH)
+    assert (done.code, server.kick_offs) == (5, 1)
+    assert "an export may be running" in done.stderr
+    assert run(*FETCH, "--restart").code == 0
+    assert server.kick_offs == 2
+
+
+def test_a_second_fetch_at_the_same_time_begins_no_other_export(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path, gate: Callable[[Answer], Gate]
+) -> None:
+    server.export(level=LEVEL)
+    held = gate(server.manifest_answer)
+    server.on(STATUS, held, server.manifest_answer)
+    with started(tmp_path, *FETCH, "-s", f"fhir+{server.url}") as process:
+        wait_while_running(process, held.reached.is_set)
+        second = run(*FETCH)
+        held.open()
+        assert process.wait(WAIT_SECONDS) == 0
+    assert (second.code, server.kick_offs) == (2, 1)
+    assert "another run is fetching into" in second.stderr
+
+
+# ---- Large ----
+
+
+def test_an_export_of_very_many_files_does_not_write_its_manifest_for_each(
+    server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MANIFESTS", 3)
+    written: list[Path] = []
+
+    def counting(path: Path, *arguments: Any, **options: Any) -> None:
+        written.append(path)
+        write_atomically(path, *arguments, **options)
+
+    monkeypatch.setattr(fetch_folder, "write_atomically", counting)
+    server.export([patients(n, n) for n in range(30)], LEVEL)
+    server.on("GET /fhir/files/30", Answer(404))
+    with pytest.raises(NotFoundError):
+        fetch(open_fhir(server), EXPORT, tmp_path, start_workers=partial(thread_workers, jobs=1))
+    folder = tmp_path / EXPORT
+    assert sum(path.name == ".mockexport.json" for path in written) <= 6
+    whole = [file for file in orjson.loads((folder / ".mockexport.json").read_bytes())["downloads"] if file["sha256"]]
+    assert len(whole) == len(list(folder.glob("*.Patient.ndjson"))) == 29  # all that is finished is known
