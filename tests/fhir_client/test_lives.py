@@ -16,7 +16,7 @@ import orjson
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests import seeds
 from tests.fhir_client.conftest import counted
 from tests.fhir_client.scripted_fhir import (
@@ -48,6 +48,7 @@ FILES = [patients(1, 4), patients(5, 5), patients(6, 9)]
 PATIENTS = 9
 TOKEN = "secret"
 REFUSED, BEGUN_UNHEARD, UNHEARD, FAILED = "refused", "begun unheard", "unheard", "failed"
+KICK_OFFS = [REFUSED, BEGUN_UNHEARD, UNHEARD, FAILED]
 WAITS = [busy(), busy(429), outcome(500, {"severity": "error", "code": "transient"}, Retry_After="0")]
 FAILURES = [LOST, Answer(500), Answer(502), outcome(500, {"severity": "fatal", "code": "exception"})]
 
@@ -181,7 +182,12 @@ class Lives(RuleBasedStateMachine):
 
     # ---- The server's faults ----
 
-    @rule(faults=st.lists(st.sampled_from([REFUSED, BEGUN_UNHEARD, UNHEARD, FAILED]), min_size=1, max_size=3))
+    @initialize(faults=st.lists(st.sampled_from(KICK_OFFS), max_size=2))
+    def the_first_kick_offs_go_wrong(self, faults: list[str]) -> None:
+        """Or most faults would come when the export has begun."""
+        self.server.kick_off_faults = faults
+
+    @rule(faults=st.lists(st.sampled_from(KICK_OFFS), min_size=1, max_size=3))
     def kick_offs_go_wrong(self, faults: list[str]) -> None:
         self.server.kick_off_faults = faults
 
@@ -287,4 +293,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(seeds.examples(40, 400), stateful_step_count=12)
+TestLives.settings = settings(seeds.examples(50, 400), stateful_step_count=12)
