@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -170,7 +171,8 @@ class ScriptedFhir:
                     scripted.asked.append(asked)
                     scripts = scripted._scripts[asked.what]
                     script = (scripts.pop(0) if len(scripts) > 1 else scripts[0]) if scripts else Answer(404)
-                self.send(script if isinstance(script, Answer) else script(asked))
+                with suppress(ConnectionError):  # who was stopped does not wait for an answer
+                    self.send(script if isinstance(script, Answer) else script(asked))
 
             def send(self, answer: Answer) -> None:
                 if not answer.status:

@@ -22,8 +22,17 @@ from tests.fhir_client.scripted_fhir import (
     outcome,
     patients,
 )
+from tests.sources import WAIT_SECONDS
 
-from mockexport import NotAuthorisedError, NotFoundError, UnreachableError, UntrustedDataError, count, process_workers
+from mockexport import (
+    NotAuthorisedError,
+    NotFoundError,
+    UnreachableError,
+    UntrustedDataError,
+    count,
+    process_workers,
+    thread_workers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,8 +184,12 @@ def test_a_token_that_expires_in_the_middle_is_an_error_of_authorisation(
         counted(open_fhir(server, token=TOKEN))
 
 
-def expire(server: ScriptedFhir, files: int, status: int = 410) -> list[int]:
-    """Let each file have a link that has expired, until the manifest is read again; return how often that was."""
+def expire(server: ScriptedFhir, files: int, status: int = 410, at_once: int = 1) -> list[int]:
+    """Let each file have a link that has expired, until the manifest is read again; return how often that was.
+
+    So many files are `at_once` found to be so.
+    """
+    together = threading.Barrier(at_once)
     reads: list[int] = []
     lock = threading.Lock()
 
@@ -188,7 +201,10 @@ def expire(server: ScriptedFhir, files: int, status: int = 410) -> list[int]:
 
     def file_answer(number: int, asked: Asked) -> Answer:
         body = patients(number, number)
-        return Answer(body=body) if int(asked.query["link"]) > 1 else Answer(status)
+        if int(asked.query["link"]) > 1:
+            return Answer(body=body)
+        together.wait(WAIT_SECONDS)
+        return Answer(status)
 
     server.on(STATUS, status_answer)
     for number in range(1, files + 1):
@@ -201,8 +217,9 @@ def test_the_manifest_is_read_again_once_for_all_links_that_have_expired(
     server: ScriptedFhir, open_fhir: OpenFhir, status: int
 ) -> None:
     server.export([b""] * 8)
-    reads = expire(server, 8, status)
-    assert counted(open_fhir(server)) == 8
+    reads = expire(server, 8, status, at_once=4)
+    counts = count(open_fhir(server), "system", start_workers=partial(thread_workers, jobs=4))
+    assert len(counts.patients) == 8
     assert len(reads) == 2
     assert server.kick_offs == 1
 

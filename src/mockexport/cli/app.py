@@ -55,6 +55,7 @@ app = typer.Typer(
     "  mockexport count small -o small.json       count an export, save the result\n"
     "  mockexport verify outputs/                 compare saved counts\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
+    "  mockexport count group/1 -s fhir+https://ehr.example/fhir\n"
     "  mockexport help count                      show the help of a command\n"
     "\n\b\nEnvironment variables:\n"
     "  MOCKEXPORT_SOURCE      mock, mock-fhir, a folder or a URL\n"

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mockexport.cli.documents import counts_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.terminal import print_note
-from mockexport.errors import UsageError
+from mockexport.errors import NotFoundError, UsageError
 from mockexport.identity import is_strong
 from mockexport.model import Download
 from mockexport.tally import MAX_PAIRS
@@ -52,7 +53,7 @@ class OnMalformed(StrEnum):
     skip = "skip"
 
 
-@app.command("count", short_help="Count an export by patient and type.", epilog=EXAMPLES)
+@app.command("count", cls=CommandWithSections, short_help="Count an export by patient and type.", epilog=EXAMPLES)
 @with_run(parallel=True, counts=True, on_cluster=True)
 def count_command(
     run: Run,
@@ -151,8 +152,11 @@ def open_checkpoint(
     with Checkpoint(path, Subject(run.source.name, export, skip_malformed, run.csv, run.fhir)) as checkpoint:
         try:
             yield checkpoint
-        except BaseException:
-            run.terminal.note(f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume")
+        except BaseException as error:
+            if checkpoint.count and not isinstance(error, NotFoundError):  # else there is nothing to resume
+                run.terminal.note(
+                    f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume"
+                )
             raise
         finally:
             if checkpoint.nameless:

@@ -11,6 +11,7 @@ import typer
 
 from mockexport.cli.bars import size_text
 from mockexport.cli.documents import download_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
@@ -43,7 +44,7 @@ Examples:
 """
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@app.command("list", cls=CommandWithSections, epilog=LIST_EXAMPLES)
 @with_run(parallel=False)
 def list_command(run: Run, export: ExportArgument = None) -> None:
     """List the downloads of an export.
@@ -70,7 +71,7 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
     return downloads
 
 
-@app.command("fetch", epilog=FETCH_EXAMPLES)
+@app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
 @with_run(parallel=True)
 def fetch_command(
     run: Run,

@@ -1,4 +1,4 @@
-"""The command `mockexport exports list`."""
+"""The commands `mockexport exports list`, `start`, `status` and `cancel`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mockexport.cli.documents import export_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import NotFoundError, UsageError
@@ -45,7 +46,7 @@ def _group() -> None:
 
 
 @app.command("list", epilog=EXAMPLES)
-@with_run(parallel=False)
+@with_run(parallel=False, states=False)
 def list_command(run: Run) -> None:
     """List the exports of a source.
 
@@ -59,7 +60,7 @@ def list_command(run: Run) -> None:
     run.write_list(documents(), list(export_document(summarise("", []))), "exports")
 
 
-@app.command("start", epilog=START_EXAMPLES)
+@app.command("start", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False, begins=True)
 def start_command(run: Run, export: ExportArgument = None) -> None:
     """Begin an export on a FHIR server, without waiting for it.
@@ -71,7 +72,7 @@ def start_command(run: Run, export: ExportArgument = None) -> None:
     run.write_list([{"export": export, "status_url": url}], ["export", "status_url"], "exports")
 
 
-@app.command("status", epilog=START_EXAMPLES)
+@app.command("status", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False)
 def status_command(run: Run, export: ExportArgument = None) -> None:
     """Wait until a FHIR server has made the export in --state FILE, and list it."""
@@ -86,7 +87,7 @@ def status_command(run: Run, export: ExportArgument = None) -> None:
     run.write_list(documents(), list(export_document(summarise("", []))), "exports")
 
 
-@app.command("cancel", epilog=START_EXAMPLES)
+@app.command("cancel", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False)
 def cancel_command(run: Run, export: ExportArgument = None) -> None:
     """Have a FHIR server delete the export in --state FILE, whether it is complete or not."""

@@ -65,26 +65,29 @@ def is_stdout(path: Path | None) -> bool:
     return path is None or str(path) == "-"
 
 
-def check_writable(path: Path) -> None:
-    """Raise UsageError if `path` cannot be written. Call it before the work, so that no result is lost."""
-    mode = _mode(path)
+def check_writable(path: Path, option: str = "--output") -> None:
+    """Raise UsageError if `path`, which an option names, cannot be written.
+
+    Call it before the work, so that no result is lost.
+    """
+    mode = _mode(path, option)
     if mode is not None and stat.S_ISDIR(mode):
-        raise UsageError(f"--output {path} is a folder; specify a file in it")
+        raise UsageError(f"{option} {path} is a folder; specify a file in it")
     written = [] if mode is None else [path]
     if mode is None or stat.S_ISREG(mode):  # it is replaced by rename, which changes its folder too
         folder = path.resolve().parent
         if not folder.is_dir():
-            raise UsageError(f"--output {path}: the folder {path.parent} does not exist")
+            raise UsageError(f"{option} {path}: the folder {path.parent} does not exist")
         written.append(folder)
     if not all(os.access(place, os.W_OK) for place in written):
-        raise UsageError(f"--output {path} cannot be written: permission denied")
+        raise UsageError(f"{option} {path} cannot be written: permission denied")
 
 
-def _mode(path: Path) -> int | None:
+def _mode(path: Path, option: str) -> int | None:
     try:
         return mode_of(path)
     except OSError as error:
-        raise UsageError(f"cannot write --output {path}: {error.strerror}") from error
+        raise UsageError(f"cannot write {option} {path}: {error.strerror}") from error
 
 
 def write_output(data: bytes | Iterable[bytes], path: Path | None) -> None:

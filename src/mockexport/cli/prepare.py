@@ -225,6 +225,8 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
+    if state is not None:
+        check_writable(state, "--state")
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -330,17 +332,18 @@ def ended(run: Run) -> Generator[None, None, None]:
 
 
 def with_run(
-    *, parallel: bool, counts: bool = False, on_cluster: bool = False, begins: bool = False
+    *, parallel: bool, counts: bool = False, on_cluster: bool = False, begins: bool = False, states: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
     too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
-    those that `begins` an export, have the options of FHIR servers.
+    those that `begins` an export, have the options of FHIR servers, and all that can go on with one have its `states`.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
         *(() if parallel or begins else FHIR_OPTIONS),
+        *(() if states else ("state",)),
         *(() if counts else ("by",)),
         *(() if on_cluster else ("scheduler",)),
     }

@@ -10,6 +10,7 @@ import typer
 
 from mockexport.cli.completion import complete_export
 from mockexport.cli.documents import verdict_document
+from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
@@ -38,7 +39,7 @@ Examples:
 DIFFERENCES_FOUND = 1
 
 
-@app.command("verify", epilog=EXAMPLES)
+@app.command("verify", cls=CommandWithSections, epilog=EXAMPLES)
 @with_run(parallel=True, counts=True, on_cluster=True)
 def verify_command(
     run: Run,

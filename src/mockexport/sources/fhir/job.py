@@ -175,7 +175,10 @@ class ExportJob:
                 raise
             if isinstance(failure, MockExportError):
                 raise
-            raise failure.error from failure
+            raise UnreachableError(
+                f"an export may be running at {self._url}: a kick-off was sent, and its answer did not arrive: "
+                f"{failure.error.message}"
+            ) from failure
 
     def _answered(self, response: httpx.Response) -> float | None:
         """Keep where the status is, or return how long to wait before another try; raise what else was answered."""
