@@ -12,7 +12,7 @@ from tests.commands import run_command, started, wait_while_running
 from tests.fhir_client.scripted_fhir import Answer, Asked, document, manifest, outcome, patients
 from tests.sources import WAIT_SECONDS
 
-from mockexport import NotFoundError, UntrustedDataError, UsageError, count, fetch, thread_workers
+from mockexport import UntrustedDataError, UsageError, count, fetch, thread_workers
 from mockexport.files import write_atomically
 from mockexport.pipeline import fetch_folder, fetching
 from mockexport.sources import FolderSource
@@ -444,7 +444,7 @@ def test_an_export_of_very_many_files_does_not_write_its_manifest_for_each(
     monkeypatch.setattr(fetch_folder, "write_atomically", counting)
     server.export([patients(n, n) for n in range(30)], LEVEL)
     server.on("GET /fhir/files/30", Answer(404))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(UntrustedDataError, match="404"):
         fetch(open_fhir(server), EXPORT, tmp_path, start_workers=partial(thread_workers, jobs=1))
     folder = tmp_path / EXPORT
     assert sum(path.name == ".mockexport.json" for path in written) <= 6

@@ -75,8 +75,8 @@ def check_same(manifest: BulkManifest, path: Path, entries: Sequence[ManifestEnt
     declared = [((file.type,), file.count) for file in manifest.output]
     if declared != [(entry.download.event_types, entry.download.rows) for entry in entries]:
         raise UntrustedDataError(
-            f"{path} and {OWN_MANIFEST} beside it declare different files; `mockexport downloads fetch --restart` "
-            f"fetches another export, and without {OWN_MANIFEST} the files are only compared with {path.name}"
+            f"{path} and {OWN_MANIFEST} beside it declare different files; fetch the export into another folder, or "
+            f"remove {OWN_MANIFEST}: then the files are compared with {path.name} alone"
         )
 
 
