@@ -55,6 +55,8 @@ class SendPlainly:
             return self._client.retrying(send) if method == "GET" else send()
         except RetryableError as failure:
             raise failure.error from failure
+        finally:
+            self._client.close()  # tokens are asked for now and then, and nobody else knows of its connections
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         with self._client.request(
