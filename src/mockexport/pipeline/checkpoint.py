@@ -127,10 +127,13 @@ class Checkpoint:
         if not is_strong(download.etag):
             return
         fields = dict(zip(("id", "rows", "etag"), key(download), strict=True))
-        place = self._opened().tell()
         entry = {**fields, "patients": counts.patients, "left_out": counts.left_out}
-        self._write({**entry, "unassigned": counts.unassigned} if counts.unassigned else entry)
-        self._kept[key(download)] = place
+        self._kept[key(download)] = self._opened().tell()  # now: Ctrl-C may come while the line waits for the disk
+        try:
+            self._write({**entry, "unassigned": counts.unassigned} if counts.unassigned else entry)
+        except UsageError:
+            del self._kept[key(download)]
+            raise
 
     def _head(self) -> dict[str, Any]:
         subject = self._subject
