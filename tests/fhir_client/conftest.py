@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from tests.commands import run_command
 from tests.fhir_client.scripted_fhir import ScriptedFhir
 
 from mockexport import FhirExport, count
@@ -14,7 +15,10 @@ from mockexport.sources import FhirSource
 from mockexport.sources.fhir import job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.commands import Ended
 
 
 class OpenFhir(Protocol):
@@ -55,3 +59,19 @@ def counted(source: FhirSource, export: str = "system") -> int:
     counts = count(source, export)
     assert all(types == {"Patient": 1} for types in counts.patients.values())
     return len(counts.patients)
+
+
+@pytest.fixture
+def run(server: ScriptedFhir, tmp_path: Path) -> Callable[..., Ended]:
+    """Run the installed command against the server."""
+
+    def run(*arguments: object) -> Ended:
+        return run_command(tmp_path, *arguments, "-s", f"fhir+{server.url}", "--retries", "0")
+
+    return run
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The folder that `downloads fetch group/7 --dir kept` fetches into."""
+    return tmp_path / "kept" / "group/7"

@@ -9,11 +9,9 @@ import pickle
 import threading
 import traceback
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
@@ -25,7 +23,7 @@ from mockexport.smart import KeyFile, SecretFile, SmartTokens, TokenServer, read
 from mockexport.smart.tokens import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 BASE = "https://ehr.example/fhir"
@@ -384,63 +382,3 @@ def test_a_secret_that_cannot_be_used_is_told(tmp_path: Path, ehr: Ehr, content:
 def test_a_missing_key_is_told(tmp_path: Path, ehr: Ehr) -> None:
     with pytest.raises(UsageError, match="cannot read the key"):
         SmartTokens(BASE, KeyFile(CLIENT, tmp_path / "missing"), ehr).headers(FILE)
-
-
-# ---- Over HTTP ----
-
-
-@pytest.fixture
-def http(tmp_path: Path) -> Iterator[tuple[str, TokenServer]]:
-    """The base URL of a server on loopback, and what gives its tokens."""
-    given = TokenServer(read_clients(write_clients(tmp_path / "clients.json")))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.reply(200, {"token_endpoint": f"{base}/token"})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            form = {name: values[0] for name, values in parse_qs(body).items()}
-            self.reply(*given.answer(form, f"{base}/token"))
-
-        def reply(self, status: int, document: object) -> None:
-            body = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        base = f"http://127.0.0.1:{server.server_port}/fhir"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield base, given
-        server.shutdown()
-        thread.join()
-
-
-def over_http(method: str, url: str, headers: Mapping[str, str], body: bytes | None, /) -> Answer:
-    response = httpx.request(method, url, headers=dict(headers), content=body, trust_env=False)
-    return Answer(response.status_code, response.content)
-
-
-@pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_client_and_server_understand_each_other_over_http(
-    tmp_path: Path, http: tuple[str, TokenServer], kind: str
-) -> None:
-    base, given = http
-    tokens = SmartTokens(base, KeyFile(CLIENT, write_key(tmp_path / "key", kind)), over_http)
-    first = tokens.headers(f"{base}/files/1")
-    assert given.scopes(first["Authorization"])
-    given.forget()
-    tokens.refused(first)
-    assert given.scopes(tokens.headers(f"{base}/files/1")["Authorization"])
-
-
-def test_a_client_that_is_not_registered_is_told_so(tmp_path: Path, http: tuple[str, TokenServer]) -> None:
-    tokens = SmartTokens(http[0], KeyFile("other", write_key(tmp_path / "key")), over_http)
-    with pytest.raises(NotAuthorisedError, match="answered 401, invalid_client: the client is not registered"):
-        tokens.headers(http[0])

@@ -8,7 +8,7 @@ import typer
 
 from mockexport.cli.documents import export_document
 from mockexport.cli.help import CommandWithSections
-from mockexport.cli.options import ExportArgument
+from mockexport.cli.options import MadeExportArgument
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import NotFoundError, UsageError
 from mockexport.model import Export, summarise
@@ -62,7 +62,7 @@ def list_command(run: Run) -> None:
 
 @app.command("start", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False, begins=True)
-def start_command(run: Run, export: ExportArgument = None) -> None:
+def start_command(run: Run, export: MadeExportArgument = None) -> None:
     """Begin an export on a FHIR server, without waiting for it.
 
     With --state FILE, other commands go on with it.
@@ -74,7 +74,7 @@ def start_command(run: Run, export: ExportArgument = None) -> None:
 
 @app.command("status", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False)
-def status_command(run: Run, export: ExportArgument = None) -> None:
+def status_command(run: Run, export: MadeExportArgument = None) -> None:
     """Wait until a FHIR server has made the export in --state FILE, and list it."""
     source, export = maker(run), run.export(export)
 
@@ -89,7 +89,7 @@ def status_command(run: Run, export: ExportArgument = None) -> None:
 
 @app.command("cancel", cls=CommandWithSections, epilog=START_EXAMPLES)
 @with_run(parallel=False)
-def cancel_command(run: Run, export: ExportArgument = None) -> None:
+def cancel_command(run: Run, export: MadeExportArgument = None) -> None:
     """Have a FHIR server delete the export in --state FILE, whether it is complete or not."""
     source, export = maker(run), run.export(export)
     source.cancel(export)

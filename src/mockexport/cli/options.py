@@ -33,6 +33,7 @@ __all__ = [
     "Invocation",
     "JobsOption",
     "KeyOption",
+    "MadeExportArgument",
     "MaxPairsOption",
     "MaxRowBytesOption",
     "OutputOption",
@@ -85,6 +86,13 @@ ExportArgument = Annotated[
     typer.Argument(
         metavar="EXPORT", autocompletion=complete_export, show_default=False,
         help="The id of the export.  [default: the only one of the source, or demo]",
+    ),
+]  # fmt: skip
+MadeExportArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="EXPORT", autocompletion=complete_export, show_default=False,
+        help="The export of the FHIR server: system, patient or group/ID.",
     ),
 ]  # fmt: skip
 SourceOption = Annotated[
