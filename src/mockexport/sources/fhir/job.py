@@ -128,15 +128,15 @@ class ExportJob:
 
     def renew_manifest(self) -> BulkManifest:
         """Ask for the manifest, also again: its URLs may have been renewed. One that is not valid is not kept."""
-        document, text = self._all_parts()
-        manifest = self._parsed(document)
-        self.state = self._states.keep(self.state, manifest=document, text=text)
+        text = self._all_parts()
+        manifest = self._parsed(text)
+        self.state = self._states.keep(self.state, manifest=text)
         return manifest
 
-    def _parsed(self, document: dict[str, Any]) -> BulkManifest:
+    def _parsed(self, text: str) -> BulkManifest:
         try:
-            return parse_bulk_manifest(document)
-        except UntrustedDataError as error:
+            return parse_bulk_manifest(orjson.loads(text))
+        except (UntrustedDataError, orjson.JSONDecodeError) as error:
             raise UntrustedDataError(f"the manifest at {self.state.status_url} is not valid: {error}") from error
 
     def delete(self) -> None:
@@ -205,8 +205,8 @@ class ExportJob:
             return self._kick_off()
         raise _refusal(response, self._client.read(response, MANIFEST_LIMIT))
 
-    def _all_parts(self) -> tuple[dict[str, Any], str]:
-        """Wait for the manifest, follow its links to its next parts, and return all of it as one, also as text."""
+    def _all_parts(self) -> str:
+        """Wait for the manifest, follow its links to its next parts, and return all of it as one."""
         if self.state.status_url is None:
             raise ValueError("the export was not started")
         began = self.state.began or time.time()
@@ -226,7 +226,7 @@ class ExportJob:
             following = next_link(part)
             url = following and urljoin(url, following)
         whole.pop("link", None)
-        return whole, (text if len(seen) == 1 else json_bytes(whole)).decode()
+        return (text if len(seen) == 1 else json_bytes(whole)).decode()
 
     def _wait_for(self, url: str, deadline: float) -> bytes:
         """Ask for a part of the manifest until it is there."""

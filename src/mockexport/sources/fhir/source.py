@@ -144,7 +144,7 @@ class FhirSource:
             Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
         ]
         urls = {name: file.url for name, file in files.items()}
-        return BulkExport(state.kick_off, status_url, state.began, (state.text or "").encode(), urls, others)
+        return BulkExport(state.kick_off, status_url, state.began, (state.manifest or "").encode(), urls, others)
 
     def open(
         self,

@@ -28,8 +28,7 @@ FIELDS = {
     "sent": bool,
     "status_url": str,
     "began": float,
-    "manifest": dict,
-    "text": str,
+    "manifest": str,
     "ended": bool,
 }
 
@@ -39,16 +38,15 @@ class ExportState:
     """How far an export is. `kick_off` is the URL that begins it; `began` is when, in seconds since 1970.
 
     `sent` is set before the kick-off is sent, `status_url` once the server has accepted it, `manifest` once the export
-    is complete, and `ended` once the server was told to delete it. `text` is the manifest as the server sent it, or all
-    parts of it as one.
+    is complete, and `ended` once the server was told to delete it. The manifest is the text that the server sent, or
+    all parts of it as one.
     """
 
     kick_off: str
     sent: bool = False
     status_url: str | None = None
     began: float | None = None
-    manifest: dict[str, Any] | None = field(default=None, repr=False)
-    text: str | None = field(default=None, repr=False)
+    manifest: str | None = field(default=None, repr=False)
     ended: bool = False
 
 
