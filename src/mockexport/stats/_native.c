@@ -155,13 +155,19 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     static char *names[] = {"columns",   "ranges",    "now",          "skip", "max_row_bytes",
                             "max_pairs", "delimiter", "instructions", "seed", NULL};
     int skip = 0;
-    long long now;
     Py_ssize_t max_row_bytes = 1 << 20, max_pairs = 1000000;
     const char *instructions = NULL;
-    PyObject *columns, *ranges, *given = NULL;
+    PyObject *columns = NULL, *ranges = NULL, *now = NULL, *given = NULL;
     char delimiter = ',';
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$O!OL|pnnczS", names, &PyTuple_Type, &columns, &ranges, &now, &skip,
-                                     &max_row_bytes, &max_pairs, &delimiter, &instructions, &given))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O!OO!pnnczS", names, &PyTuple_Type, &columns, &ranges,
+                                     &PyLong_Type, &now, &skip, &max_row_bytes, &max_pairs, &delimiter, &instructions, &given))
+        return NULL;
+    if (!columns || !ranges || !now) { /* the parser has no keywords that are needed */
+        PyErr_SetString(PyExc_TypeError, "columns, ranges and now must be given");
+        return NULL;
+    }
+    const long long microseconds = PyLong_AsLongLong(now);
+    if (microseconds == -1 && PyErr_Occurred())
         return NULL;
     enum instructions set;
     if (check_csv(columns, delimiter, instructions, &set) || check_limits(max_row_bytes, max_pairs))
@@ -180,7 +186,7 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     const int failed = stats_init(s, skip, (uint64_t)max_row_bytes, (uint8_t)delimiter, set,
                                   (const uint8_t *)PyBytes_AsString(seed));
     s->max_pairs = (uint64_t)max_pairs;
-    s->rules.now = now;
+    s->rules.now = microseconds;
     Py_DECREF(seed);
     if (failed || !self->lock)
         PyErr_NoMemory();
