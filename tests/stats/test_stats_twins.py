@@ -198,6 +198,20 @@ def test_every_day_is_that_of_the_reference() -> None:
     assert_read_as_the_reference_does(b"event_time", texts)
 
 
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (b"event_time", b"2025-08-26T00:00:04.906404Z"),
+        (b"event_time", b"2025-08-26T00:00:04Z"),
+        (b"value", b"-123.456"),
+        (b"value", b"12345678"),
+    ],
+)
+def test_any_byte_in_any_place_is_read_as_by_the_reference(column: bytes, text: bytes) -> None:
+    others = [text[:at] + bytes([byte]) + text[at + 1 :] for at in range(len(text)) for byte in range(256)]
+    assert_read_as_the_reference_does(column, [each for other in others for each in (text, other)])
+
+
 # ---- Many values ----
 
 
