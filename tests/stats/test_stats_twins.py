@@ -70,6 +70,14 @@ def test_rows_are_those_of_the_tally(body: bytes, skip: bool) -> None:
     assert_twins([body[at : at + 7] for at in range(0, min(len(body), 1000), 7)], skip=skip)
 
 
+@pytest.mark.parametrize("limit", [63, 64, 65, 100, 129])
+def test_the_longest_row_is_that_of_the_reference(limit: int) -> None:
+    sound = b"Q,,x,1\n" * 40
+    fits = b"Q,%b,x,1" % (b"t" * (limit - 6))
+    for row in (fits, b"Q" + fits, fits + b"\r", fits.replace(b"t", b'"', 1), b'"Q"' + fits[3:], b'"Q"' + fits[2:]):
+        assert_twins([HEADER + sound + row + b"\n" + sound], max_row_bytes=limit)
+
+
 # ---- One field ----
 
 
