@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests import seeds
-from tests.commands import run_command, started, wait_while_running
+from tests.commands import run_command, started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +44,11 @@ def undisturbed_run(folder: Path, *command: object) -> Undisturbed:
 def killed(folder: Path, *command: object, within: float, seed: int) -> str:
     """Run a command, and kill -9 it at a random moment of so many seconds; return what it has printed."""
     with started(folder, *command) as process:
-        moment = time.monotonic() + seeds.rng(seed).uniform(0, within)
-        wait_while_running(process, lambda: time.monotonic() > moment)
-        process.kill()
-        stdout, _ = process.communicate()
-        return stdout
+        try:
+            return process.communicate(timeout=seeds.rng(seed).uniform(0, within))[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[0]
 
 
 def kick_offs(server: Serving) -> int:

@@ -163,6 +163,27 @@ def test_a_half_line_that_a_killed_run_left_in_the_log_is_cut_off(
     assert log[-1]["eventId"] == "export_complete"
 
 
+@pytest.mark.parametrize("whole", range(5))
+def test_a_log_that_a_run_was_killed_in_is_made_whole(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path, whole: int
+) -> None:
+    server.export(level=LEVEL)
+    server.on("GET /fhir/files/1", Answer(500), Answer(body=patients(1, 3)))
+    assert run(*FETCH, "-j", "1").code == 5
+    log = kept / "log.ndjson"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:whole], lines[whole][:20]]))
+    assert run(*FETCH, "-j", "1").code == 0
+    assert [event["eventId"] for event in events(kept)] == [
+        "kickoff",
+        "status_complete",
+        "status_page_complete",
+        "manifest_complete",
+        *["download_request", "download_complete"] * 2,
+        "export_complete",
+    ]
+
+
 # ---- What our own count reads ----
 
 
@@ -256,6 +277,25 @@ def test_restart_makes_another_export_whose_files_take_the_place_of_all(
         "manifest.json",
     ]
     assert len(count(FolderSource(kept.parent.parent), EXPORT).patients) == 4
+
+
+def test_a_restart_that_is_interrupted_is_gone_on_with_by_the_command_without_it(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    server.export(level=LEVEL)
+    assert run(*FETCH).code == 0
+    server.export([patients(1, 4)], LEVEL)
+    server.on(f"GET /fhir{LEVEL}/$export", Answer(202, headers={"Content-Location": f"{server.status_url}/b"}))
+    server.on(f"{STATUS}/b", Answer(400), server.manifest_answer)
+    server.on(f"{DELETE}/b", Answer(202))
+    broken = run(*FETCH, "--restart")
+    assert broken.code == 6
+    assert "run the same command without --restart again to go on with it" in broken.stderr
+    assert len(count(FolderSource(tmp_path / "kept"), EXPORT).patients) == 5  # the export before is still whole
+    done = run(*FETCH)
+    assert (done.code, done.stderr) == (0, "")
+    assert (server.kick_offs, server.count(f"{DELETE}/b")) == (2, 1)
+    assert len(count(FolderSource(tmp_path / "kept"), EXPORT).patients) == 4
 
 
 def test_a_folder_of_another_kind_of_export_is_refused(

@@ -142,6 +142,8 @@ def _whole(
     if manifest is None or not manifest.complete or manifest.source != _name(source):
         return None
     entries = manifest.entries
+    if isinstance(source, MakesExports) and entries and not source.is_current(entries[0].download):
+        return None  # another one was begun since
     tasks = [FetchTask(n, _small(e), folder, "", spec.of(e.download)) for n, e in enumerate(entries)]
     found: dict[int, Fetched] = {}
     downloads = [entry.download for entry in entries]
