@@ -132,7 +132,7 @@ class FhirSource:
                 id=name,
                 rows=file.rows,
                 event_types=(file.type,),
-                etag=_etag(job.state.status_url or "", name),
+                etag=_etag(job.state, name),
                 format="ndjson",
                 base=manifest.base or self._settings.url,
             )
@@ -144,9 +144,7 @@ class FhirSource:
         """Return what the server has told of an export whose downloads were listed here."""
         state, files = self._jobs[export].state, self._files[export]
         status_url = state.status_url or ""
-        others = [
-            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
-        ]
+        others = [Download(export, name, etag=_etag(state, name), format="ndjson") for name in files if "/" in name]
         urls = {name: file.url for name, file in files.items()}
         return BulkExport(state.kick_off, status_url, state.began, (state.manifest or "").encode(), urls, others)
 
@@ -204,7 +202,7 @@ class FhirSource:
             known = job.resume()
         except NotFoundError:  # it has ended
             known = False
-        return not known or download.etag == _etag(job.state.status_url or "", download.id)
+        return not known or download.etag == _etag(job.state, download.id)
 
     def finish(self, export: str) -> None:
         """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
@@ -340,9 +338,12 @@ def _level(export: str) -> str:
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
 
 
-def _etag(status_url: str, name: str) -> str:
-    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest")."""
-    return hashlib.sha256(f"{status_url} {name}".encode()).hexdigest()
+def _etag(state: ExportState, name: str) -> str:
+    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest").
+
+    A server may give the URL of an export that was deleted to another one; that one has begun at another time.
+    """
+    return hashlib.sha256(f"{state.status_url} {state.began} {name}".encode()).hexdigest()
 
 
 def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
