@@ -23,13 +23,15 @@ FUNCTIONS = {
         allow_unproven_end: bool = False, ignore: Sequence[str] = (), fhir: FhirExport | None = None) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
-        kernel: str = 'auto', csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
+        kernel: str = 'auto', csv: CsvFormat = CsvFormat(
+            patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
         source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
-        csv: CsvFormat = CsvFormat(patient_column=None, type_column=None, delimiter=None),
+        csv: CsvFormat = CsvFormat(
+            patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None, restart: bool = False) -> list[Fetched]""",
@@ -47,7 +49,7 @@ FUNCTIONS = {
 FIELDS = {
     "Committed": "patients totals left_out unassigned",
     "Counts": "patients left_out unassigned",
-    "CsvFormat": "patient_column type_column delimiter",
+    "CsvFormat": "patient_column type_column delimiter time_column value_column",
     "Difference": "patient event_type expected actual left_out unassigned",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",

@@ -25,8 +25,8 @@ from tests.sources import HEADER, ROW, csv_body
 
 from mockexport import UntrustedDataError, count, fetch, open_source
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
-from mockexport.pipeline.counting import CountTask, count_task
 from mockexport.pipeline.dask import cluster_workers
+from mockexport.pipeline.folding import FoldTask, fold_task
 from mockexport.pipeline.progress import BUSY, RUNNING, TaskStatus
 from mockexport.pipeline.splits import Split
 from mockexport.tally import TallySpec
@@ -146,7 +146,7 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
         cluster_workers(source, 1, scheduler=cluster.address) as workers,
         pytest.raises(UntrustedDataError, match=r"a\.csv has changed since it was listed, or is another file"),
     ):
-        workers.submit(count_task, CountTask(0, listed, TallySpec())).result()
+        workers.submit(fold_task, FoldTask(0, listed, TallySpec())).result()
 
 
 # ---- Twins ----
@@ -167,7 +167,7 @@ def test_what_is_sent_is_small_and_names_no_kernel_of_its_own() -> None:
     source = open_source(kernel="auto")
     (download, *_) = source.downloads("large")
     small = replace(download, patients=None, event_types=None)
-    sent = pickle.dumps(source) + pickle.dumps((count_task, CountTask(7, small, TallySpec())))
+    sent = pickle.dumps(source) + pickle.dumps((fold_task, FoldTask(7, small, TallySpec())))
     assert b"_native" not in sent
     assert b"reference" not in sent
     assert len(sent) < 800

@@ -54,7 +54,7 @@ class RunningTotal:
             raise UntrustedDataError(f"{self._name} has {pairs_too_large(max_pairs)}", remedy=Remedy.MAX_PAIRS)
 
     @property
-    def counts(self) -> Counts:
+    def result(self) -> Counts:
         """What the sum is."""
         return Counts(self._patients, dict(self._left_out), self._unassigned)
 

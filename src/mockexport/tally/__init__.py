@@ -10,6 +10,7 @@ from mockexport.tally.contract import (
     REASONS,
     Accumulator,
     AccumulatorSpec,
+    AllColumns,
     Malformed,
     Result,
     Tally,
@@ -26,7 +27,7 @@ from mockexport.tally.fhir import (
     ReferenceResourceTally,
     ResourceTally,
 )
-from mockexport.tally.header import CSV, DELIMITERS, CsvFormat
+from mockexport.tally.header import CSV, DELIMITERS, CsvFormat, HeaderFirst
 from mockexport.tally.kernel import (
     CountSpec,
     ResourceSpec,
@@ -35,7 +36,7 @@ from mockexport.tally.kernel import (
     choose_tally,
     tally_name,
 )
-from mockexport.tally.records import CsvRecords, Record
+from mockexport.tally.records import CsvRecords, Record, RecordReader
 from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
@@ -51,12 +52,15 @@ __all__ = [
     "REASONS",
     "Accumulator",
     "AccumulatorSpec",
+    "AllColumns",
     "CountSpec",
     "CsvFormat",
     "CsvRecords",
     "FhirFormat",
+    "HeaderFirst",
     "Malformed",
     "Record",
+    "RecordReader",
     "ReferenceResourceTally",
     "ReferenceTally",
     "ResourceSpec",

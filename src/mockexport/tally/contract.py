@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Columns: TypeAlias = tuple[bytes, bytes | None, bytes, bytes | None]
 """The names of the columns of patient, time, type and value; None for one that the header need not have."""
 
+AllColumns: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+"""The names of the columns of patient, time, type and value, all of which the header must have."""
+
 __all__ = [
     "COLUMNS",
     "MAX_PAIRS",
@@ -34,6 +37,7 @@ __all__ = [
     "REASONS",
     "Accumulator",
     "AccumulatorSpec",
+    "AllColumns",
     "Columns",
     "Malformed",
     "Result",

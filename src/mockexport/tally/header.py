@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from itertools import combinations
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mockexport.errors import Remedy, UsageError
-from mockexport.tally.contract import COLUMNS, Columns, Malformed, header_problem
+from mockexport.tally.contract import COLUMNS, Malformed, Result, header_problem
 from mockexport.tally.reference import BYTE_ORDER_MARK, scan_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockexport.model import Counts
-    from mockexport.tally.contract import Tally
+    from mockexport.tally.contract import Accumulator, AllColumns, Columns
 
 __all__ = ["CSV", "DELIMITERS", "CsvFormat", "HeaderFirst", "find_delimiter"]
 
@@ -25,37 +25,53 @@ DELIMITERS = (",", ";", "\t", "|")
 CACHED_BYTES = 4096  # all downloads of an export have the same header
 DATA = re.compile(rb"[-+.]?[0-9]|$")  # a number, a time, nothing: not how the name of a column begins
 NAMES_SHOWN = 12
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
     """How a CSV file is written: the names of the columns by which its records are counted, and its delimiter.
 
-    Without names, the header must have the columns of an export (docs/wire.md). With one or both, it must have these
-    two, and no other. Without a delimiter, it is the first of `DELIMITERS` with which the header has its columns.
-    Raises UsageError for two equal names, and for another delimiter.
+    Without names of patient and type, the header must have the columns of an export (docs/wire.md). With one or both,
+    it must have these two, and no other. Statistics need time and value, too (`all_columns`). Without a delimiter, it
+    is the first of `DELIMITERS` with which the header has its columns. Raises UsageError for two equal names, and for
+    another delimiter.
     """
 
     patient_column: str | None = None
     type_column: str | None = None
     delimiter: str | None = None
+    time_column: str | None = None
+    value_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and self.delimiter not in DELIMITERS:
             raise UsageError(f"the delimiter {self.delimiter!r} is not one of , ; | and a tab")
-        patient, _, event_type, _ = self.columns
-        if patient == event_type:
-            raise UsageError(f"patients and types cannot both be in the column {patient.decode()!r}")
+        patient, time, event_type, value = self.all_columns
+        used = {"patients": patient, "types": event_type}
+        used |= {"times": time} if self.time_column is not None else {}
+        used |= {"values": value} if self.value_column is not None else {}
+        for (one, name), (other, same) in combinations(used.items(), 2):
+            if name == same:
+                raise UsageError(f"{one} and {other} cannot both be in the column {name.decode(errors='replace')!r}")
 
     @property
     def columns(self) -> Columns:
-        """The columns that a header must have."""
-        patient, time, event_type, value = COLUMNS
+        """The columns that a header must have for its records to be counted."""
+        patient, _, event_type, _ = self.all_columns
         if self.patient_column is None and self.type_column is None:
-            return patient, time, event_type, value
-        named = [name if given is None else given.encode(errors="surrogateescape")
-                 for given, name in ((self.patient_column, patient), (self.type_column, event_type))]  # fmt: skip
-        return named[0], None, named[1], None
+            return COLUMNS
+        return patient, None, event_type, None
+
+    @property
+    def all_columns(self) -> AllColumns:
+        """The columns of patient, time, type and value."""
+        named = (self.patient_column, self.time_column, self.type_column, self.value_column)
+        patient, time, event_type, value = (
+            usual if given is None else given.encode(errors="surrogateescape")
+            for given, usual in zip(named, COLUMNS, strict=True)
+        )
+        return patient, time, event_type, value
 
 
 CSV = CsvFormat()
@@ -71,82 +87,90 @@ class WrongHeader(Malformed):
         return Remedy.COLUMNS
 
 
-class HeaderFirst:
-    """A tally of a CSV body that begins once the header has told the delimiter; the contract is `Accumulator`.
+class HeaderFirst(Generic[R]):
+    """An accumulator of a CSV body that begins once the header has told the delimiter; the contract is `Accumulator`.
 
-    What it finds does not depend on where the bytes are cut: each delimiter is tried on a whole row, in order. A header
-    that does not end within the first `limit` bytes is left to the tally.
+    `new` makes it, for a delimiter; `columns` are those that the header must have. What is found does not depend on
+    where the bytes are cut: each delimiter is tried on a whole row, in order. A header that does not end within the
+    first `limit` bytes is left to the accumulator.
     """
 
-    def __init__(self, csv: CsvFormat, limit: int, new_tally: Callable[[bytes], Tally]) -> None:
-        self._csv = csv
+    def __init__(
+        self, columns: Columns, delimiter: str | None, limit: int, new: Callable[[bytes], Accumulator[R]]
+    ) -> None:
+        self._columns = columns
+        self._delimiter = delimiter
         self._limit = limit
-        self._new_tally = new_tally
+        self._new = new
         self._head: bytes | None = b""  # None once it was read
-        self._tally: Tally | None = None
+        self._accumulator: Accumulator[R] | None = None
 
     @property
     def rows(self) -> int:
         """Rows read so far."""
-        return self._tally.rows if self._tally else 0
+        return self._accumulator.rows if self._accumulator else 0
 
     @property
     def between_rows(self) -> bool:
         """Whether the bytes so far end at a row boundary."""
-        return self._tally is not None and self._tally.between_rows
+        return self._accumulator is not None and self._accumulator.between_rows
 
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes."""
-        if self._tally is None:
-            self._begin(chunk, last=False)
+        if self._accumulator is None:
+            self._accumulator = self._begin(chunk, last=False)
         else:
-            self._tally.feed(chunk)
+            self._accumulator.feed(chunk)
 
-    def finish(self) -> Counts:
-        """End the body, and return what was counted."""
-        if self._tally is None:
-            self._begin(b"", last=True)
-        return cast("Tally", self._tally).finish()
+    def finish(self) -> R:
+        """End the body, and return what came of it."""
+        if self._accumulator is None:
+            self._accumulator = self._begin(b"", last=True)
+        assert self._accumulator  # noqa: S101 - the end of a body tells its delimiter
+        return self._accumulator.finish()
 
-    def _begin(self, chunk: bytes, *, last: bool) -> None:
-        """Begin the tally if the bytes so far are enough to know how, and feed them to it."""
+    def _begin(self, chunk: bytes, *, last: bool) -> Accumulator[R] | None:
+        """Begin if the bytes so far are enough to know how, and feed them."""
         if self._head is None:
             raise ValueError("this tally has ended")
         head, self._head = self._head + chunk, None
         last = last or len(head) > self._limit
         line = head[: head.find(b"\n") + 1]
-        delimiter = _delimiter_of_line(line, self._csv, self._limit) if 0 < len(line) <= CACHED_BYTES else None
-        delimiter = delimiter or find_delimiter(head, self._csv, self._limit, last=last)
+        how = self._columns, self._delimiter, self._limit
+        delimiter = _delimiter_of_line(line, *how) if 0 < len(line) <= CACHED_BYTES else None
+        delimiter = delimiter or find_delimiter(head, *how, last=last)
         if delimiter is None:
             self._head = head
-            return
-        self._tally = self._new_tally(delimiter)
-        self._tally.feed(head)
+            return None
+        accumulator = self._new(delimiter)
+        accumulator.feed(head)
+        return accumulator
 
 
-def find_delimiter(head: bytes, csv: CsvFormat, limit: int, *, last: bool) -> bytes | None:
+def find_delimiter(head: bytes, columns: Columns, delimiter: str | None, limit: int, *, last: bool) -> bytes | None:
     """Return the delimiter of a body that begins so; None when more bytes are needed to know.
 
-    Raises WrongHeader for a header that lacks a column. A body that is wrong otherwise is left to the tally.
+    `delimiter` is the one that a user named, if any. Raises WrongHeader for a header that lacks a column. A body that
+    is wrong otherwise is left to the accumulator.
     """
     start = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
     line = 1
     while head.startswith((b"\n", b"\r\n"), start):  # an empty line is no header
         start = head.index(b"\n", start) + 1
         line += 1
-    delimiters = [text.encode() for text in ([csv.delimiter] if csv.delimiter else DELIMITERS)]
-    wanted = [column for column in csv.columns if column is not None]
-    best, closest = delimiters[0], list[bytes]()  # of the header with the most columns
-    for delimiter in delimiters:
-        row, end = scan_row(head, start, delimiter)
+    candidates = [text.encode() for text in ([delimiter] if delimiter else DELIMITERS)]
+    wanted = [column for column in columns if column is not None]
+    best, closest = candidates[0], list[bytes]()  # of the header with the most columns
+    for candidate in candidates:
+        row, end = scan_row(head, start, candidate)
         if end == len(head) and not last:
             return None
         if isinstance(row, str) or row == [b""] or end > limit:
             continue
         if all(row.count(column) == 1 for column in wanted):
-            return delimiter
+            return candidate
         if len(row) > len(closest):
-            best, closest = delimiter, row
+            best, closest = candidate, row
     missing = [column for column in wanted if column not in closest]
     if closest and missing:
         raise WrongHeader(line, _describe(missing[0], closest))
@@ -154,9 +178,9 @@ def find_delimiter(head: bytes, csv: CsvFormat, limit: int, *, last: bool) -> by
 
 
 @lru_cache(16)
-def _delimiter_of_line(line: bytes, csv: CsvFormat, limit: int) -> bytes | None:
+def _delimiter_of_line(line: bytes, columns: Columns, delimiter: str | None, limit: int) -> bytes | None:
     """Return the delimiter of a body with this first line; None where that line alone does not tell it."""
-    return find_delimiter(line, csv, limit, last=False)
+    return find_delimiter(line, columns, delimiter, limit, last=False)
 
 
 def _describe(missing: bytes, names: list[bytes]) -> str:

@@ -61,7 +61,7 @@ class TallySpec:
     def new(self) -> Accumulator[Counts]:
         """Make a tally. Raises UsageError where the kernel is `native` and was not built."""
         choose_tally(self.kernel)
-        return HeaderFirst(self.csv, self.max_row_bytes, self._new_tally)
+        return HeaderFirst(self.csv.columns, self.csv.delimiter, self.max_row_bytes, self._new_tally)
 
     def _new_tally(self, delimiter: bytes) -> Tally:
         return choose_tally(self.kernel)(

@@ -1,0 +1,38 @@
+"""From bytes to statistics, in plain Python (`reference`) and in C (`_native`), after one `contract`.
+
+No input and output here, as in the tally, whose rows these are.
+"""
+
+from mockexport.stats.contract import DEFAULT_RANGES, MAX_STATS_PAIRS, Ranges, StatsAccumulator
+from mockexport.stats.figures import Gaps, TimeFigures, gaps_in_order, pair_figures, time_figures, total_figures
+from mockexport.stats.kernel import CsvStatsSpec, StatsSpec, choose_stats
+from mockexport.stats.numbers import Number, parse_number
+from mockexport.stats.reference import ReferenceStats
+from mockexport.stats.result import Pair, PairStats, Segment, Sketch, Stats
+from mockexport.stats.times import parse_event_time, text_of_time
+
+__all__ = [
+    "DEFAULT_RANGES",
+    "MAX_STATS_PAIRS",
+    "CsvStatsSpec",
+    "Gaps",
+    "Number",
+    "Pair",
+    "PairStats",
+    "Ranges",
+    "ReferenceStats",
+    "Segment",
+    "Sketch",
+    "Stats",
+    "StatsAccumulator",
+    "StatsSpec",
+    "TimeFigures",
+    "choose_stats",
+    "gaps_in_order",
+    "pair_figures",
+    "parse_event_time",
+    "parse_number",
+    "text_of_time",
+    "time_figures",
+    "total_figures",
+]

@@ -1,0 +1,177 @@
+"""The statistics of CSV in plain Python: the reference for the native accumulator, written to be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockexport.stats.contract import MAX_STATS_PAIRS
+from mockexport.stats.numbers import order, parse_number
+from mockexport.stats.result import NO_VALUES, Pair, PairStats, Segment, Stats, add_values
+from mockexport.stats.times import parse_event_time
+from mockexport.tally import (
+    MAX_ROW_BYTES,
+    PAIR_BYTES,
+    RecordReader,
+    TooManyPairs,
+    pairs_too_large,
+    too_many_pairs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from mockexport.stats.contract import Ranges
+    from mockexport.stats.numbers import Number
+    from mockexport.stats.result import Values
+    from mockexport.tally import AllColumns, Record
+
+__all__ = ["PairBuilder", "ReferenceStats"]
+
+VALUES_AT_A_TIME = 1024  # new distinct ones, between two looks whether they are too many
+
+
+class ReferenceStats:
+    """The statistics of one CSV body; the contract is `mockexport.stats.contract.StatsAccumulator`."""
+
+    def __init__(
+        self,
+        *,
+        columns: AllColumns,
+        ranges: Ranges,
+        now: int,
+        skip: bool = False,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        max_pairs: int = MAX_STATS_PAIRS,
+        delimiter: bytes = b",",
+    ) -> None:
+        self._reader = RecordReader(columns, delimiter, skip=skip, max_row_bytes=max_row_bytes)
+        self._pairs = Pairs(ranges, now, max_pairs)
+        self._ended = False
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far."""
+        return self._reader.rows
+
+    @property
+    def between_rows(self) -> bool:
+        """Whether the bytes so far end where a row ends."""
+        return self._reader.between_rows
+
+    def feed(self, chunk: bytes, /) -> None:
+        """Take in the next bytes."""
+        self._end()
+        self._take(self._reader.feed(bytes(chunk)))
+        self._ended = False
+
+    def finish(self) -> Stats:
+        """End the body, and return its statistics."""
+        self._end()
+        self._take(self._reader.finish())
+        return Stats(self._pairs.built(), dict(self._reader.left_out))
+
+    def _end(self) -> None:
+        """Refuse to go on after this call; `feed` takes that back when its chunk was sound."""
+        if self._ended:
+            raise ValueError("this accumulator has ended")
+        self._ended = True
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._pairs.add(
+                (record.patient, record.event_type),
+                parse_number(record.value),
+                parse_event_time(record.time),
+                self._reader.line,
+            )
+
+
+class Pairs:
+    """The statistics of all pairs of a body, as they grow."""
+
+    def __init__(self, ranges: Ranges, now: int, max_pairs: int) -> None:
+        self._ranges = ranges
+        self._now = now
+        self._max_pairs = max_pairs
+        self._pairs: dict[Pair, PairBuilder] = {}
+        self._pair_bytes = 0
+
+    def add(self, pair: Pair, value: Number | None, time: int | None, line: int) -> None:
+        """Add a record. Raises TooManyPairs."""
+        builder = self._pairs.get(pair)
+        if builder is None:
+            self._check(pair, line)
+            low, high = self._ranges.get(pair[1], (None, None))
+            builder = self._pairs[pair] = PairBuilder(low and order(low), high and order(high), self._now)
+        builder.add(value, time)
+
+    def built(self) -> dict[Pair, PairStats]:
+        """Return the statistics."""
+        return {pair: builder.built() for pair, builder in self._pairs.items()}
+
+    def _check(self, pair: Pair, line: int) -> None:
+        self._pair_bytes += sum(len(name.encode()) for name in pair)
+        if len(self._pairs) + 1 > self._max_pairs:
+            raise TooManyPairs(line, too_many_pairs(self._max_pairs))
+        if self._pair_bytes > self._max_pairs * PAIR_BYTES:
+            raise TooManyPairs(line, pairs_too_large(self._max_pairs))
+
+
+class PairBuilder:
+    """The statistics of one pair, as they grow; `low` and `high` are its type's range."""
+
+    def __init__(self, low: Decimal | None, high: Decimal | None, now: int) -> None:
+        self._low, self._high, self._now = low, high, now
+        self._records = self._not_a_number = self._not_a_time = self._anomalies = self._future = 0
+        self._values: Values = NO_VALUES
+        self._new: dict[Number, int] = {}  # numbers that are not among the values yet
+        self._times: Segment | None = None
+
+    def add(self, value: Number | None, time: int | None) -> None:
+        """Add a record."""
+        self._records += 1
+        if value is None:
+            self._not_a_number += 1
+        else:
+            self._add_value(value)
+        if time is None:
+            self._not_a_time += 1
+        else:
+            self._future += time > self._now
+            self._times = self._with_time(self._times, time)
+
+    def built(self) -> PairStats:
+        """Return the statistics."""
+        return PairStats(
+            self._records,
+            self._not_a_number,
+            self._not_a_time,
+            self._anomalies,
+            self._future,
+            add_values(self._values, self._new),
+            (self._times,) if self._times else (),
+        )
+
+    def _add_value(self, value: Number) -> None:
+        place = order(value)
+        self._anomalies += (self._low is not None and place < self._low) or (
+            self._high is not None and place > self._high
+        )
+        self._new[value] = self._new.get(value, 0) + 1
+        if len(self._new) > VALUES_AT_A_TIME:
+            self._values, self._new = add_values(self._values, self._new), {}
+
+    def _with_time(self, so_far: Segment | None, time: int) -> Segment:
+        if so_far is None:
+            return Segment(0, 0, time, time, time, time)
+        out_of_order = so_far.out_of_order + (time < so_far.last)
+        duplicates, gap, gap_start = so_far.duplicates, so_far.gap, so_far.gap_start
+        if out_of_order:
+            duplicates = gap = gap_start = 0
+        else:
+            duplicates += time == so_far.last
+            if time - so_far.last > gap:
+                gap, gap_start = time - so_far.last, so_far.last
+        low, high = min(so_far.low, time), max(so_far.high, time)
+        return Segment(0, 0, so_far.first, time, low, high, out_of_order, duplicates, gap, gap_start)

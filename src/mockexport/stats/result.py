@@ -1,0 +1,169 @@
+"""What statistics are made of: sums that add up, exactly, whatever the split, the order and the grouping.
+
+The figures that a user sees are worked out of them once, at the end (figures.py).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from mockexport.stats.numbers import Number, nearest, order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_DISTINCT", "NO_VALUES", "Pair", "PairStats", "Segment", "Sketch", "Stats", "Values", "bucket_of"]
+
+MAX_DISTINCT = 4096
+"""How many distinct values are kept one by one; more of them become a sketch."""
+
+BUCKET_BITS = 52 - 6  # of a double's 52 bits of fraction, all but the first 6 are dropped: 64 buckets an octave
+
+Pair: TypeAlias = tuple[str, str]
+"""A patient and a type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """Many values: their exact sums, and how many are in each bucket.
+
+    `sums` has, by exponent, the sum of the mantissas and that of their squares. `low` and `high` are the smallest and
+    the largest value. The buckets are those of a DDSketch with the linearly interpolated logarithm (Masson, Rim and
+    Lee, 2019): 64 to an octave, so that the middle of a bucket is within 1/129 of each of its values.
+    """
+
+    sums: Mapping[int, tuple[int, int]]
+    low: Number
+    high: Number
+    buckets: Mapping[int, int]
+
+    def __add__(self, other: Sketch) -> Sketch:
+        sums = dict(self.sums)
+        for exponent, (one, square) in other.sums.items():
+            known = sums.get(exponent, (0, 0))
+            sums[exponent] = known[0] + one, known[1] + square
+        return Sketch(
+            sums,
+            min(self.low, other.low, key=order),
+            max(self.high, other.high, key=order),
+            Counter(self.buckets) + Counter(other.buckets),
+        )
+
+
+Values: TypeAlias = "Mapping[Number, int] | Sketch"
+"""The numbers of a pair, with how often each is there; a sketch of them where more than `MAX_DISTINCT` are distinct."""
+
+NO_VALUES: Values = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The times of a pair in one part of the export that was read in order: a download, or a split of one.
+
+    `download` is its number in the export, `begin` the first byte of the part. Times are in microseconds since 1970:
+    `first` and `last` as they stand in the part, `low` and `high` the earliest and the latest. `out_of_order` counts
+    those that are earlier than the one before them. If none is, `duplicates` counts those that are equal to the one
+    before, and `gap` is the longest time between two, which begins at `gap_start`, the first such one; else these three
+    are 0.
+    """
+
+    download: int
+    begin: int
+    first: int
+    last: int
+    low: int
+    high: int
+    out_of_order: int = 0
+    duplicates: int = 0
+    gap: int = 0
+    gap_start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PairStats:
+    """The records of one patient and type.
+
+    `records` counts all; of these, `not_a_number` have no number (numbers.py), `not_a_time` no time (times.py),
+    `anomalies` a number outside the type's range, and `future` a time later than that of the run. `values` has the
+    numbers, `segments` the times.
+    """
+
+    records: int = 0
+    not_a_number: int = 0
+    not_a_time: int = 0
+    anomalies: int = 0
+    future: int = 0
+    values: Values = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+
+    def __add__(self, other: PairStats) -> PairStats:
+        return PairStats(
+            self.records + other.records,
+            self.not_a_number + other.not_a_number,
+            self.not_a_time + other.not_a_time,
+            self.anomalies + other.anomalies,
+            self.future + other.future,
+            add_values(self.values, other.values),
+            self.segments + other.segments,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Statistics by patient and type; with it, malformed rows left out by reason, as `Counts` has them.
+
+    `unassigned` counts what is of no patient, by type and reason: it is in no other figure.
+    """
+
+    pairs: Mapping[Pair, PairStats] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unassigned: Mapping[Pair, int] = field(default_factory=dict)
+
+    def __add__(self, other: Stats) -> Stats:
+        pairs = dict(self.pairs)
+        for pair, stats in other.pairs.items():
+            pairs[pair] = pairs[pair] + stats if pair in pairs else stats
+        return Stats(
+            pairs,
+            Counter(self.left_out) + Counter(other.left_out),
+            Counter(self.unassigned) + Counter(other.unassigned),
+        )
+
+    def placed(self, download: int, begin: int) -> Stats:
+        """Return the same, of the part of this download that begins at this byte."""
+        return replace(self, pairs={
+            pair: replace(stats, segments=tuple(replace(s, download=download, begin=begin) for s in stats.segments))
+            for pair, stats in self.pairs.items()
+        })  # fmt: skip
+
+
+def add_values(one: Values, other: Values) -> Values:
+    """Add the numbers of two parts of a pair."""
+    if not isinstance(one, Sketch) and not isinstance(other, Sketch):
+        both = Counter(one)
+        both.update(other)
+        return dict(both) if len(both) <= MAX_DISTINCT else sketch_of(both)
+    return sketch_of(one) + sketch_of(other) if one and other else one or other
+
+
+def sketch_of(values: Values) -> Sketch:
+    """Return the sketch of numbers, at least one."""
+    if isinstance(values, Sketch):
+        return values
+    sums: dict[int, tuple[int, int]] = {}
+    buckets: Counter[int] = Counter()
+    for number, times in values.items():
+        mantissa, exponent = number
+        one, square = sums.get(exponent, (0, 0))
+        sums[exponent] = one + mantissa * times, square + mantissa * mantissa * times
+        buckets[bucket_of(number)] += times
+    return Sketch(sums, min(values, key=order), max(values, key=order), buckets)
+
+
+def bucket_of(number: Number) -> int:
+    """Return the bucket of a number: in the same order as the numbers, and negative for negative ones."""
+    bits: int = struct.unpack("<q", struct.pack("<d", abs(nearest(number))))[0]
+    return ~(bits >> BUCKET_BITS) if number[0] < 0 else bits >> BUCKET_BITS
