@@ -96,6 +96,13 @@ def test_restart_deletes_the_export_before(folder: Path, server: ScriptedFhir) -
     assert [asked.what for asked in server.asked][:3] == ["GET /fhir/$export", DELETE, "GET /fhir/$export"]
 
 
+def test_what_a_run_that_was_killed_left_of_writing_the_state_is_removed(folder: Path, server: ScriptedFhir) -> None:
+    server.export()
+    (folder / ".job.0123456789abcdef.tmp").write_bytes(b"{")
+    assert counts(run(folder, server, "count", "system", "--state", "job")) == FIVE
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
 def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     server.on(FILE, Answer(500))
