@@ -21,6 +21,7 @@ static const char *const SET_NAMES[NO_SET] = {"plain", "neon", "sse2", "avx2", "
 #define COUNT(mask) ((uint64_t)__builtin_popcountll(mask))
 #define LOWEST(mask) ((uint64_t)__builtin_ctzll(mask))
 #define PREFETCH(p) __builtin_prefetch(p)
+#define RARE __attribute__((noinline)) /* a function that leaves the registers to the loop that seldom calls it */
 
 typedef struct {
     uint64_t delimiter, line_feed, quote;
@@ -164,6 +165,7 @@ static int has_set(enum instructions set)
 
 #else /* another compiler, or big-endian */
 #define PREFETCH(p) ((void)(p))
+#define RARE
 #define OF_EACH_SET(name) {NULL}
 static const enum instructions BEST_FIRST[] = {PLAIN_SET};
 
