@@ -18,7 +18,7 @@ from tests.conftest import KERNELS
 from tests.seeds import examples, rng
 
 from mockexport import MockExportError, UsageError
-from mockexport.sorting import MAX_WIDTH, Runs, RunWriter, choose_sort, sorted_blocks
+from mockexport.sorting import MAX_WIDTH, Runs, RunWriter, choose_distinct, choose_gaps, choose_sort, sorted_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +82,14 @@ def test_half_a_record_is_refused(kernel: str) -> None:
         writer.add(bytes(25))
 
 
+def test_the_kernel_that_is_asked_for_is_taken(kernel: str) -> None:
+    module = {"native": "mockexport.sorting._native", "pure": "mockexport.sorting.reference"}[kernel]
+    for choose in (choose_sort, choose_gaps, choose_distinct):
+        assert choose(kernel).__module__ == module
+        with pytest.raises(UsageError, match="there is no kernel 'fast'"):
+            choose("fast")
+
+
 # ---- Sorting in runs ----
 
 
@@ -92,6 +100,7 @@ def write(width: int, batches: Iterable[bytes], folder: Path | None, memory: int
         return writer.finish()
 
 
+# Of each writer: whether it has a folder, its memory, the number of its records, and what they are made of.
 @given(
     st.integers(),
     WIDTHS,
