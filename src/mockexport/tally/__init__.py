@@ -4,6 +4,7 @@ The contract is that of all accumulators. No input and output here; of the rest 
 """
 
 from mockexport.tally.contract import (
+    COLUMNS,
     MAX_PAIRS,
     MAX_ROW_BYTES,
     PAIR_BYTES,
@@ -11,6 +12,7 @@ from mockexport.tally.contract import (
     Accumulator,
     AccumulatorSpec,
     AllColumns,
+    Columns,
     Malformed,
     Result,
     Tally,
@@ -41,6 +43,7 @@ from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
     "BY",
+    "COLUMNS",
     "CSV",
     "DELIMITERS",
     "FHIR",
@@ -53,6 +56,7 @@ __all__ = [
     "Accumulator",
     "AccumulatorSpec",
     "AllColumns",
+    "Columns",
     "CountSpec",
     "CsvFormat",
     "CsvRecords",
