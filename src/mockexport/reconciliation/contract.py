@@ -62,12 +62,12 @@ RecordKey: TypeAlias = Callable[[bytes, bytes], bytes]
 class Lines(NamedTuple):
     """How many rows, and the lines of the first ten, ascending."""
 
-    count: int
+    rows: int
     first: tuple[int, ...]
 
     def plus(self, other: Lines) -> Lines:
         """Return both together."""
-        return Lines(self.count + other.count, tuple(sorted(self.first + other.first)[:FIRST_PLACES]))
+        return Lines(self.rows + other.rows, tuple(sorted(self.first + other.first)[:FIRST_PLACES]))
 
 
 NO_LINES = Lines(0, ())
