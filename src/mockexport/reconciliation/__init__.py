@@ -17,6 +17,7 @@ from mockexport.reconciliation.contract import (
     ResourceKeys,
 )
 from mockexport.reconciliation.deleted import deleted_in
+from mockexport.reconciliation.fhir_reference import ReferenceResourceKeys
 from mockexport.reconciliation.findings import CODES, Finding, Findings, Place, Severity, check_codes
 from mockexport.reconciliation.judging import (
     Bytes,
@@ -57,6 +58,7 @@ __all__ = [
     "RecordKey",
     "RecordKeys",
     "ReferenceCsvKeys",
+    "ReferenceResourceKeys",
     "ResourceKeys",
     "ResourceReading",
     "Severity",

@@ -19,7 +19,7 @@ each resource with an `id`: for what was deleted.
 
 What is read of a resource beyond what the tally reads makes no row malformed. `id`, `meta`, and in it `lastUpdated`,
 `versionId`, `tag` and the `code` of a tag count as absent if they stand twice in their object, are no strings (`meta`
-an object, `tag` a list of objects), are empty, or are no Unicode.
+an object, `tag` a list of objects, or one alone), are empty, or are no Unicode.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from mockexport.model import Counts
 from mockexport.native import native_part
-from mockexport.reconciliation import reference
+from mockexport.reconciliation import fhir_reference, reference
 from mockexport.reconciliation.contract import RecordFacts
 from mockexport.tally import (
     CSV,
@@ -38,8 +38,6 @@ def choose_csv_keys(kernel: str = "auto") -> type[CsvRecordKeys]:
 
 def choose_resource_keys(kernel: str = "auto") -> type[ResourceKeys]:
     """Return the accumulator of FHIR that `kernel` means. Raises what `choose_tally` raises."""
-    from mockexport.reconciliation import fhir_reference
-
     native = native_part(NATIVE_FHIR, kernel)
     return cast("type[ResourceKeys]", native.NativeResourceKeys if native else fhir_reference.ReferenceResourceKeys)
 
