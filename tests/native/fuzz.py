@@ -281,7 +281,9 @@ def main() -> None:
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzz = {"tally": fuzz_tally, "fhir": fuzz_fhir, "stats": fuzz_stats, "mock": fuzz_mock, "sorting": fuzz_sorting}[part]
+    fuzz = {"tally": fuzz_tally, "fhir": fuzz_fhir, "stats": fuzz_stats, "mock": fuzz_mock, "sorting": fuzz_sorting}[
+        part
+    ]
     if part == "tally":
         edge_of_memory(native, native.NativeTally)
     if part == "stats":

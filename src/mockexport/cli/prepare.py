@@ -102,6 +102,7 @@ class Run(NamedTuple):
     pager: str  # for a long table; empty: none
     state: Path | None = None  # of the export of a FHIR server
     restart: bool = False  # another one is begun
+    jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -277,6 +278,7 @@ def prepare(
         pager=settings.pager if on_terminal and not no_pager else "",
         state=state,
         restart=restart,
+        jobs=jobs,
         timeout=timeout if "://" in data.name else None,
     )
 
@@ -342,6 +344,7 @@ def with_run(
     counts: bool = False,
     on_cluster: bool = False,
     begins: bool = False,
+    certifies: bool = False,
     states: bool = True,
     state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -356,6 +359,7 @@ def with_run(
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
         *(() if parallel or begins else FHIR_OPTIONS),
         *(() if states else ("state",)),
+        *(("strict", "allow_partial") if certifies else ()),
         *(() if counts else ("by",)),
         *(() if on_cluster else ("scheduler",)),
     }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, Kept, fetch, kept_in
     from mockexport.pipeline.progress import BUSY, LOST, ProgressCounters, TaskStatus
+    from mockexport.pipeline.reconciling import MEMORY, reconcile
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUSY",
     "LOST",
+    "MEMORY",
     "Checkpoint",
     "Committed",
     "Difference",
@@ -40,6 +42,7 @@ __all__ = [
     "kept_in",
     "process_workers",
     "read_committed",
+    "reconcile",
     "thread_workers",
     "workers_for",
 ]
@@ -71,6 +74,10 @@ __getattr__ = lazy_attributes(
             "LOST",
             "ProgressCounters",
             "TaskStatus",
+        ),
+        "reconciling": (
+            "MEMORY",
+            "reconcile",
         ),
         "running": (
             "OnListing",

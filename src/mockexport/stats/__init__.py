@@ -3,9 +3,16 @@
 No input and output here, as in the tally, whose rows these are.
 """
 
-from mockexport.stats.contract import DEFAULT_RANGES, MAX_STATS_PAIRS, Ranges, StatsAccumulator
+from mockexport.stats.contract import (
+    DEFAULT_RANGES,
+    MAX_STATS_PAIRS,
+    Ranges,
+    ResourceStatsAccumulator,
+    StatsAccumulator,
+)
+from mockexport.stats.fhir_reference import ReferenceResourceStats
 from mockexport.stats.figures import Gaps, TimeFigures, gaps_in_order, pair_figures, time_figures, total_figures
-from mockexport.stats.kernel import CsvStatsSpec, StatsSpec, choose_stats
+from mockexport.stats.kernel import CsvStatsSpec, ResourceStatsSpec, StatsSpec, choose_resource_stats, choose_stats
 from mockexport.stats.numbers import Number, parse_number
 from mockexport.stats.reference import ReferenceStats
 from mockexport.stats.result import Pair, PairStats, Segment, Sketch, Stats
@@ -20,13 +27,17 @@ __all__ = [
     "Pair",
     "PairStats",
     "Ranges",
+    "ReferenceResourceStats",
     "ReferenceStats",
+    "ResourceStatsAccumulator",
+    "ResourceStatsSpec",
     "Segment",
     "Sketch",
     "Stats",
     "StatsAccumulator",
     "StatsSpec",
     "TimeFigures",
+    "choose_resource_stats",
     "choose_stats",
     "gaps_in_order",
     "pair_figures",
