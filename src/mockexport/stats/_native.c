@@ -226,7 +226,7 @@ static PyType_Spec native_spec = {
 
 static int module_exec(PyObject *module)
 {
-    return fill_csv_module(module, &native_spec, "NativeStats");
+    return fill_module(module, &native_spec, "NativeStats");
 }
 
 static PyModuleDef_Slot module_slots[] = {
