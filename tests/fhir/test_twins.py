@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.csv_strategies import CUTS, cut
 from tests.fhir.conftest import TALLIES, run
 from tests.fhir.resources import rows
 from tests.seeds import examples
-from tests.tally.test_twins import CUTS, cut
 
 SOUND = b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/1"},"code":{"text":"x"}}'
 TOKENS = st.sampled_from(

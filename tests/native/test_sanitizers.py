@@ -17,7 +17,7 @@ from tests.seeds import seed_of
 import mockexport
 
 SOURCES = Path(mockexport.__file__).parent
-PARTS = {"tally": "tally", "fhir": "tally/fhir", "mock": "sources/mock"}
+PARTS = {"tally": "tally", "fhir": "tally/fhir", "stats": "stats", "mock": "sources/mock"}
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 
@@ -54,11 +54,17 @@ def test_the_c_code_compiles_without_warnings(part: str, level: str) -> None:
     compile_part(part, level, *WARNINGS, "-c", "-o", os.devnull)
 
 
-@pytest.mark.parametrize("part", ["tally", "fhir"])
-def test_the_tallies_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize("part", ["tally", "fhir", "stats"])
+def test_the_parts_that_read_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
     module = str(tmp_path / "_native.so")
     compile_part(part, "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
     fuzz(part, module, rounds=30)
+
+
+def test_statistics_are_the_same_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
+    module = str(tmp_path / "_native.so")
+    compile_part("stats", "-O1", *WARNINGS, "-DNO_INT128", "-shared", "-o", module)
+    fuzz("stats", module, rounds=30)
 
 
 def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
@@ -88,9 +94,11 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
     [
         ("tally", 10),
         ("fhir", 100),
+        ("stats", 10),
         ("mock", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("stats", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("mock", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
