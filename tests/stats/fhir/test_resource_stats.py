@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import KERNELS
+from tests.csv_strategies import CUTS, cut
 from tests.fhir.resources import bodies
 from tests.seeds import examples
 from tests.stats.fhir.conftest import NOW, STATS, Outcome, run
 from tests.stats.fhir.observations import observation_rows, statistics
-from tests.tally.test_twins import CUTS, cut
 
 from mockexport.sources.mock import MockFhirSource, MockSource
 from mockexport.stats import PairStats, Stats, StatsSpec, parse_event_time
