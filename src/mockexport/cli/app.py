@@ -26,7 +26,7 @@ from mockexport.errors import MockExportError
 
 __all__ = ["app", "run"]
 
-COMMANDS = ("count", "verify", "exports", "downloads", "serve", "heartrate")  # each a module of this package
+COMMANDS = ("count", "stats", "verify", "exports", "downloads", "serve", "heartrate")  # each a module of this package
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 GRACE_SECONDS = 1.0
 
@@ -49,10 +49,11 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     name="mockexport",
     cls=LazyGroup,
-    help="List, count, fetch, verify and serve bulk healthcare exports.",
+    help="List, count, fetch, verify, describe and serve bulk healthcare exports.",
     epilog="\b\nExamples:\n"
     "  mockexport exports list                    list the available exports\n"
     "  mockexport count small -o small.json       count an export, save the result\n"
+    "  mockexport stats demo --table              means, anomalies, gaps in time\n"
     "  mockexport verify outputs/                 compare saved counts\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
     "  mockexport count group/1 -s fhir+https://ehr.example/fhir\n"

@@ -1,4 +1,4 @@
-"""Runs over the downloads of a source: count, fetch, verify; on threads, processes or a Dask cluster."""
+"""Runs over the downloads of a source: count, statistics, fetch, verify; on threads, processes or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,21 +15,25 @@ if TYPE_CHECKING:
     from mockexport.pipeline.progress import BUSY, LOST, ProgressCounters, TaskStatus
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
+    from mockexport.pipeline.stats import SORT_MEMORY, Figures, Statistics, statistics
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
     "BUSY",
     "LOST",
+    "SORT_MEMORY",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
+    "Figures",
     "Kept",
     "OnListing",
     "OnProgress",
     "ProgressCounters",
     "Split",
     "StartWorkers",
+    "Statistics",
     "Subject",
     "TaskStatus",
     "Workers",
@@ -40,6 +44,7 @@ __all__ = [
     "kept_in",
     "process_workers",
     "read_committed",
+    "statistics",
     "thread_workers",
     "workers_for",
 ]
@@ -77,6 +82,12 @@ __getattr__ = lazy_attributes(
             "OnProgress",
         ),
         "splits": ("Split",),
+        "stats": (
+            "SORT_MEMORY",
+            "Figures",
+            "Statistics",
+            "statistics",
+        ),
         "verify": (
             "Committed",
             "Difference",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from mockexport.native import native_part
+from mockexport.stats.chosen import ReferenceTimes
 from mockexport.stats.contract import DEFAULT_RANGES, MAX_STATS_PAIRS
 from mockexport.stats.reference import ReferenceStats
 from mockexport.tally import CSV, FHIR, MAX_ROW_BYTES, CsvFormat, FhirFormat, HeaderFirst
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mockexport.stats.result import Stats
     from mockexport.tally import Accumulator
 
-__all__ = ["CsvStatsSpec", "StatsSpec", "choose_stats"]
+__all__ = ["CsvStatsSpec", "StatsSpec", "choose_stats", "choose_times"]
 
 NATIVE = "mockexport.stats._native"
 
@@ -25,6 +26,12 @@ def choose_stats(kernel: str = "auto") -> type[StatsAccumulator]:
     """Return the accumulator of CSV that `kernel` means; it raises what `choose_tally` raises."""
     native = native_part(NATIVE, kernel)
     return native.NativeStats if native else ReferenceStats
+
+
+def choose_times(kernel: str = "auto") -> type[ReferenceTimes]:
+    """Return what reads the times of chosen pairs of CSV. It raises what `choose_tally` raises."""
+    native_part(NATIVE, kernel)  # there is no native one yet
+    return ReferenceTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,8 @@ class CsvStatsSpec:
     def new(self) -> Accumulator[Stats]:
         """Make an accumulator. Raises UsageError where the kernel is `native` and was not built."""
         choose_stats(self.kernel)
-        return HeaderFirst(self.csv.all_columns, self.csv.delimiter, self.max_row_bytes, self._new)
+        how = self.csv.all_columns, self.csv.delimiter, self.max_row_bytes
+        return HeaderFirst(*how, self._new, needs_all=True)
 
     def _new(self, delimiter: bytes) -> StatsAccumulator:
         return choose_stats(self.kernel)(
