@@ -7,13 +7,13 @@ import logging
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from mockexport.errors import ChangedError
 from mockexport.pipeline.folding import Folding, fold
 from mockexport.sorting import GAPS_WIDTH, Runs, RunWriter, choose_gaps, sorted_blocks
-from mockexport.stats import Gaps, choose_times
-from mockexport.tally import MAX_ROW_BYTES, CsvFormat, HeaderFirst
+from mockexport.stats import CsvStatsSpec, Gaps, choose_resource_times, choose_times
+from mockexport.tally import HeaderFirst
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from mockexport.pipeline.running import OnProgress
     from mockexport.sorting import PairTimes
     from mockexport.source import Source
-    from mockexport.stats import Pair, PairStats, StatsSpec
+    from mockexport.stats import (
+        Pair,
+        PairStats,
+        ReferenceResourceTimes,
+        ReferenceTimes,
+        ResourceStatsSpec,
+        StatsSpec,
+    )
     from mockexport.tally import Accumulator
 
 __all__ = ["sort_times"]
@@ -119,54 +126,68 @@ class TimesSpec:
     folder: Path
     memory: int
 
-    def of(self, download: Download) -> CsvTimesSpec:
+    def of(self, download: Download) -> TimesOfDownload:
         """Return what makes the accumulators of a download, by its format."""
-        stats = self.stats
-        numbers = self.numbers.get(download.id, {})
-        return CsvTimesSpec(self.memory, stats.kernel, stats.skip_malformed, stats.csv, numbers, self.folder)
+        return TimesOfDownload(self.stats.of(download), self.numbers.get(download.id, {}), self.folder, self.memory)
 
 
 @dataclass(frozen=True, slots=True)
-class CsvTimesSpec:
-    """What makes the accumulators of times of CSV; the contract is `mockexport.tally.AccumulatorSpec`, of `Runs`."""
+class TimesOfDownload:
+    """What makes the accumulators of times; the contract is `mockexport.tally.AccumulatorSpec`, of `Runs`.
 
-    memory: int
-    kernel: str
-    skip_malformed: bool
-    csv: CsvFormat
+    `stats` is what made those of the first pass: rows are read, and refused, as they were then.
+    """
+
+    stats: CsvStatsSpec | ResourceStatsSpec
     numbers: Mapping[Pair, int] = field(repr=False)
     folder: Path | None
-    lf_ends_row: ClassVar[bool] = False
+    memory: int
+
+    @property
+    def lf_ends_row(self) -> bool:
+        """Whether every LF ends a row."""
+        return self.stats.lf_ends_row
 
     def new(self) -> Accumulator[Runs]:
         """Make an accumulator."""
-        how = self.csv.all_columns, self.csv.delimiter, MAX_ROW_BYTES
-        return HeaderFirst(*how, self._new, needs_all=True)
+        stats = self.stats
+        if isinstance(stats, CsvStatsSpec):
+            how = stats.csv.all_columns, stats.csv.delimiter, stats.max_row_bytes
+            return HeaderFirst(*how, self._new_of_csv, needs_all=True)
+        writer = self._writer()
+        reader = choose_resource_times(stats.kernel)(
+            numbers=self.numbers, add=writer.add, skip=stats.skip_malformed, max_row_bytes=stats.fhir.max_row_bytes,
+            base=stats.base,
+        )  # fmt: skip
+        return SortedTimes(reader, writer)
 
-    def _new(self, delimiter: bytes) -> CsvTimes:
-        return CsvTimes(self, delimiter)
+    def _new_of_csv(self, delimiter: bytes) -> SortedTimes:
+        stats, writer = self.stats, self._writer()
+        assert isinstance(stats, CsvStatsSpec)  # noqa: S101
+        reader = choose_times(stats.kernel)(
+            columns=stats.csv.all_columns, numbers=self.numbers, add=writer.add, skip=stats.skip_malformed,
+            max_row_bytes=stats.max_row_bytes, delimiter=delimiter,
+        )  # fmt: skip
+        return SortedTimes(reader, writer)
+
+    def _writer(self) -> RunWriter:
+        return RunWriter(GAPS_WIDTH, folder=self.folder, memory=self.memory, kernel=self.stats.kernel)
 
     def without_skip(self) -> Self:
         """Return the same specification, but a malformed row is an error."""
-        return replace(self, skip_malformed=False)
+        return replace(self, stats=self.stats.without_skip())
 
     def with_kernel(self, kernel: str) -> Self:
         """Return the same specification for another machine, which does not have our folder."""
-        return replace(self, kernel=kernel, folder=None)
+        return replace(self, stats=self.stats.with_kernel(kernel), folder=None)
 
 
-class CsvTimes:
-    """The times of chosen pairs of one CSV body, in sorted runs; the contract is `mockexport.tally.Accumulator`."""
+class SortedTimes:
+    """The times of chosen pairs of one body, in sorted runs; the contract is `mockexport.tally.Accumulator`."""
 
-    def __init__(self, spec: CsvTimesSpec, delimiter: bytes) -> None:
-        self._writer = RunWriter(GAPS_WIDTH, folder=spec.folder, memory=spec.memory, kernel=spec.kernel)
-        self._reader = choose_times(spec.kernel)(
-            columns=spec.csv.all_columns,
-            numbers=spec.numbers,
-            add=self._writer.add,
-            skip=spec.skip_malformed,
-            delimiter=delimiter,
-        )
+    def __init__(self, reader: ReferenceTimes | ReferenceResourceTimes, writer: RunWriter) -> None:
+        self._reader = reader  # which gives the writer what it reads
+        self._writer = writer
 
     @property
     def rows(self) -> int:

@@ -67,7 +67,7 @@ static PyObject *type_name(PyObject *names, const Pairs *pairs, const Entry *ent
 }
 
 /* Set numbers[one][other] = n, and take the references of the keys. */
-static int set_number(PyObject *numbers, PyObject *one, PyObject *other, uint64_t n)
+static inline int set_number(PyObject *numbers, PyObject *one, PyObject *other, uint64_t n)
 {
     PyObject *number = PyLong_FromUnsignedLongLong(n);
     PyObject *inner = one && other && number ? PyDict_GetItemWithError(numbers, one) : NULL;

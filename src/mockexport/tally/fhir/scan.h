@@ -27,7 +27,8 @@ TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, ui
     for (uint64_t head = heads->of_length[length]; head; head = heads->next[head]) {
         const uint64_t *words = heads->words[head - 1];
         if ((load_8(key) & KEPT[length < 8 ? length : 8]) != words[0] ||
-            (load_8(key + 8) & KEPT[length < 8 ? 0 : length - 8]) != words[1])
+            (load_8(key + 8) & KEPT[length < 8 ? 0 : length < 16 ? length - 8 : 8]) != words[1] ||
+            (length > 16 && (load_8(key + 16) & KEPT[length - 16]) != words[2]))
             continue;
         uint32_t value = colon + 1;
         while (row[value] == ' ')
