@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     Key key;
     uint32_t number; /* of the key: likely at first, then for certain; 0 where the row is left out */
+    uint32_t value_hash;
     int has_value, has_time;
     Number value;
     int64_t time;
@@ -58,7 +59,7 @@ static int make_room(CsvStats *s)
     return 0;
 }
 
-static Key key_of(const Seed *seed, const CsvRow *row)
+static inline Key key_of(const Seed *seed, const CsvRow *row)
 {
     const Field *patient = &row->fields[PATIENT_COLUMN], *type = &row->fields[TYPE_COLUMN];
 #ifdef FAST_PATH
@@ -82,7 +83,7 @@ static Key key_of(const Seed *seed, const CsvRow *row)
 static int find_number(CsvStats *s, const CsvRow *row, uint32_t *number)
 {
     const Field *patient = &row->fields[PATIENT_COLUMN], *type = &row->fields[TYPE_COLUMN];
-    const Key key = key_of(&s->keys.seed, row); /* once more, as the seed may have changed */
+    const Key key = make_key(&s->keys.seed, patient->bytes, patient->length, type->bytes, type->length); /* by the seed now */
     *number = (uint32_t)s->keys.slots[find_slot(&s->keys, &key, patient->bytes, type->bytes)];
     if (*number)
         return 0;
@@ -109,7 +110,7 @@ static int add_record(CsvStats *s, const Record *record)
     if (record->has_time)
         pair_add_time(pair, record->time, &s->rules);
     pair->not_a_number += !record->has_value;
-    return record->has_value ? pair_add_number(pair, &record->value, &s->rules) : 0;
+    return record->has_value ? pair_add_number(pair, &record->value, record->value_hash, &s->rules) : 0;
 }
 
 static unsigned take_rows(void *taker, const CsvRow *rows, unsigned count)
@@ -129,6 +130,7 @@ static unsigned take_rows(void *taker, const CsvRow *rows, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         const Field *value = &rows[i].fields[VALUE_COLUMN], *time = &rows[i].fields[TIME_COLUMN];
         records[i].has_value = parse_number(value->bytes, value->length, &records[i].value);
+        records[i].value_hash = records[i].has_value ? value_hash(s->rules.seed, &records[i].value) : 0;
         records[i].has_time = parse_time(time->bytes, time->length, &s->latest, &records[i].time);
     }
     for (unsigned i = 0; i < count; i++) {
@@ -137,8 +139,8 @@ static unsigned take_rows(void *taker, const CsvRow *rows, unsigned count)
         if (!is_likely && find_number(s, &rows[i], &record->number))
             return i;
         const Pair *pair = &s->pairs[record->number];
-        if (pair->values.slots && record->has_value)
-            PREFETCH(&pair->values.slots[value_slot(&pair->values, s->rules.seed, &record->value)]);
+        if (pair->values.slots)
+            PREFETCH(&pair->values.slots[record->value_hash & pair->values.mask]);
     }
     for (unsigned i = 0; i < count; i++) {
         if (records[i].number && add_record(s, &records[i])) {

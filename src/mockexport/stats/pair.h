@@ -61,14 +61,14 @@ static int become_sketch(Pair *pair, const Rules *rules)
     return 0;
 }
 
-/* Add a record's number; -1 without memory. */
-static inline int pair_add_number(Pair *pair, const Number *number, const Rules *rules)
+/* Add a record's number, whose hash is known; -1 without memory. */
+static inline int pair_add_number(Pair *pair, const Number *number, uint32_t hash, const Rules *rules)
 {
     if (pair->sketch) {
         pair->anomalies += (uint64_t)is_anomaly(pair->range, number);
         return sketch_add(pair->sketch, rules->seed, number, 1);
     }
-    if (values_add(&pair->values, rules->seed, number, 1))
+    if (values_add(&pair->values, rules->seed, hash, number, 1))
         return -1;
     return pair->values.used > rules->max_distinct ? become_sketch(pair, rules) : 0;
 }

@@ -12,7 +12,7 @@ typedef struct {
     uint64_t rest; /* 0 where a slot is empty */
 } Value;
 
-/* An open-addressing table, of which a quarter is empty at least. Its hash is keyed, so nobody can choose numbers that share a slot. */
+/* An open-addressing table, of which half is empty at least. Its hash is keyed, so nobody can choose numbers that share a slot. */
 typedef struct {
     Value *slots;
     uint32_t mask; /* slots - 1 */
@@ -31,17 +31,16 @@ static inline uint64_t value_times(const Value *value)
     return value->rest >> 16;
 }
 
-static inline uint32_t value_slot(const Values *values, const uint64_t *seed, const Number *number)
+static inline uint32_t value_hash(const uint64_t *seed, const Number *number)
 {
-    return (uint32_t)fold((uint64_t)number->mantissa ^ seed[0], (uint64_t)number->exponent ^ seed[1]) & values->mask;
+    return (uint32_t)fold((uint64_t)number->mantissa ^ seed[0], (uint64_t)number->exponent ^ seed[1]);
 }
 
-/* The slot of a number, or the empty one where it belongs. */
-static inline Value *find_value(const Values *values, const uint64_t *seed, const Number *number)
+/* The slot of a number with this hash, or the empty one where it belongs. */
+static inline Value *find_value(const Values *values, uint32_t hash, const Number *number)
 {
-    uint32_t slot = value_slot(values, seed, number);
-    for (;; slot = (slot + 1) & values->mask) {
-        Value *value = &values->slots[slot];
+    for (;; hash++) {
+        Value *value = &values->slots[hash & values->mask];
         if (!value->rest || (value->mantissa == number->mantissa && (uint16_t)value->rest == (uint16_t)number->exponent))
             return value;
     }
@@ -64,19 +63,19 @@ static int values_grow(Values *values, const uint64_t *seed)
         if (!values->slots[i].rest)
             continue;
         const Number number = number_of(&values->slots[i]);
-        *find_value(&larger, seed, &number) = values->slots[i];
+        *find_value(&larger, value_hash(seed, &number), &number) = values->slots[i];
     }
     free(values->slots);
     *values = larger;
     return 0;
 }
 
-/* Add a number so many times; -1 without memory. */
-static inline int values_add(Values *values, const uint64_t *seed, const Number *number, uint64_t times)
+/* Add a number with this hash so many times; -1 without memory. */
+static inline int values_add(Values *values, const uint64_t *seed, uint32_t hash, const Number *number, uint64_t times)
 {
     if (!values->slots && values_grow(values, seed))
         return -1;
-    Value *value = find_value(values, seed, number);
+    Value *value = find_value(values, hash, number);
     if (value->rest) {
         value->rest += times << 16;
         return 0;
@@ -84,7 +83,7 @@ static inline int values_add(Values *values, const uint64_t *seed, const Number 
     value->mantissa = number->mantissa;
     value->rest = (uint16_t)number->exponent | times << 16;
     values->used++;
-    return values->used > (values->mask + 1) / 4 * 3 ? values_grow(values, seed) : 0;
+    return values->used > (values->mask + 1) / 2 ? values_grow(values, seed) : 0;
 }
 
 /* ---- The sketch ---- */
@@ -148,7 +147,7 @@ static int sketch_add(Sketch *sketch, const uint64_t *seed, const Number *number
     if (is_first || compare_numbers(number, &sketch->high) > 0)
         sketch->high = *number;
     const Number bucket = {bucket_of(number), 0};
-    return values_add(&sketch->buckets, seed, &bucket, times);
+    return values_add(&sketch->buckets, seed, value_hash(seed, &bucket), &bucket, times);
 }
 
 static void sketch_free(Sketch *sketch)
