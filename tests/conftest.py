@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 NATIVE_BUILT = all(
-    importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "tally.fhir", "sources.mock")
+    importlib.util.find_spec(f"mockexport.{part}._native")
+    for part in ("sorting", "tally", "tally.fhir", "sources.mock")
 )
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 

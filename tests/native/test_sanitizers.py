@@ -17,7 +17,7 @@ from tests.seeds import seed_of
 import mockexport
 
 SOURCES = Path(mockexport.__file__).parent
-PARTS = {"tally": "tally", "fhir": "tally/fhir", "mock": "sources/mock"}
+PARTS = {"tally": "tally", "fhir": "tally/fhir", "mock": "sources/mock", "sorting": "sorting"}
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 
@@ -89,9 +89,11 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
         ("tally", 10),
         ("fhir", 100),
         ("mock", 100),
+        ("sorting", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("mock", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("sorting", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_random_input_makes_the_sanitizers_see_nothing(tmp_path: Path, part: str, rounds: int) -> None:

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["sorted_blocks"]
 
 BLOCKS_HELD = 3  # what is being sorted, a copy of it, and the block before, which its taker still has
+MAX_PARTS = 256  # that are cut at a time; with more, they are cut again: this limits what the samples take
 SAMPLES = 64  # for each part; its size is then known to about 1 / sqrt(SAMPLES), and mostly better
 
 
 def sorted_blocks(runs: Runs, *, memory: int, kernel: str = "auto") -> Iterator[bytes]:
     """Give all records of all runs in order, in blocks of whole records.
 
-    At most `memory` bytes are held, the block that was given last among them; the runs that are in memory come on top,
-    and a few bytes for each run and each part. No file stays open between two blocks.
+    At most `memory` bytes are held, the block that was given last among them. On top come the runs that are in memory,
+    some hundred bytes for each run, and at most 2 MB of samples. No file stays open between two blocks.
 
     Raises UsageError if a file can't be read or has been changed, and what `choose_sort` raises.
     """
@@ -94,7 +95,7 @@ class Blocks:
     def _pivots(self, slices: list[Slice]) -> list[bytes]:
         """Return records, at least one, that cut the slices into parts of about the same size, well below the limit."""
         total = count(slices)
-        parts = total * 4 // (self.most * 3) + 1
+        parts = min(total * 4 // (self.most * 3) + 1, MAX_PARTS)
         samples = min(total, parts * SAMPLES)
         # One of each stretch, at random: were they evenly spaced, all might be at the same place of equal runs.
         draw = random.Random(total)

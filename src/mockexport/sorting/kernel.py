@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_distinct", "choose_gaps", "choose_sort", "records_in"]
 
 NATIVE = "mockexport.sorting._native"
-OBJECT_BYTES = 64  # a record as an object, beside its bytes, and its place in a list
+OBJECT_BYTES = 128  # a record as an object, beside its bytes, and its places in lists, with what the allocator adds
 
 
 def choose_sort(kernel: str = "auto") -> Sort:
