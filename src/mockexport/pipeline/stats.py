@@ -103,7 +103,7 @@ def statistics(
     choose_stats(kernel)  # an unknown one is an error before any work
     spec = StatsSpec(
         ((now or datetime.now(UTC)) - EPOCH) // timedelta(microseconds=1), kernel, skip_malformed, max_pairs, csv,
-        fhir, {**DEFAULT_RANGES, **read_ranges(ranges or {})},
+        fhir, {**DEFAULT_RANGES, **read_ranges({} if ranges is None else ranges)},
     )  # fmt: skip
     downloads = list_downloads(source, export, on_listing)
     if not downloads:
