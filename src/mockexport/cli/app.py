@@ -29,6 +29,7 @@ __all__ = ["app", "run"]
 COMMANDS = (
     "count",
     "reconcile",
+    "diff",
     "verify",
     "exports",
     "downloads",

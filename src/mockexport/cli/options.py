@@ -36,6 +36,7 @@ __all__ = [
     "MadeExportArgument",
     "MaxPairsOption",
     "MaxRowBytesOption",
+    "MemoryOption",
     "OutputOption",
     "PagerOption",
     "PatientColumnOption",
@@ -273,6 +274,12 @@ MaxPairsOption = Annotated[
         help="Fail if there are more than N distinct pairs of patient and type; this limits memory.",
     ),
 ]  # fmt: skip
+MemoryOption = Annotated[
+    str,
+    typer.Option(
+        "--memory", metavar="SIZE", help="How much memory to use for telling records apart; the rest is on disk."
+    ),
+]
 ProgressOption = Annotated[
     bool | None,
     typer.Option(
