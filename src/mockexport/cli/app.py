@@ -30,6 +30,7 @@ COMMANDS = (
     "count",
     "stats",
     "reconcile",
+    "diff",
     "verify",
     "exports",
     "downloads",
