@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mockexport.stats.contract import MAX_STATS_PAIRS
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from mockexport.stats.numbers import Number
     from mockexport.tally import AllColumns, Record
 
-__all__ = ["PairBuilder", "ReferenceStats"]
+__all__ = ["PairBuilder", "Pairs", "ReferenceStats"]
 
+REASON_BYTES = 2  # of a reason in place of a patient, as the tally of FHIR has it
 VALUES_AT_A_TIME = 1024  # new distinct ones, between two looks whether they are too many
 
 
@@ -95,23 +97,30 @@ class Pairs:
         self._max_pairs = max_pairs
         self._pairs: dict[Pair, PairBuilder] = {}
         self._pair_bytes = 0
+        self.unassigned: Counter[Pair] = Counter()
 
     def add(self, pair: Pair, value: Number | None, time: int | None, line: int) -> None:
         """Add a record. Raises TooManyPairs."""
         builder = self._pairs.get(pair)
         if builder is None:
-            self._check(pair, line)
+            self._check(sum(len(name.encode()) for name in pair), line)
             low, high = self._ranges.get(pair[1], (None, None))
             builder = self._pairs[pair] = PairBuilder(low and order(low), high and order(high), self._now)
         builder.add(value, time)
+
+    def add_unassigned(self, pair: Pair, line: int) -> None:
+        """Count a record without a patient, by its type and the reason. Raises TooManyPairs."""
+        if pair not in self.unassigned:
+            self._check(REASON_BYTES + len(pair[0].encode()), line)
+        self.unassigned[pair] += 1
 
     def built(self) -> dict[Pair, PairStats]:
         """Return the statistics."""
         return {pair: builder.built() for pair, builder in self._pairs.items()}
 
-    def _check(self, pair: Pair, line: int) -> None:
-        self._pair_bytes += sum(len(name.encode()) for name in pair)
-        if len(self._pairs) + 1 > self._max_pairs:
+    def _check(self, size: int, line: int) -> None:
+        self._pair_bytes += size
+        if len(self._pairs) + len(self.unassigned) + 1 > self._max_pairs:
             raise TooManyPairs(line, too_many_pairs(self._max_pairs))
         if self._pair_bytes > self._max_pairs * PAIR_BYTES:
             raise TooManyPairs(line, pairs_too_large(self._max_pairs))
