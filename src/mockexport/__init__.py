@@ -1,4 +1,4 @@
-"""Count, verify and fetch bulk healthcare exports.
+"""Count, describe, verify and fetch bulk healthcare exports.
 
     from mockexport import count, open_source
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ProgressCounters,
         Split,
         StartWorkers,
+        Statistics,
         Subject,
         Workers,
         cluster_workers,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         fetch,
         process_workers,
         read_committed,
+        statistics,
         thread_workers,
     )
     from mockexport.source import CancelToken, Source
@@ -77,6 +79,7 @@ __all__ = [
     "Source",
     "Split",
     "StartWorkers",
+    "Statistics",
     "Subject",
     "UnreachableError",
     "UntrustedDataError",
@@ -90,6 +93,7 @@ __all__ = [
     "open_source",
     "process_workers",
     "read_committed",
+    "statistics",
     "summarise",
     "thread_workers",
 ]
@@ -112,6 +116,7 @@ __getattr__ = lazy_attributes(
             "ProgressCounters",
             "Split",
             "StartWorkers",
+            "Statistics",
             "Subject",
             "Workers",
             "cluster_workers",
@@ -120,6 +125,7 @@ __getattr__ = lazy_attributes(
             "fetch",
             "process_workers",
             "read_committed",
+            "statistics",
             "thread_workers",
         ),
         "source": ("CancelToken", "Source"),
