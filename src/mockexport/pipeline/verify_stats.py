@@ -92,8 +92,8 @@ def _compare(
     for name in sorted(expected.keys() | actual.keys()):
         one, other = expected.get(name), actual.get(name)
         if one is None or other is None:  # the whole of it came or went: its records say so
-            counts = [None if figures is None else figures.get("count") for figures in (one, other)]
-            yield Difference(patient, name, *counts, figure="count")
+            this, that = (None if figures is None else figures.get("count") for figures in (one, other))
+            yield Difference(patient, name, this, that, figure="count")
             continue
         for figure, this, that in _unequal(one, other, passed_over):
             yield Difference(patient, name, this, that, figure=figure)
