@@ -18,6 +18,7 @@ from mockexport.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mockexport.errors import (
         ChangedError,
+        MissingError,
         MockExportError,
         NotAuthorisedError,
         NotFoundError,
@@ -49,14 +50,17 @@ if TYPE_CHECKING:
         fetch,
         process_workers,
         read_committed,
+        reconcile,
         statistics,
         thread_workers,
     )
+    from mockexport.reconciliation import Certificate, Finding
     from mockexport.source import CancelToken, Source
     from mockexport.tally import CsvFormat, FhirFormat
 
 __all__ = [
     "CancelToken",
+    "Certificate",
     "ChangedError",
     "Checkpoint",
     "Committed",
@@ -68,6 +72,8 @@ __all__ = [
     "Fetched",
     "FhirExport",
     "FhirFormat",
+    "Finding",
+    "MissingError",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -93,6 +99,7 @@ __all__ = [
     "open_source",
     "process_workers",
     "read_committed",
+    "reconcile",
     "statistics",
     "summarise",
     "thread_workers",
@@ -125,9 +132,11 @@ __getattr__ = lazy_attributes(
             "fetch",
             "process_workers",
             "read_committed",
+            "reconcile",
             "statistics",
             "thread_workers",
         ),
+        "reconciliation": ("Certificate", "Finding"),
         "source": ("CancelToken", "Source"),
         "tally": ("CsvFormat", "FhirFormat"),
     },

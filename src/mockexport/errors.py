@@ -7,7 +7,8 @@
     ├── UnreachableError    5  the source could not be reached, after retries
     │   └── NotResumableError     a body cannot be resumed; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
-        └── ChangedError       what is read under one name changed; it is not read again
+        ├── ChangedError       what is read under one name changed; it is not read again
+        └── MissingError       a file that was declared is not there
 
 A message is one line that names what, where and what to do next. Where an argument of the library would help, the error
 names it as a `Remedy`, which a command line can put in the words of its own options. Errors carry plain values only, so
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChangedError",
+    "MissingError",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -120,6 +122,10 @@ class UntrustedDataError(MockExportError):
 
 class ChangedError(UntrustedDataError):
     """What is read under one name changed since it was listed, or while it was read; it is not read again."""
+
+
+class MissingError(UntrustedDataError):
+    """A file that its export declares is not there."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

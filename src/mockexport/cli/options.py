@@ -36,6 +36,7 @@ __all__ = [
     "MadeExportArgument",
     "MaxPairsOption",
     "MaxRowBytesOption",
+    "MemoryOption",
     "OnMalformed",
     "OnMalformedOption",
     "OutputOption",
@@ -295,6 +296,12 @@ MaxPairsOption = Annotated[
 OnMalformedOption = Annotated[
     OnMalformed,
     typer.Option("--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."),
+]
+MemoryOption = Annotated[
+    str,
+    typer.Option(
+        "--memory", metavar="SIZE", help="How much memory to use for sorting; the rest is in temporary files."
+    ),
 ]
 ProgressOption = Annotated[
     bool | None,

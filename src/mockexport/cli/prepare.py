@@ -103,6 +103,7 @@ class Run(NamedTuple):
     pager: str  # for a long table; empty: none
     state: Path | None = None  # of the export of a FHIR server
     restart: bool = False  # another one is begun
+    jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -134,6 +135,11 @@ class Run(NamedTuple):
             raise NotFoundError(f"{self.source.name} holds no export")
         shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
         raise UsageError(f"name an export: {self.source.name} holds {shown}")
+
+    @property
+    def same_command(self) -> str:
+        """The command that goes on where this one ended, in words."""
+        return "the same command without --restart" if self.restart else "the same command"
 
     def progress(self, export: str) -> AbstractContextManager[Progress]:
         """Show how far the work on an export is."""
@@ -275,6 +281,7 @@ def prepare(
         pager=settings.pager if on_terminal and not no_pager else "",
         state=state,
         restart=restart,
+        jobs=jobs,
         timeout=timeout if "://" in data.name else None,
     )
 
@@ -292,7 +299,7 @@ def ended(run: Run) -> Generator[None, None, None]:
         if source.keeps_state and isinstance(error, NotFoundError):  # of an export that is gone
             pass
         elif source.keeps_state:
-            run.terminal.note("the export is kept on the server; run the same command again to go on with it")
+            run.terminal.note(f"the export is kept on the server; run {run.same_command} again to go on with it")
         else:
             source.end()
         raise
@@ -306,6 +313,7 @@ def with_run(
     values: bool = False,
     on_cluster: bool = False,
     begins: bool = False,
+    certifies: bool = False,
     states: bool = True,
     state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -321,6 +329,7 @@ def with_run(
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
         *(() if parallel or begins else FHIR_OPTIONS),
         *(() if states else ("state",)),
+        *(("strict", "allow_partial") if certifies else ()),
         *(() if counts else ("by",)),
         *(() if values else ("time_column", "value_column")),
         *(() if on_cluster else ("scheduler",)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -13,9 +12,10 @@ import typer
 
 from mockexport.cli.documents import statistics_document
 from mockexport.cli.help import CommandWithSections
-from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, OnMalformed, OnMalformedOption
+from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
+from mockexport.cli.sizes import read_size
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
 from mockexport.local_file import read_whole
@@ -40,9 +40,6 @@ Examples:
   mockexport stats -s visits.csv --patient-column id --type-column code \\
     --time-column at --value-column reading
 """
-SIZE = re.compile(r"([0-9]+) ?(B|KB|MB|GB)?", re.IGNORECASE)
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-SMALLEST_MEMORY = 10**6
 
 
 @app.command("stats", cls=CommandWithSections, short_help="Show figures of values and times.", epilog=EXAMPLES)
@@ -95,14 +92,7 @@ def stats_command(
     ] = 1,
     on_malformed: OnMalformedOption = OnMalformed.fail,
     max_pairs: MaxPairsOption = MAX_STATS_PAIRS,
-    memory: Annotated[
-        str,
-        typer.Option(
-            "--memory",
-            metavar="SIZE",
-            help="How much memory to use to sort times that are out of order; the rest is in temporary files.",
-        ),
-    ] = "256MB",
+    memory: MemoryOption = "256MB",
 ) -> None:
     """Show figures of the values and times of an export.
 
@@ -172,12 +162,3 @@ def read_now(text: str) -> datetime:
         return parse_time(text).astimezone(UTC)
     except ValueError as error:
         raise UsageError(f"--now {text!r} is not a time such as 2026-01-31T12:00:00Z") from error
-
-
-def read_size(text: str) -> int:
-    """Read a size in bytes, such as 256MB. Raises UsageError."""
-    found = SIZE.fullmatch(text.strip())
-    size = int(found[1]) * UNITS[(found[2] or "").upper()] if found else 0
-    if size < SMALLEST_MEMORY:
-        raise UsageError(f"--memory {text!r} is not a size of at least 1MB, such as 256MB or 2GB")
-    return size

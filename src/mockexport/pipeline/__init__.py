@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, Kept, fetch, kept_in
     from mockexport.pipeline.progress import BUSY, LOST, ProgressCounters, TaskStatus
+    from mockexport.pipeline.reconciling import MEMORY, reconcile
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
     from mockexport.pipeline.stats import SORT_MEMORY, Figures, Statistics, statistics
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUSY",
     "LOST",
+    "MEMORY",
     "SORT_MEMORY",
     "Checkpoint",
     "Committed",
@@ -54,6 +56,7 @@ __all__ = [
     "process_workers",
     "read_committed",
     "read_committed_statistics",
+    "reconcile",
     "statistics",
     "thread_workers",
     "workers_for",
@@ -86,6 +89,10 @@ __getattr__ = lazy_attributes(
             "LOST",
             "ProgressCounters",
             "TaskStatus",
+        ),
+        "reconciling": (
+            "MEMORY",
+            "reconcile",
         ),
         "running": (
             "OnListing",

@@ -15,7 +15,7 @@ typedef struct {
 static PyObject *raise_problem(const CsvStats *s)
 {
     const CsvRows *rows = &s->rows;
-    return raise_csv_problem(rows->problem, rows->problem_line, &rows->header, rows->max_row_bytes, s->max_pairs);
+    return raise_csv_problem(rows->problem, rows->problem_line, &rows->header, rows->max_row_bytes, s->table.max_pairs);
 }
 
 static int enter(NativeStats *self)
@@ -44,34 +44,12 @@ static PyObject *native_feed(PyObject *object, PyObject *chunk)
     return result;
 }
 
-/* Add what is known of all pairs to a dict; their memory goes as they are done. */
-static int add_pairs(PyObject *pairs, PyObject *result, CsvStats *s)
-{
-    Classes classes;
-    PyObject *names = PyDict_New();
-    int failed = import_classes(result, &classes) || !names;
-    for (uint64_t i = 1; !failed && i < s->keys.used; i++) {
-        const Entry *entry = &s->keys.entries[i];
-        PyObject *type = type_name(names, &s->keys, entry);
-        PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&s->keys, entry),
-                                                 (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);
-        PyObject *key = patient && type ? PyTuple_Pack(2, patient, type) : NULL;
-        Py_XDECREF(patient);
-        Py_XDECREF(type);
-        failed = set_item(pairs, key, key ? python_pair(&classes, &s->pairs[i], entry->count) : NULL);
-        pair_free(&s->pairs[i]);
-    }
-    Py_XDECREF(names);
-    release_classes(&classes);
-    return failed;
-}
-
 static PyObject *python_stats(CsvStats *s)
 {
     PyObject *made = NULL, *pairs = NULL, *left_out = NULL;
     PyObject *contract = import_contract();
     PyObject *result = contract ? PyImport_ImportModule("mockexport.stats.result") : NULL;
-    if (result && (pairs = PyDict_New()) && !add_pairs(pairs, result, s) &&
+    if (result && (pairs = PyDict_New()) && !add_pairs(pairs, result, &s->table) &&
         (left_out = left_out_dict(contract, s->rows.left_out, REASON_COUNT)))
         made = PyObject_CallMethod(result, "Stats", "OO", pairs, left_out);
     Py_XDECREF(contract);
@@ -118,38 +96,6 @@ static void native_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Read the ranges, in the order in which they are searched. */
-static int take_ranges(CsvStats *s, PyObject *given)
-{
-    PyObject *items = PyMapping_Items(given);
-    const Py_ssize_t count = items ? PyList_Size(items) : -1;
-    int failed = count < 0;
-    if (!failed && !(s->ranges = calloc((size_t)count + 1, sizeof *s->ranges))) {
-        PyErr_NoMemory();
-        failed = 1;
-    }
-    for (Py_ssize_t i = 0; i < count && !failed; i++) {
-        PyObject *type, *ends;
-        failed = !PyArg_ParseTuple(PyList_GetItem(items, i), "UO!", &type, &PyTuple_Type, &ends) ||
-                 take_range(type, ends, &s->ranges[s->ranges_used++]);
-    }
-    Py_XDECREF(items);
-    if (!failed)
-        qsort(s->ranges, s->ranges_used, sizeof *s->ranges, compare_ranges);
-    return failed;
-}
-
-/* How many distinct values are kept one by one: that is told by result.py alone. */
-static int take_max_distinct(CsvStats *s)
-{
-    PyObject *result = PyImport_ImportModule("mockexport.stats.result");
-    PyObject *limit = result ? PyObject_GetAttrString(result, "MAX_DISTINCT") : NULL;
-    s->rules.max_distinct = limit ? PyLong_AsUnsignedLongLong(limit) : 0;
-    Py_XDECREF(result);
-    Py_XDECREF(limit);
-    return PyErr_Occurred() != NULL;
-}
-
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"columns",   "ranges",    "now",          "skip", "max_row_bytes",
@@ -185,12 +131,12 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->lock = PyThread_allocate_lock();
     const int failed = stats_init(s, skip, (uint64_t)max_row_bytes, (uint8_t)delimiter, set,
                                   (const uint8_t *)PyBytes_AsString(seed));
-    s->max_pairs = (uint64_t)max_pairs;
-    s->rules.now = microseconds;
+    s->table.max_pairs = (uint64_t)max_pairs;
+    s->table.rules.now = microseconds;
     Py_DECREF(seed);
     if (failed || !self->lock)
         PyErr_NoMemory();
-    if (failed || !self->lock || name_columns(&s->rows.header, columns) || take_ranges(s, ranges) || take_max_distinct(s))
+    if (failed || !self->lock || name_columns(&s->rows.header, columns) || take_ranges(&s->table, ranges) || take_max_distinct(&s->table))
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -226,7 +172,7 @@ static PyType_Spec native_spec = {
 
 static int module_exec(PyObject *module)
 {
-    return fill_csv_module(module, &native_spec, "NativeStats");
+    return fill_module(module, &native_spec, "NativeStats");
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -2,7 +2,7 @@
 
 #include "../tally/python.h"
 
-#include "pair.h"
+#include "table.h"
 
 /* The classes of result.py, while a result is made. */
 typedef struct {
@@ -129,7 +129,31 @@ static PyObject *python_pair(const Classes *classes, const Pair *pair, uint64_t 
     return found;
 }
 
-/* ---- Ranges ---- */
+/* Add what is known of all pairs that have a patient to a dict; their memory goes as they are done. */
+static int add_pairs(PyObject *pairs, PyObject *result, PairTable *table)
+{
+    Classes classes;
+    PyObject *names = PyDict_New();
+    int failed = import_classes(result, &classes) || !names;
+    for (uint64_t i = 1; !failed && i < table->keys.used; i++) {
+        const Entry *entry = &table->keys.entries[i];
+        if (*entry_patient(&table->keys, entry) == UNASSIGNED_BYTE)
+            continue;
+        PyObject *type = type_name(names, &table->keys, entry);
+        PyObject *patient = PyUnicode_DecodeUTF8((const char *)entry_patient(&table->keys, entry),
+                                                 (Py_ssize_t)(uint32_t)entry->key.lengths, NULL);
+        PyObject *key = patient && type ? PyTuple_Pack(2, patient, type) : NULL;
+        Py_XDECREF(patient);
+        Py_XDECREF(type);
+        failed = set_item(pairs, key, key ? python_pair(&classes, &table->pairs[i], entry->count) : NULL);
+        pair_free(&table->pairs[i]);
+    }
+    Py_XDECREF(names);
+    release_classes(&classes);
+    return failed;
+}
+
+/* ---- Arguments ---- */
 
 /* Read one end of a range: a number of numbers.py, or None. */
 static int take_end_of_range(PyObject *given, int *has, Number *number)
@@ -170,4 +194,36 @@ static int take_range(PyObject *type, PyObject *ends, Range *range)
     }
     Py_XDECREF(text);
     return failed ? -1 : 0;
+}
+
+/* Read the ranges, in the order in which they are searched. */
+static int take_ranges(PairTable *table, PyObject *given)
+{
+    PyObject *items = PyMapping_Items(given);
+    const Py_ssize_t count = items ? PyList_Size(items) : -1;
+    int failed = count < 0;
+    if (!failed && !(table->ranges = calloc((size_t)count + 1, sizeof *table->ranges))) {
+        PyErr_NoMemory();
+        failed = 1;
+    }
+    for (Py_ssize_t i = 0; i < count && !failed; i++) {
+        PyObject *type, *ends;
+        failed = !PyArg_ParseTuple(PyList_GetItem(items, i), "UO!", &type, &PyTuple_Type, &ends) ||
+                 take_range(type, ends, &table->ranges[table->ranges_used++]);
+    }
+    Py_XDECREF(items);
+    if (!failed)
+        qsort(table->ranges, table->ranges_used, sizeof *table->ranges, compare_ranges);
+    return failed;
+}
+
+/* How many distinct values are kept one by one: that is told by result.py alone. */
+static int take_max_distinct(PairTable *table)
+{
+    PyObject *result = PyImport_ImportModule("mockexport.stats.result");
+    PyObject *limit = result ? PyObject_GetAttrString(result, "MAX_DISTINCT") : NULL;
+    table->rules.max_distinct = limit ? PyLong_AsUnsignedLongLong(limit) : 0;
+    Py_XDECREF(result);
+    Py_XDECREF(limit);
+    return PyErr_Occurred() != NULL;
 }

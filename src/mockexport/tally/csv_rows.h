@@ -8,7 +8,7 @@
 #define MOCKEXPORT_CSV_ROWS_H
 
 #include "csv.h"
-#include "instructions.h"
+#include "csv_masks.h"
 
 #define READABLE 32 /* bytes that may be read from the start of each field on, whatever its length */
 #define ROWS_AT_A_TIME 32

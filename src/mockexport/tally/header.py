@@ -123,6 +123,11 @@ class HeaderFirst(Generic[R]):
         self._accumulator: Accumulator[R] | None = None
 
     @property
+    def accumulator(self) -> Accumulator[R] | None:
+        """What takes in the bytes, once the header has told how; None before."""
+        return self._accumulator
+
+    @property
     def rows(self) -> int:
         """Rows read so far."""
         return self._accumulator.rows if self._accumulator else 0

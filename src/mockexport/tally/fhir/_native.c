@@ -104,7 +104,7 @@ static PyType_Spec native_spec = {
 
 static int module_exec(PyObject *module)
 {
-    return fill_reader_module(module, &native_spec, "NativeResourceTally");
+    return fill_module(module, &native_spec, "NativeResourceTally");
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -27,7 +27,6 @@ enum problem {
 
 /* UNASSIGNED of contract.py, in that order. */
 enum unassigned { NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ONLY, UNASSIGNED_COUNT };
-#define UNASSIGNED_BYTE 0xff /* in place of a patient: this, which is not UTF-8, and which of UNASSIGNED */
 
 #define MAX_DEPTH 1000 /* as in contract.py */
 #define MAX_HEADS 16

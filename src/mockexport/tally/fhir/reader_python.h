@@ -132,8 +132,8 @@ static PyObject *new_reader(PyTypeObject *type, const ReaderOptions *options, co
 {
     if (check_limits(options->max_row_bytes, options->max_pairs))
         return NULL;
-    const Scan scan = choose_scan(options->instructions);
-    if (options->instructions && !scan)
+    const enum instructions set = choose_set(options->instructions);
+    if (set == NO_SET)
         return PyErr_Format(PyExc_ValueError, "no instruction set '%s' on this machine", options->instructions);
     PyObject *paths = paths_text();
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -144,7 +144,7 @@ static PyObject *new_reader(PyTypeObject *type, const ReaderOptions *options, co
         self->reader.skip = options->skip;
         self->reader.max_row_bytes = (uint64_t)options->max_row_bytes;
         self->reader.max_pairs = (uint64_t)options->max_pairs;
-        self->reader.scan = options->strict ? NULL : scan;
+        self->reader.scan = options->strict ? NULL : scan_of(set);
         if (!self->lock || reader_init(&self->reader, PyBytes_AsString(paths), label_head, options->base)) {
             Py_CLEAR(object);
             PyErr_NoMemory();
@@ -152,15 +152,4 @@ static PyObject *new_reader(PyTypeObject *type, const ReaderOptions *options, co
     }
     Py_XDECREF(paths);
     return object;
-}
-
-static int has_instructions(const char *name)
-{
-    return choose_scan(name) != NULL;
-}
-
-static int fill_reader_module(PyObject *module, PyType_Spec *spec, const char *type_name)
-{
-    return fill_module(module, spec, type_name, INSTRUCTION_SETS, sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS,
-                       has_instructions);
 }

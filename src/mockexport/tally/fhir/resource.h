@@ -234,6 +234,19 @@ static int wrong_resource(Reader *r, enum problem problem, int is_checked)
     return is_checked ? malformed(r, problem) : UNUSUAL;
 }
 
+/* The value of a head, NULL where there is none: one that may be read, or the problem. */
+static inline enum problem value_of_head(const Resource *resource, int head, const uint8_t **value)
+{
+    const uint32_t at = resource->found->at[head];
+    *value = NULL;
+    if (at == STANDS_TWICE)
+        return TWICE;
+    if (at && !resource->is_checked && !is_sound(resource->row + at, resource->end))
+        return NOT_VALID;
+    *value = at ? resource->row + at : NULL;
+    return NO_PROBLEM;
+}
+
 /* Do what the resources are read for: 0, UNUSUAL, or -1 after `fail`. The file that includes this one says how. */
 static int use_resource(Reader *r, const Resource *resource);
 
