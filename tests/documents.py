@@ -35,6 +35,7 @@ HELP_PATHS = (
     "downloads list",
     "downloads fetch",
     "count",
+    "stats",
     "verify",
     "serve",
     "heartrate",
