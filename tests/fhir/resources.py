@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from mockexport.tally.fhir.paths import PATIENT_PATHS
 
-__all__ = ["LABELS", "RESOURCES", "SCALARS", "TEXTS", "as_json", "bodies", "label_of", "patient_of", "records", "rows"]
+__all__ = [
+    "LABELS",
+    "RESOURCES",
+    "ROWS",
+    "SCALARS",
+    "TEXTS",
+    "as_json",
+    "bodies",
+    "label_of",
+    "patient_of",
+    "records",
+    "rows",
+]
 
 TYPES = ["Patient", "Observation", "Condition", "Immunization", "Coverage", "Appointment", "Account", "Organization",
          "DocumentReference", "AppointmentResponse", "ResearchSubject", "Zebra_1"]  # fmt: skip

@@ -34,7 +34,7 @@ Examples:
 NOT_WHOLE = 1
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 SIZE = re.compile(r"(\d{1,15})\s*([kmg]i?)?b?", re.IGNORECASE)
-LEAST = 1 << 20
+LEAST = 10**6
 
 
 def read_size(text: str) -> int:

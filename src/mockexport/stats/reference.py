@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mockexport.stats.contract import MAX_STATS_PAIRS
 from mockexport.stats.numbers import order, parse_number
-from mockexport.stats.result import NO_VALUES, Pair, PairStats, Segment, Stats, add_values
+from mockexport.stats.result import Pair, PairStats, Segment, Stats, ValuesSum
 from mockexport.stats.times import parse_event_time
 from mockexport.tally import (
     MAX_ROW_BYTES,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from mockexport.stats.contract import Ranges
     from mockexport.stats.numbers import Number
-    from mockexport.stats.result import Values
     from mockexport.tally import AllColumns, Record
 
 __all__ = ["PairBuilder", "Pairs", "ReferenceStats"]
@@ -133,9 +132,9 @@ class PairBuilder:
     def __init__(self, low: Decimal | None, high: Decimal | None, now: int) -> None:
         self._low, self._high, self._now = low, high, now
         self._records = self._not_a_number = self._not_a_time = self._anomalies = self._future = 0
-        self._values: Values = NO_VALUES
+        self._values = ValuesSum()
         self._new: dict[Number, int] = {}  # numbers that are not among the values yet
-        self._times: Segment | None = None
+        self._times: TimesBuilder | None = None
 
     def add(self, value: Number | None, time: int | None) -> None:
         """Add a record."""
@@ -143,44 +142,63 @@ class PairBuilder:
         if value is None:
             self._not_a_number += 1
         else:
-            self._add_value(value)
+            self._new[value] = self._new.get(value, 0) + 1
+            if len(self._new) > VALUES_AT_A_TIME:
+                self._add_new()
         if time is None:
             self._not_a_time += 1
+            return
+        self._future += time > self._now
+        if self._times is None:
+            self._times = TimesBuilder(time)
         else:
-            self._future += time > self._now
-            self._times = self._with_time(self._times, time)
+            self._times.add(time)
 
     def built(self) -> PairStats:
         """Return the statistics."""
+        self._add_new()
         return PairStats(
             self._records,
             self._not_a_number,
             self._not_a_time,
             self._anomalies,
             self._future,
-            add_values(self._values, self._new),
-            (self._times,) if self._times else (),
+            self._values.values,
+            (self._times.built(),) if self._times else (),
         )
 
-    def _add_value(self, value: Number) -> None:
-        place = order(value)
-        self._anomalies += (self._low is not None and place < self._low) or (
-            self._high is not None and place > self._high
-        )
-        self._new[value] = self._new.get(value, 0) + 1
-        if len(self._new) > VALUES_AT_A_TIME:
-            self._values, self._new = add_values(self._values, self._new), {}
+    def _add_new(self) -> None:
+        self._anomalies += sum(times for number, times in self._new.items() if self._is_anomaly(number))
+        self._values.add(self._new)
+        self._new = {}
 
-    def _with_time(self, so_far: Segment | None, time: int) -> Segment:
-        if so_far is None:
-            return Segment(0, 0, time, time, time, time)
-        out_of_order = so_far.out_of_order + (time < so_far.last)
-        duplicates, gap, gap_start = so_far.duplicates, so_far.gap, so_far.gap_start
-        if out_of_order:
-            duplicates = gap = gap_start = 0
+    def _is_anomaly(self, number: Number) -> bool:
+        place = order(number)
+        return (self._low is not None and place < self._low) or (self._high is not None and place > self._high)
+
+
+class TimesBuilder:
+    """The times of one pair as they stand in the body, as they grow from the first one."""
+
+    def __init__(self, first: int) -> None:
+        self._first = self._last = self._low = self._high = first
+        self._out_of_order = self._duplicates = self._gap = self._gap_start = 0
+
+    def add(self, time: int) -> None:
+        """Add the next time."""
+        since = time - self._last
+        if since < 0:
+            self._out_of_order += 1
+            self._low = min(self._low, time)
+        elif since == 0:
+            self._duplicates += 1
         else:
-            duplicates += time == so_far.last
-            if time - so_far.last > gap:
-                gap, gap_start = time - so_far.last, so_far.last
-        low, high = min(so_far.low, time), max(so_far.high, time)
-        return Segment(0, 0, so_far.first, time, low, high, out_of_order, duplicates, gap, gap_start)
+            self._high = max(self._high, time)
+            if since > self._gap:
+                self._gap, self._gap_start = since, self._last
+        self._last = time
+
+    def built(self) -> Segment:
+        """Return them as a segment."""
+        in_order = (0, 0, 0) if self._out_of_order else (self._duplicates, self._gap, self._gap_start)
+        return Segment(0, 0, self._first, self._last, self._low, self._high, self._out_of_order, *in_order)

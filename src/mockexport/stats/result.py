@@ -15,7 +15,19 @@ from mockexport.stats.numbers import Number, nearest, order
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_DISTINCT", "NO_VALUES", "Pair", "PairStats", "Segment", "Sketch", "Stats", "Values", "bucket_of"]
+__all__ = [
+    "MAX_DISTINCT",
+    "NO_VALUES",
+    "Pair",
+    "PairStats",
+    "Segment",
+    "Sketch",
+    "Stats",
+    "Values",
+    "ValuesSum",
+    "bucket_of",
+    "sums_of",
+]
 
 MAX_DISTINCT = 4096
 """How many distinct values are kept one by one; more of them become a sketch."""
@@ -32,25 +44,14 @@ class Sketch:
 
     `sums` has, by exponent, the sum of the mantissas and that of their squares. `low` and `high` are the smallest and
     the largest value. The buckets are those of a DDSketch with the linearly interpolated logarithm (Masson, Rim and
-    Lee, 2019): 64 to an octave, so that the middle of a bucket is within 1/129 of each of its values.
+    Lee, 2019): 64 to an octave, so that the middle of a bucket is within 1/129 of each of its values. That holds for
+    normal doubles, from 2.3e-308 on; what is nearer to zero has fewer buckets.
     """
 
     sums: Mapping[int, tuple[int, int]]
     low: Number
     high: Number
     buckets: Mapping[int, int]
-
-    def __add__(self, other: Sketch) -> Sketch:
-        sums = dict(self.sums)
-        for exponent, (one, square) in other.sums.items():
-            known = sums.get(exponent, (0, 0))
-            sums[exponent] = known[0] + one, known[1] + square
-        return Sketch(
-            sums,
-            min(self.low, other.low, key=order),
-            max(self.high, other.high, key=order),
-            Counter(self.buckets) + Counter(other.buckets),
-        )
 
 
 Values: TypeAlias = "Mapping[Number, int] | Sketch"
@@ -140,27 +141,69 @@ class Stats:
         })  # fmt: skip
 
 
+class ValuesSum:
+    """A sum of numbers that grows, in place: what it comes to depends neither on the order nor on the grouping."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[Number] = Counter()  # those that are not in the sketch
+        self._sums: dict[int, tuple[int, int]] = {}
+        self._buckets: Counter[int] = Counter()
+        self._ends: tuple[Number, Number] | None = None  # None while there is no sketch
+
+    def add(self, values: Values) -> None:
+        """Add the numbers of a part."""
+        if isinstance(values, Sketch):
+            self._add_sketch(values)
+            return
+        self._numbers.update(values)
+        if len(self._numbers) > MAX_DISTINCT:
+            self._sketch_numbers()
+
+    @property
+    def values(self) -> Values:
+        """What the sum is."""
+        if self._ends is None:
+            return dict(self._numbers)
+        self._sketch_numbers()
+        return Sketch(dict(self._sums), *self._ends, dict(self._buckets))
+
+    def _sketch_numbers(self) -> None:
+        if self._numbers:
+            self._add_sketch(sketch_of(self._numbers))
+            self._numbers.clear()
+
+    def _add_sketch(self, sketch: Sketch) -> None:
+        for exponent, (one, square) in sketch.sums.items():
+            known = self._sums.get(exponent, (0, 0))
+            self._sums[exponent] = known[0] + one, known[1] + square
+        self._buckets.update(sketch.buckets)
+        low, high = self._ends or (sketch.low, sketch.high)
+        self._ends = min(low, sketch.low, key=order), max(high, sketch.high, key=order)
+
+
 def add_values(one: Values, other: Values) -> Values:
     """Add the numbers of two parts of a pair."""
-    if not isinstance(one, Sketch) and not isinstance(other, Sketch):
-        both = Counter(one)
-        both.update(other)
-        return dict(both) if len(both) <= MAX_DISTINCT else sketch_of(both)
-    return sketch_of(one) + sketch_of(other) if one and other else one or other
+    total = ValuesSum()
+    total.add(one)
+    total.add(other)
+    return total.values
 
 
-def sketch_of(values: Values) -> Sketch:
+def sketch_of(numbers: Mapping[Number, int]) -> Sketch:
     """Return the sketch of numbers, at least one."""
-    if isinstance(values, Sketch):
-        return values
-    sums: dict[int, tuple[int, int]] = {}
     buckets: Counter[int] = Counter()
-    for number, times in values.items():
-        mantissa, exponent = number
+    for number, times in numbers.items():
+        buckets[bucket_of(number)] += times
+    return Sketch(sums_of(numbers), min(numbers, key=order), max(numbers, key=order), dict(buckets))
+
+
+def sums_of(numbers: Mapping[Number, int]) -> dict[int, tuple[int, int]]:
+    """Return, by exponent, the sum of the mantissas and that of their squares."""
+    sums: dict[int, tuple[int, int]] = {}
+    for (mantissa, exponent), times in numbers.items():
         one, square = sums.get(exponent, (0, 0))
         sums[exponent] = one + mantissa * times, square + mantissa * mantissa * times
-        buckets[bucket_of(number)] += times
-    return Sketch(sums, min(values, key=order), max(values, key=order), buckets)
+    return sums
 
 
 def bucket_of(number: Number) -> int:

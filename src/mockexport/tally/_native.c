@@ -188,7 +188,7 @@ static PyType_Spec native_spec = {
 
 static int module_exec(PyObject *module)
 {
-    return fill_csv_module(module, &native_spec, "NativeTally");
+    return fill_module(module, &native_spec, "NativeTally");
 }
 
 static PyModuleDef_Slot module_slots[] = {

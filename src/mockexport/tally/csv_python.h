@@ -1,7 +1,6 @@
 /* What the native parts that read CSV need of Python: their arguments, and their errors. Include python.h first. */
 
 #include "csv.h"
-#include "instructions.h"
 
 /* Take the names of the columns that a header must have: a tuple of bytes and None, or NULL for those of contract.py. */
 static int name_columns(Header *header, PyObject *columns)
@@ -95,13 +94,4 @@ static PyObject *raise_csv_problem(enum problem problem, uint64_t line, const He
         raise_malformed(contract, kind, line, problem_text(contract, problem, header, max_row_bytes, max_pairs));
     Py_XDECREF(contract);
     return NULL;
-}
-
-/* Add a type to its module, and the instruction sets that this machine has. */
-static int fill_csv_module(PyObject *module, PyType_Spec *spec, const char *type_name)
-{
-    const char *names[SETS_COMPILED];
-    for (size_t i = 0; i < SETS_COMPILED; i++)
-        names[i] = SET_NAMES[BEST_FIRST[i]];
-    return fill_module(module, spec, type_name, names, SETS_COMPILED, has_set_named);
 }

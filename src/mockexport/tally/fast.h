@@ -1,7 +1,7 @@
 /* The fast path: rows gathered into batches, and the one for this processor. */
 
 #include "core.h"
-#include "instructions.h"
+#include "csv_masks.h"
 
 #ifdef FAST_PATH
 #define BATCH 32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STATS: dict[str, Any] = {"pure": ReferenceResourceStats}
+
+if os.environ.get("MOCKEXPORT_KERNEL") != "pure":
+    try:
+        from mockexport.stats import _fhir_native
+    except ImportError:  # not built; that it must be is another test's claim
+        pass
+    else:
+        STATS |= {
+            f"native-{name}": partial(_fhir_native.NativeResourceStats, instructions=name)
+            for name in _fhir_native.INSTRUCTION_SETS
+        }
 
 NOW = 1_756_166_400_000_000  # 2025-08-26
 DEFAULTS: dict[str, Any] = {"ranges": DEFAULT_RANGES, "now": NOW}

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import KERNELS
+from tests.csv_strategies import CUTS, cut
 from tests.fhir.resources import bodies
 from tests.seeds import examples
 from tests.stats.fhir.conftest import NOW, STATS, Outcome, run
 from tests.stats.fhir.observations import observation_rows, statistics
-from tests.tally.test_twins import CUTS, cut
 
 from mockexport.sources.mock import MockFhirSource, MockSource
 from mockexport.stats import PairStats, Stats, StatsSpec, parse_event_time
@@ -186,7 +187,7 @@ def statistics_of_demo(source: MockSource, kernel: str) -> Stats:
     return total
 
 
-@pytest.mark.parametrize("kernel", ["pure"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_an_export_has_the_same_statistics_in_both_formats(kernel: str) -> None:
     as_csv = statistics_of_demo(MockSource(), "pure")
     expected = {(who, f"http://loinc.org|{LOINC[kind]}"): stats for (who, kind), stats in as_csv.pairs.items()}
