@@ -50,6 +50,7 @@ ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/.*)?")
 class Remedy(Enum):
     """What may help against an error, in terms of the library's arguments: the end of the error's message."""
 
+    ALL_COLUMNS = "patient_column, time_column, type_column and value_column name the columns"
     ALLOW_PARTIAL = "allow_partial=True takes what there is"
     ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
     CA_BUNDLE = "ca_bundle names other certificates to trust"

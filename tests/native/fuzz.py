@@ -345,7 +345,7 @@ def main() -> None:
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzzers = {
+    fuzzers: dict[str, Any] = {
         "tally": fuzz_tally,
         "fhir": fuzz_fhir,
         "stats": fuzz_stats,

@@ -28,7 +28,9 @@ __all__ = ["app", "run"]
 
 COMMANDS = (
     "count",
+    "stats",
     "reconcile",
+    "diff",
     "verify",
     "exports",
     "downloads",
@@ -57,10 +59,11 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     name="mockexport",
     cls=LazyGroup,
-    help="List, count, fetch, reconcile, verify and serve bulk healthcare exports.",
+    help="List, count, describe, reconcile, fetch, verify and serve bulk healthcare exports.",
     epilog="\b\nExamples:\n"
     "  mockexport exports list                    list the available exports\n"
     "  mockexport count small -o small.json       count an export, save the result\n"
+    "  mockexport stats demo --table              means, anomalies, gaps in time\n"
     "  mockexport verify outputs/                 compare saved counts\n"
     "  mockexport reconcile small -s exports      certify that an export is whole\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"

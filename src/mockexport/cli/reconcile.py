@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mockexport.cli.certificate_text import finding_rows, summary_lines
 from mockexport.cli.help import CommandWithSections
-from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
+from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption
 from mockexport.cli.output import csv_text, is_stdout, write_output
 from mockexport.cli.prepare import Run, with_run
-from mockexport.errors import UsageError
+from mockexport.cli.sizes import read_size
 from mockexport.reconciliation import check_codes
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["app", "read_size"]
+__all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,18 +31,6 @@ Examples:
   mockexport reconcile demo -s exports --digest        to be signed or compared
 """
 NOT_WHOLE = 1
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-SIZE = re.compile(r"(\d{1,15})\s*([kmg]i?)?b?", re.IGNORECASE)
-LEAST = 10**6
-
-
-def read_size(text: str) -> int:
-    """Read a number of bytes, such as 256MB or 1GiB. Raises UsageError."""
-    found = SIZE.fullmatch(text.strip())
-    size = int(found[1]) * UNITS[(found[2] or "").lower()] if found else 0
-    if size < LEAST:
-        raise UsageError(f"--memory {text!r} is not a size of 1MB or more, such as 256MB or 1GB")
-    return size
 
 
 @app.command(
@@ -81,12 +68,7 @@ def reconcile_command(
         bool,
         typer.Option("--digest", help="Print only the digest to stdout; --output still takes the certificate."),
     ] = False,
-    memory: Annotated[
-        str,
-        typer.Option(
-            "--memory", metavar="SIZE", help="How much memory to use for telling records apart; the rest is on disk."
-        ),
-    ] = "256MB",
+    memory: MemoryOption = "256MB",
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
     """Certify what was declared of an export and what is in it: records, bytes, patients, types, times, duplicates.

@@ -1,4 +1,4 @@
-"""Runs over the downloads of a source: count, fetch, verify; on threads, processes or a Dask cluster."""
+"""Runs over the downloads of a source: count, statistics, fetch, verify; on threads, processes or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
     from mockexport.pipeline.reconciling import MEMORY, reconcile
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
+    from mockexport.pipeline.stats import SORT_MEMORY, Figures, Statistics, statistics
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
     "BUSY",
     "LOST",
     "MEMORY",
+    "SORT_MEMORY",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
+    "Figures",
     "Kept",
     "OnListing",
     "OnProgress",
     "ProgressCounters",
     "Split",
     "StartWorkers",
+    "Statistics",
     "Subject",
     "TaskStatus",
     "Workers",
@@ -43,6 +47,7 @@ __all__ = [
     "process_workers",
     "read_committed",
     "reconcile",
+    "statistics",
     "thread_workers",
     "workers_for",
 ]
@@ -84,6 +89,12 @@ __getattr__ = lazy_attributes(
             "OnProgress",
         ),
         "splits": ("Split",),
+        "stats": (
+            "SORT_MEMORY",
+            "Figures",
+            "Statistics",
+            "statistics",
+        ),
         "verify": (
             "Committed",
             "Difference",

@@ -17,6 +17,7 @@ from mockexport.reconciliation.contract import (
     ResourceKeys,
 )
 from mockexport.reconciliation.deleted import deleted_in
+from mockexport.reconciliation.differing import Change, ExportDiff, diff_certificates, read_certificate
 from mockexport.reconciliation.fhir_reference import ReferenceResourceKeys
 from mockexport.reconciliation.findings import CODES, Finding, Findings, Place, Severity, check_codes
 from mockexport.reconciliation.judging import (
@@ -45,8 +46,10 @@ __all__ = [
     "RECORD_BYTES",
     "Bytes",
     "Certificate",
+    "Change",
     "CsvReading",
     "CsvRecordKeys",
+    "ExportDiff",
     "Finding",
     "Findings",
     "Found",
@@ -67,10 +70,12 @@ __all__ = [
     "choose_key",
     "declared_document",
     "deleted_in",
+    "diff_certificates",
     "found_document",
     "judge_download",
     "judge_export",
     "judge_repeats",
+    "read_certificate",
     "record_key",
     "sorted_out",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin
 
 from mockexport.errors import UntrustedDataError
+from mockexport.sources.fhir.job import absolute_url
 
 if TYPE_CHECKING:
     from mockexport.bulk_manifest import BulkManifest
@@ -37,9 +37,9 @@ def named_files(manifest: BulkManifest, status_url: str) -> dict[str, ExportFile
     """
     numbers: Counter[str] = Counter()
     files: dict[str, ExportFile] = {}
-    seen = {urljoin(status_url, file.url) for file in manifest.deleted}
+    seen = {absolute_url(file.url, status_url) for file in manifest.deleted}
     for file in manifest.output:
-        url = urljoin(status_url, file.url)
+        url = absolute_url(file.url, status_url)
         if url in seen:
             raise UntrustedDataError(f"the manifest lists {url} twice")
         seen.add(url)
@@ -52,7 +52,9 @@ def named_files(manifest: BulkManifest, status_url: str) -> dict[str, ExportFile
             kind = f"{folder}/{file.type or usual}"
             numbers[kind] += 1
             name = f"{folder}/{numbers[kind]}.{file.type or usual}"
-            files[name] = ExportFile(urljoin(status_url, file.url), file.type or usual, None, manifest.requires_token)
+            files[name] = ExportFile(
+                absolute_url(file.url, status_url), file.type or usual, None, manifest.requires_token
+            )
     return files
 
 

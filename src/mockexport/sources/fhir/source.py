@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import orjson
 
@@ -30,7 +30,7 @@ from mockexport.http import Client, ClientSettings, RetryableError, check_status
 from mockexport.model import Download, parse_time
 from mockexport.source import BulkExport, Declared
 from mockexport.sources.fhir.export_files import ExportFile, are_same, is_deleted, named_files
-from mockexport.sources.fhir.job import ExportJob, next_link
+from mockexport.sources.fhir.job import ExportJob, absolute_url, next_link
 from mockexport.sources.fhir.outcome import Issues, read_issues
 from mockexport.sources.fhir.state import StateFile
 
@@ -142,23 +142,27 @@ class FhirSource:
         """Have an export made, unless it is there already; return its manifest, and what its files of errors say."""
         self.start(export)
         job = self._job(export)
+        manifest = job.manifest()
+        self._files[export] = named_files(manifest, job.state.status_url or "")
         try:
-            return job.manifest(), self._said(job, job.manifest())
-        except NotFoundError:  # the links have expired
-            manifest = job.renew_manifest()
             return manifest, self._said(job, manifest)
+        except NotFoundError:  # the links have expired
+            manifest = self._renewed(export)
+        try:
+            return manifest, self._said(job, manifest)
+        except NotFoundError as error:
+            raise UntrustedDataError(f"the manifest lists a file of errors, but {error.message}") from error
 
     def _list(self, export: str, manifest: BulkManifest) -> list[Download]:
         """Return a download for each file of an export."""
-        status_url = self._job(export).state.status_url or ""
-        self._files[export] = named_files(manifest, status_url)
+        state = self._job(export).state
         return [
             Download(
                 export=export,
                 id=name,
                 rows=file.rows,
                 event_types=(file.type,),
-                etag=_etag(status_url, name),
+                etag=_etag(state, name),
                 format="ndjson",
                 base=manifest.base or self._settings.url,
             )
@@ -170,9 +174,7 @@ class FhirSource:
         """Return what the server has told of an export whose downloads were listed here."""
         state, files = self._jobs[export].state, self._files[export]
         status_url = state.status_url or ""
-        others = [
-            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
-        ]
+        others = [Download(export, name, etag=_etag(state, name), format="ndjson") for name in files if "/" in name]
         urls = {name: file.url for name, file in files.items()}
         return BulkExport(state.kick_off, status_url, state.began, (state.manifest or "").encode(), urls, others)
 
@@ -222,6 +224,15 @@ class FhirSource:
         job.delete()
         if not job.state.ended:
             raise UnreachableError(f"the server did not delete {job.state.status_url}")
+
+    def is_current(self, download: Download) -> bool:
+        """Tell whether a download of an earlier run is of the export that is known by its state, if one is."""
+        job = self._job(download.export)
+        try:
+            known = job.resume()
+        except NotFoundError:  # it has ended
+            known = False
+        return not known or download.etag == _etag(job.state, download.id)
 
     def finish(self, export: str) -> None:
         """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
@@ -277,16 +288,28 @@ class FhirSource:
         """Ask for the manifest again; return whether the link is another one now. One thread asks for all."""
         with self._lock:
             if self._files[export][name] == expired:
-                job = self._jobs[export]
-                renewed = named_files(job.renew_manifest(), job.state.status_url or "")
-                if not are_same(self._files[export], renewed):
-                    raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
-                self._files[export] = renewed
+                self._renewed(export)
             return self._files[export][name] != expired
+
+    def _renewed(self, export: str) -> BulkManifest:
+        """Ask for the manifest again. One with other files is not kept: another run may have read some of those before.
+
+        Raises UntrustedDataError for such a one.
+        """
+        job = self._jobs[export]
+        status_url = job.state.status_url or ""
+
+        def check(manifest: BulkManifest) -> None:
+            if not are_same(self._files[export], named_files(manifest, status_url)):
+                raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
+
+        manifest = job.renew_manifest(check)
+        self._files[export] = named_files(manifest, status_url)
+        return manifest
 
     def _said(self, job: ExportJob, manifest: BulkManifest) -> list[Issues]:
         """Read the files of errors."""
-        urls = [urljoin(job.state.status_url or "", file.url) for file in manifest.errors]
+        urls = [absolute_url(file.url, job.state.status_url or "") for file in manifest.errors]
         return [self._client.retrying(partial(self._issues, url, authorize=manifest.requires_token)) for url in urls]
 
     def _check(self, issues: Issues) -> None:
@@ -318,7 +341,7 @@ class FhirSource:
                 bundle = orjson.loads(body)
                 groups += [f"group/{entry['resource']['id']}" for entry in bundle.get("entry", [])]
                 following = next_link(bundle)
-                url = following and urljoin(url, following)
+                url = following and absolute_url(following, url)
             except UnreachableError:
                 raise
             except (MockExportError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
@@ -347,9 +370,12 @@ def _level(export: str) -> str:
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
 
 
-def _etag(status_url: str, name: str) -> str:
-    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest")."""
-    return hashlib.sha256(f"{status_url} {name}".encode()).hexdigest()
+def _etag(state: ExportState, name: str) -> str:
+    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest").
+
+    A server may give the URL of an export that was deleted to another one; that one has begun at another time.
+    """
+    return hashlib.sha256(f"{state.status_url} {state.began} {name}".encode()).hexdigest()
 
 
 def _time(text: str | None) -> datetime | None:
