@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOG", "BulkFile", "BulkManifest", "bulk_manifest_body", "is_bulk_manifest", "parse_bulk_manifest"]
 
+RESOURCE_TYPE = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")  # files are named by it
 LOG = "log.ndjson"  # what clients tell of an export, in its folder
 KICK_OFF = re.compile(r"(https?://.+?)(?:/Patient|/Group/[^/]+)?/(?:\$|%24)export/?(?:[?#].*)?", re.IGNORECASE)
 
@@ -128,11 +129,11 @@ def _file(key: str, number: int, fields: dict[str, Any], organised: Any) -> Bulk
     url, kind, count = (fields.get(name) for name in ("url", "type", "count"))
     if not isinstance(url, str) or not url:
         raise UntrustedDataError(f'entry {number} of "{key}" has no "url"')
-    if kind is None and key == "output":
+    if not kind and key == "output":
         what = f"output organised by {organised} is" if isinstance(organised, str) else "files of several types are"
         raise UntrustedDataError(f'{url} has no "type"; {what} not supported yet')
-    if kind is not None and not isinstance(kind, str):
-        raise UntrustedDataError(f'the "type" of {url} is not a string')
+    if kind and not (isinstance(kind, str) and RESOURCE_TYPE.fullmatch(kind)):
+        raise UntrustedDataError(f'the "type" of {url} is not the name of a type of resources')
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
         raise UntrustedDataError(f'the "count" of {url} is not a number of resources')
     return BulkFile(url, kind or "", count)

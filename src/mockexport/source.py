@@ -152,6 +152,12 @@ class MakesExports(Protocol):
     def cancel(self, export: str) -> None:
         """Have an export deleted that was begun before. Raises NotFoundError if there is none."""
 
+    def is_current(self, download: Download) -> bool:
+        """Tell whether a download of an earlier run is of the export that `downloads` goes on with, if there is one.
+
+        Raises what `finish` raises.
+        """
+
     def finish(self, export: str) -> None:
         """Have an export deleted that was begun before, if it may be there: its files are not needed any more.
 

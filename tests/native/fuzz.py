@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|fhir|stats|fhir_stats|mock MODULE SEED ROUNDS
+    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -16,6 +16,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from mockexport.sorting import DISTINCT_WIDTH, GAPS_WIDTH, MAX_WIDTH, choose_distinct, choose_gaps, choose_sort
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
 from mockexport.stats import DEFAULT_RANGES, ReferenceResourceStats, ReferenceStats, result
@@ -275,6 +276,37 @@ def fuzz_mock(native: Any, draw: random.Random) -> None:
     assert found == read_all(ReferenceGenerator(plan, templates), [1 << 18]), (plan, templates, sizes)
 
 
+# ---- Sorting ----
+
+
+def fold_with(new_fold: Any, blocks: list[Any]) -> list[Any]:
+    folding, told = new_fold(), []
+    for block in blocks:
+        try:
+            folding.feed(block)
+        except ValueError as error:
+            told.append(str(error))
+    return [*told, folding.finish()]
+
+
+def fuzz_sorting(native: Any, draw: random.Random) -> None:
+    kind = draw.choice([b"\0", b"\0\1", b"\0" * 9 + b"\1", bytes(range(256))])
+    width = draw.choice([GAPS_WIDTH, DISTINCT_WIDTH, draw.randrange(1, MAX_WIDTH + 1)])
+    records = bytes(draw.choices(kind, k=width * draw.choice([0, 1, 2, 47, 48, 49, draw.randrange(3000)])))
+    found, expected = bytearray(records), bytearray(records)
+    native.sort_records((ctypes.c_char * len(found)).from_buffer(found) if found else found, width)
+    choose_sort("pure")(expected, width)
+    assert found == expected, (width, records)
+    blocks = cut(draw, bytes(found))
+    for here, choose, new_fold in (
+        (GAPS_WIDTH, choose_gaps, native.NativeGaps),
+        (DISTINCT_WIDTH, choose_distinct, native.NativeDistinct),
+    ):
+        if draw.random() < 0.8:  # else half a record now and then
+            blocks = [bytes(found)[at : at + 5 * here] for at in range(0, len(found) // here * here, 5 * here)]
+        assert fold_with(new_fold, [exactly(block) for block in blocks]) == fold_with(choose("pure"), blocks), blocks
+
+
 def main() -> None:
     part, path, seed, rounds = sys.argv[1:]
     spec = spec_from_file_location(f"mockexport.{part}.{Path(path).stem}", path)
@@ -282,19 +314,20 @@ def main() -> None:
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzzers = {
+    fuzz = {
         "tally": fuzz_tally,
         "fhir": fuzz_fhir,
         "stats": fuzz_stats,
         "fhir_stats": fuzz_fhir_stats,
         "mock": fuzz_mock,
+        "sorting": fuzz_sorting,
     }[part]
     if part == "tally":
         edge_of_memory(native, native.NativeTally)
     if part == "stats":
         edge_of_memory(native, partial(native.NativeStats, columns=tuple(COLUMNS), ranges=DEFAULT_RANGES, now=0))
     for number in range(int(rounds)):
-        fuzzers[part](native, random.Random(f"{seed}-{number}"))
+        fuzz(native, random.Random(f"{seed}-{number}"))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ PARTS = {
     "stats": "stats/_native.c",
     "fhir_stats": "stats/_fhir_native.c",
     "mock": "sources/mock/_native.c",
+    "sorting": "sorting/_native.c",
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
@@ -103,11 +104,13 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
         ("stats", 10),
         ("fhir_stats", 100),
         ("mock", 100),
+        ("sorting", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("stats", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir_stats", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("mock", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("sorting", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_random_input_makes_the_sanitizers_see_nothing(tmp_path: Path, part: str, rounds: int) -> None:

@@ -155,7 +155,7 @@ def open_checkpoint(
         except BaseException as error:
             if checkpoint.count and not isinstance(error, NotFoundError):  # else there is nothing to resume
                 run.terminal.note(
-                    f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume"
+                    f"{checkpoint.count} downloads are saved in {path}; run {run.same_command} again to resume"
                 )
             raise
         finally:

@@ -134,6 +134,11 @@ class Run(NamedTuple):
         shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
         raise UsageError(f"name an export: {self.source.name} holds {shown}")
 
+    @property
+    def same_command(self) -> str:
+        """The command that goes on where this one ended, in words."""
+        return "the same command without --restart" if self.restart else "the same command"
+
     def progress(self, export: str) -> AbstractContextManager[Progress]:
         """Show how far the work on an export is."""
         return download_progress(self.terminal, export, self.source, self.timeout)
@@ -324,7 +329,7 @@ def ended(run: Run) -> Generator[None, None, None]:
         if source.keeps_state and isinstance(error, NotFoundError):  # of an export that is gone
             pass
         elif source.keeps_state:
-            run.terminal.note("the export is kept on the server; run the same command again to go on with it")
+            run.terminal.note(f"the export is kept on the server; run {run.same_command} again to go on with it")
         else:
             source.end()
         raise

@@ -37,7 +37,7 @@ static inline Key key_of(const Seed *seed, const CsvRow *row)
 }
 
 /* The number of a row's key, which is added where it is a new one; 0 for a row that is left out. -1 on a problem. */
-static int find_number(CsvStats *s, const CsvRow *row, uint32_t *number)
+RARE static int find_number(CsvStats *s, const CsvRow *row, uint32_t *number)
 {
     const Field *patient = &row->fields[PATIENT_COLUMN], *type = &row->fields[TYPE_COLUMN];
     const Key key = make_key(&s->table.keys.seed, patient->bytes, patient->length, type->bytes, type->length); /* by the seed now */

@@ -49,7 +49,7 @@ static inline int take_byte(const uint8_t **at, const uint8_t *end, uint8_t byte
 }
 
 /* A year, a month or a date; `parts` tells how many of the three are there. */
-static int take_date(const uint8_t **at, const uint8_t *end, int64_t *time, int *parts)
+RARE static int take_date(const uint8_t **at, const uint8_t *end, int64_t *time, int *parts)
 {
     int64_t year, month = 1, day = 1;
     *parts = 1;
@@ -109,7 +109,7 @@ static int take_offset(const uint8_t **at, const uint8_t *end, int64_t *offset)
     return hours <= 23 && minutes <= 59;
 }
 
-static int parse_any_time(const uint8_t *p, const uint8_t *end, int64_t *time)
+RARE static int parse_any_time(const uint8_t *p, const uint8_t *end, int64_t *time)
 {
     int parts;
     int64_t offset;

@@ -108,7 +108,7 @@ static inline int rounds_up(const Digits *digits)
            (digits->first_dropped == 5 && (digits->more_dropped || digits->mantissa % 2));
 }
 
-static int parse_any_number(const uint8_t *p, const uint8_t *end, Number *number)
+RARE static int parse_any_number(const uint8_t *p, const uint8_t *end, Number *number)
 {
     const int is_negative = p < end && *p == '-';
     p += p < end && (*p == '-' || *p == '+');
@@ -209,7 +209,7 @@ static inline int parse_number(const uint8_t *p, uint64_t length, Number *number
 
 /* The nearest double of a number without its sign, half to even. Two doubles that are exact, and one operation, round
    once (Clinger, 1990); else the C library reads a text, which has no point, so that no locale matters. */
-static double nearest_double(const Number *number)
+RARE static double nearest_double(const Number *number)
 {
     const uint64_t mantissa = magnitude(number->mantissa);
 #if FLT_EVAL_METHOD == 0

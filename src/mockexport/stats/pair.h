@@ -50,7 +50,7 @@ static uint64_t anomalies_among(const Values *values, const Range *range)
 }
 
 /* There are more distinct values than are kept one by one. */
-static int become_sketch(Pair *pair, const Rules *rules)
+RARE static int become_sketch(Pair *pair, const Rules *rules)
 {
     pair->sketch = sketch_of(&pair->values, rules->seed);
     if (!pair->sketch)

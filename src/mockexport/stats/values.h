@@ -52,7 +52,7 @@ static inline Number number_of(const Value *value)
     return number;
 }
 
-static int values_grow(Values *values, const uint64_t *seed)
+RARE static int values_grow(Values *values, const uint64_t *seed)
 {
     const uint32_t old_slots = values->slots ? values->mask + 1 : 0;
     const uint32_t slots = old_slots ? 2 * old_slots : LEAST_VALUE_SLOTS;
@@ -122,7 +122,7 @@ static inline void sum_add(Sum *sum, uint64_t low, uint64_t middle, uint64_t hig
     }
 }
 
-static int sketch_add(Sketch *sketch, const uint64_t *seed, const Number *number, uint64_t times)
+RARE static int sketch_add(Sketch *sketch, const uint64_t *seed, const Number *number, uint64_t times)
 {
     uint16_t *place = &sketch->places[number->exponent - LEAST_EXPONENT];
     if (!*place) {

@@ -22,6 +22,7 @@ static const char *const SET_NAMES[NO_SET] = {"plain", "neon", "sse2", "avx2", "
 #define LOWEST(mask) ((uint64_t)__builtin_ctzll(mask))
 #define HIGHEST(mask) (63 - (uint64_t)__builtin_clzll(mask))
 #define PREFETCH(p) __builtin_prefetch(p)
+#define RARE __attribute__((noinline)) /* a function that leaves the registers to the loop that seldom calls it */
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -70,6 +71,7 @@ static int has_set(enum instructions set)
 
 #else /* another compiler, or big-endian */
 #define PREFETCH(p) ((void)(p))
+#define RARE
 #define OF_EACH_SET(name) {NULL}
 static const enum instructions BEST_FIRST[] = {PLAIN_SET};
 

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import orjson
 
@@ -27,7 +27,7 @@ from mockexport.fhir_export import FhirExport
 from mockexport.http import Client, ClientSettings, RetryableError, check_status
 from mockexport.model import Download
 from mockexport.source import BulkExport
-from mockexport.sources.fhir.job import ExportJob, next_link
+from mockexport.sources.fhir.job import ExportJob, absolute_url, next_link
 from mockexport.sources.fhir.outcome import Issues, read_issues
 from mockexport.sources.fhir.state import StateFile
 
@@ -114,21 +114,25 @@ class FhirSource:
         """Have an export made, unless it is there already, and return a download for each of its files."""
         self.start(export)
         job = self._job(export)
-        try:
-            self._check_errors(job, job.manifest())
-        except NotFoundError:  # the links have expired
-            self._check_errors(job, job.renew_manifest())
         manifest = job.manifest()
+        self._files[export] = _named_files(manifest, job.state.status_url or "")
+        try:
+            self._check_errors(job, manifest)
+        except NotFoundError:  # the links have expired
+            manifest = self._renewed(export)
+            try:
+                self._check_errors(job, manifest)
+            except NotFoundError as error:
+                raise UntrustedDataError(f"the manifest lists a file of errors, but {error.message}") from error
         if manifest.deleted:
             log.warning("the export has %d files of deleted resources, which are not counted", len(manifest.deleted))
-        self._files[export] = _named_files(manifest, job.state.status_url or "")
         return [
             Download(
                 export=export,
                 id=name,
                 rows=file.rows,
                 event_types=(file.type,),
-                etag=_etag(job.state.status_url or "", name),
+                etag=_etag(job.state, name),
                 format="ndjson",
                 base=manifest.base or self._settings.url,
             )
@@ -140,9 +144,7 @@ class FhirSource:
         """Return what the server has told of an export whose downloads were listed here."""
         state, files = self._jobs[export].state, self._files[export]
         status_url = state.status_url or ""
-        others = [
-            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
-        ]
+        others = [Download(export, name, etag=_etag(state, name), format="ndjson") for name in files if "/" in name]
         urls = {name: file.url for name, file in files.items()}
         return BulkExport(state.kick_off, status_url, state.began, (state.manifest or "").encode(), urls, others)
 
@@ -192,6 +194,15 @@ class FhirSource:
         job.delete()
         if not job.state.ended:
             raise UnreachableError(f"the server did not delete {job.state.status_url}")
+
+    def is_current(self, download: Download) -> bool:
+        """Tell whether a download of an earlier run is of the export that is known by its state, if one is."""
+        job = self._job(download.export)
+        try:
+            known = job.resume()
+        except NotFoundError:  # it has ended
+            known = False
+        return not known or download.etag == _etag(job.state, download.id)
 
     def finish(self, export: str) -> None:
         """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
@@ -247,17 +258,29 @@ class FhirSource:
         """Ask for the manifest again; return whether the link is another one now. One thread asks for all."""
         with self._lock:
             if self._files[export][name] == expired:
-                job = self._jobs[export]
-                renewed = _named_files(job.renew_manifest(), job.state.status_url or "")
-                if not _are_same(self._files[export], renewed):
-                    raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
-                self._files[export] = renewed
+                self._renewed(export)
             return self._files[export][name] != expired
+
+    def _renewed(self, export: str) -> BulkManifest:
+        """Ask for the manifest again. One with other files is not kept: another run may have read some of those before.
+
+        Raises UntrustedDataError for such a one.
+        """
+        job = self._jobs[export]
+        status_url = job.state.status_url or ""
+
+        def check(manifest: BulkManifest) -> None:
+            if not _are_same(self._files[export], _named_files(manifest, status_url)):
+                raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
+
+        manifest = job.renew_manifest(check)
+        self._files[export] = _named_files(manifest, status_url)
+        return manifest
 
     def _check_errors(self, job: ExportJob, manifest: BulkManifest) -> None:
         """Read the files of errors, tell what they say, and raise UntrustedDataError if the export is not whole."""
         for file in manifest.errors:
-            url = urljoin(job.state.status_url or "", file.url)
+            url = absolute_url(file.url, job.state.status_url or "")
             issues = self._client.retrying(partial(self._issues, url, authorize=manifest.requires_token))
             if issues.errors and not self._export.allow_partial:
                 raise UntrustedDataError(
@@ -286,7 +309,7 @@ class FhirSource:
                 bundle = orjson.loads(body)
                 groups += [f"group/{entry['resource']['id']}" for entry in bundle.get("entry", [])]
                 following = next_link(bundle)
-                url = following and urljoin(url, following)
+                url = following and absolute_url(following, url)
             except UnreachableError:
                 raise
             except (MockExportError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
@@ -315,9 +338,12 @@ def _level(export: str) -> str:
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
 
 
-def _etag(status_url: str, name: str) -> str:
-    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest")."""
-    return hashlib.sha256(f"{status_url} {name}".encode()).hexdigest()
+def _etag(state: ExportState, name: str) -> str:
+    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest").
+
+    A server may give the URL of an export that was deleted to another one; that one has begun at another time.
+    """
+    return hashlib.sha256(f"{state.status_url} {state.began} {name}".encode()).hexdigest()
 
 
 def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
@@ -329,9 +355,9 @@ def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
     """
     numbers: Counter[str] = Counter()
     files: dict[str, _File] = {}
-    seen = {urljoin(status_url, file.url) for file in manifest.deleted}
+    seen = {absolute_url(file.url, status_url) for file in manifest.deleted}
     for file in manifest.output:
-        url = urljoin(status_url, file.url)
+        url = absolute_url(file.url, status_url)
         if url in seen:
             raise UntrustedDataError(f"the manifest lists {url} twice")
         seen.add(url)
@@ -344,7 +370,7 @@ def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
             kind = f"{folder}/{file.type or usual}"
             numbers[kind] += 1
             name = f"{folder}/{numbers[kind]}.{file.type or usual}"
-            files[name] = _File(urljoin(status_url, file.url), file.type or usual, None, manifest.requires_token)
+            files[name] = _File(absolute_url(file.url, status_url), file.type or usual, None, manifest.requires_token)
     return files
 
 
