@@ -6,11 +6,13 @@ A server answers with it when an export is complete, and clients keep it as `man
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from mockexport.errors import UntrustedDataError
-from mockexport.model import time_text
+from mockexport.model import parse_time, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +39,8 @@ class BulkManifest:
     """The files of an export, and those of resources that were deleted since the last one, and of errors.
 
     `base` is the URL of the FHIR server, if the manifest tells. `requires_token` says whether files are asked for with
-    the token.
+    the token. `request` is the URL that began the export, and `transaction_time` when its resources were as they are in
+    it; None if the manifest does not tell.
     """
 
     output: tuple[BulkFile, ...]
@@ -45,6 +48,27 @@ class BulkManifest:
     errors: tuple[BulkFile, ...] = ()
     base: str | None = None
     requires_token: bool = True
+    request: str | None = None
+    transaction_time: datetime | None = None
+
+    @property
+    def types(self) -> tuple[str, ...] | None:
+        """The types that were asked for, all if it is empty; None if that is not known."""
+        if self.request is None:
+            return None
+        named = self._asked("_type")
+        return tuple(dict.fromkeys(name for text in named for name in text.split(",") if name))
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when changes were asked for, if they were."""
+        return _time(next(iter(self._asked("_since")), None))
+
+    def _asked(self, name: str) -> list[str]:
+        try:
+            return parse_qs(urlsplit(self.request or "").query).get(name, [])
+        except ValueError:
+            return []
 
 
 def is_bulk_manifest(document: Any) -> bool:
@@ -68,6 +92,8 @@ def parse_bulk_manifest(document: Any) -> BulkManifest:
         errors=_files(document, "error") + _files(document, "outcome"),  # as version 4 of the IG calls it
         base=_base(request),
         requires_token=document.get("requiresAccessToken") is not False,
+        request=request,
+        transaction_time=_time(document.get("transactionTime")),
     )
 
 
@@ -97,6 +123,14 @@ def bulk_manifest_body(
 
 def _entry(kind: str, url: str, count: int | None) -> dict[str, Any]:
     return {"type": kind, "url": url} | ({} if count is None else {"count": count})
+
+
+def _time(text: Any) -> datetime | None:
+    """Return a time; None for anything else: what depends on it is then not told."""
+    if isinstance(text, str):
+        with suppress(ValueError):
+            return parse_time(text)
+    return None
 
 
 def _base(request: str | None) -> str | None:

@@ -314,20 +314,20 @@ def main() -> None:
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzz = {
+    fuzzers: dict[str, Any] = {
         "tally": fuzz_tally,
         "fhir": fuzz_fhir,
         "stats": fuzz_stats,
         "fhir_stats": fuzz_fhir_stats,
         "mock": fuzz_mock,
         "sorting": fuzz_sorting,
-    }[part]
+    }
     if part == "tally":
         edge_of_memory(native, native.NativeTally)
     if part == "stats":
         edge_of_memory(native, partial(native.NativeStats, columns=tuple(COLUMNS), ranges=DEFAULT_RANGES, now=0))
     for number in range(int(rounds)):
-        fuzz(native, random.Random(f"{seed}-{number}"))
+        fuzzers[part](native, random.Random(f"{seed}-{number}"))
 
 
 if __name__ == "__main__":

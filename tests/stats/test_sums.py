@@ -16,13 +16,14 @@ from mockexport.stats import Gaps, PairStats, Segment, Sketch, Stats, gaps_in_or
 from mockexport.stats.figures import deviation, middle, quantiles_of, value_figures
 from mockexport.stats.numbers import exact, order
 from mockexport.stats.reference import PairBuilder
-from mockexport.stats.result import MAX_DISTINCT, NO_VALUES, ValuesSum, add_values, bucket_of
+from mockexport.stats.result import MAX_DISTINCT, NO_VALUES, ValuesSum, bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
     from mockexport.stats import Number
+    from mockexport.stats.result import Values
 
 PATIENTS, TYPES = ["P1", "P2"], ["a", "b"]
 numbers = st.builds(lambda m, e: parse_number(f"{m}e{e}".encode()), st.integers(-(10**6), 10**6), st.integers(-6, 6))
@@ -36,6 +37,13 @@ def stats_of(given_records: Sequence[tuple[str, str, Number | None, int | None]]
     for patient, name, value, time in given_records:
         pairs.setdefault((patient, name), PairBuilder(order((-5, 0)), order((5, 2)), 20)).add(value, time)
     return Stats({pair: builder.built() for pair, builder in pairs.items()}, {"bad quote": 1}, {("a", "no"): 2})
+
+
+def add_values(one: Values, other: Values) -> Values:
+    total = ValuesSum()
+    total.add(one)
+    total.add(other)
+    return total.values
 
 
 def distinct(start: int, count: int) -> dict[Number, int]:

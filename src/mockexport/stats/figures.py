@@ -11,13 +11,13 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.stats.numbers import exact, nearest, nearest_sqrt, order
-from mockexport.stats.result import BUCKET_BITS, NO_VALUES, PairStats, Sketch, ValuesSum, sums_of
+from mockexport.stats.result import BUCKET_BITS, NO_VALUES, PairSum, Sketch, sums_of
 from mockexport.stats.times import text_of_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mockexport.stats.result import Segment, Values
+    from mockexport.stats.result import PairStats, Segment, Values
 
 __all__ = ["Gaps", "TimeFigures", "gaps_in_order", "pair_figures", "time_figures", "total_figures"]
 
@@ -125,15 +125,12 @@ def pair_figures(stats: PairStats, times: TimeFigures | None) -> dict[str, Any]:
 
 def total_figures(parts: Sequence[tuple[PairStats, TimeFigures | None]], *, of_one_type: bool) -> dict[str, Any]:
     """Return the figures of several pairs together; those of their values make sense for `of_one_type` alone."""
-    values = ValuesSum()
+    total = PairSum()
     times: TimeFigures | None = None
-    total = PairStats()
     for stats, of_times in parts:
-        total += replace(stats, values=NO_VALUES, segments=())
-        if of_one_type:
-            values.add(stats.values)
+        total.add(replace(stats, values=stats.values if of_one_type else NO_VALUES, segments=()))
         times = times + of_times if times and of_times else times or of_times
-    figures = pair_figures(replace(total, values=values.values), times)
+    figures = pair_figures(total.stats, times)
     return figures if of_one_type else {name: figure for name, figure in figures.items() if name not in OF_VALUES}
 
 

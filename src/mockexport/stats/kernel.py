@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from mockexport.native import native_part
+from mockexport.stats.chosen import ReferenceResourceTimes, ReferenceTimes
 from mockexport.stats.contract import DEFAULT_RANGES, MAX_STATS_PAIRS
 from mockexport.stats.fhir_reference import ReferenceResourceStats
 from mockexport.stats.reference import ReferenceStats
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from mockexport.stats.result import Stats
     from mockexport.tally import Accumulator
 
-__all__ = ["CsvStatsSpec", "ResourceStatsSpec", "StatsSpec", "choose_resource_stats", "choose_stats"]
+__all__ = [
+    "CsvStatsSpec",
+    "ResourceStatsSpec",
+    "StatsSpec",
+    "choose_resource_stats",
+    "choose_resource_times",
+    "choose_stats",
+    "choose_times",
+]
 
 NATIVE = "mockexport.stats._native"
 NATIVE_FHIR = "mockexport.stats._fhir_native"
@@ -33,6 +42,18 @@ def choose_resource_stats(kernel: str = "auto") -> type[ResourceStatsAccumulator
     """Return the accumulator of FHIR resources that `kernel` means; it raises what `choose_tally` raises."""
     native = native_part(NATIVE_FHIR, kernel)
     return native.NativeResourceStats if native else ReferenceResourceStats
+
+
+def choose_times(kernel: str = "auto") -> type[ReferenceTimes]:
+    """Return what reads the times of chosen pairs of CSV. It raises what `choose_tally` raises."""
+    native_part(NATIVE, kernel)  # there is no native one yet
+    return ReferenceTimes
+
+
+def choose_resource_times(kernel: str = "auto") -> type[ReferenceResourceTimes]:
+    """Return what reads the times of chosen pairs of FHIR resources. It raises what `choose_tally` raises."""
+    native_part(NATIVE_FHIR, kernel)  # there is no native one yet
+    return ReferenceResourceTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,8 @@ class CsvStatsSpec:
     def new(self) -> Accumulator[Stats]:
         """Make an accumulator. Raises UsageError where the kernel is `native` and was not built."""
         choose_stats(self.kernel)
-        return HeaderFirst(self.csv.all_columns, self.csv.delimiter, self.max_row_bytes, self._new)
+        how = self.csv.all_columns, self.csv.delimiter, self.max_row_bytes
+        return HeaderFirst(*how, self._new, needs_all=True)
 
     def _new(self, delimiter: bytes) -> StatsAccumulator:
         return choose_stats(self.kernel)(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mockexport.stats.numbers import Number, nearest, order
 
@@ -20,6 +20,7 @@ __all__ = [
     "NO_VALUES",
     "Pair",
     "PairStats",
+    "PairSum",
     "Segment",
     "Sketch",
     "Stats",
@@ -29,6 +30,7 @@ __all__ = [
     "sums_of",
 ]
 
+T = TypeVar("T")
 MAX_DISTINCT = 4096
 """How many distinct values are kept one by one; more of them become a sketch."""
 
@@ -101,15 +103,10 @@ class PairStats:
     segments: tuple[Segment, ...] = ()
 
     def __add__(self, other: PairStats) -> PairStats:
-        return PairStats(
-            self.records + other.records,
-            self.not_a_number + other.not_a_number,
-            self.not_a_time + other.not_a_time,
-            self.anomalies + other.anomalies,
-            self.future + other.future,
-            add_values(self.values, other.values),
-            self.segments + other.segments,
-        )
+        total = PairSum()
+        total.add(self)
+        total.add(other)
+        return total.stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +141,12 @@ class Stats:
 class ValuesSum:
     """A sum of numbers that grows, in place: what it comes to depends neither on the order nor on the grouping."""
 
+    __slots__ = ("_buckets", "_ends", "_numbers", "_sums")
+
     def __init__(self) -> None:
-        self._numbers: Counter[Number] = Counter()  # those that are not in the sketch
+        self._numbers: dict[Number, int] = {}  # those that are not in the sketch
         self._sums: dict[int, tuple[int, int]] = {}
-        self._buckets: Counter[int] = Counter()
+        self._buckets: dict[int, int] = {}
         self._ends: tuple[Number, Number] | None = None  # None while there is no sketch
 
     def add(self, values: Values) -> None:
@@ -155,7 +154,7 @@ class ValuesSum:
         if isinstance(values, Sketch):
             self._add_sketch(values)
             return
-        self._numbers.update(values)
+        add_times(self._numbers, values)
         if len(self._numbers) > MAX_DISTINCT:
             self._sketch_numbers()
 
@@ -176,17 +175,44 @@ class ValuesSum:
         for exponent, (one, square) in sketch.sums.items():
             known = self._sums.get(exponent, (0, 0))
             self._sums[exponent] = known[0] + one, known[1] + square
-        self._buckets.update(sketch.buckets)
+        add_times(self._buckets, sketch.buckets)
         low, high = self._ends or (sketch.low, sketch.high)
         self._ends = min(low, sketch.low, key=order), max(high, sketch.high, key=order)
 
 
-def add_values(one: Values, other: Values) -> Values:
-    """Add the numbers of two parts of a pair."""
-    total = ValuesSum()
-    total.add(one)
-    total.add(other)
-    return total.values
+class PairSum:
+    """The sum of the statistics of a pair, or of several, that grows in place."""
+
+    __slots__ = ("_counts", "_segments", "_values")
+
+    def __init__(self) -> None:
+        self._counts = (0, 0, 0, 0, 0)
+        self._values = ValuesSum()
+        self._segments: list[Segment] = []
+
+    def add(self, part: PairStats) -> None:
+        """Add the statistics of a part."""
+        records, not_a_number, not_a_time, anomalies, future = self._counts
+        self._counts = (
+            records + part.records,
+            not_a_number + part.not_a_number,
+            not_a_time + part.not_a_time,
+            anomalies + part.anomalies,
+            future + part.future,
+        )
+        self._values.add(part.values)
+        self._segments += part.segments
+
+    @property
+    def stats(self) -> PairStats:
+        """What the sum is."""
+        return PairStats(*self._counts, self._values.values, tuple(self._segments))
+
+
+def add_times(known: dict[T, int], more: Mapping[T, int]) -> None:
+    """Add how often each is there."""
+    for name, times in more.items():
+        known[name] = known.get(name, 0) + times
 
 
 def sketch_of(numbers: Mapping[Number, int]) -> Sketch:

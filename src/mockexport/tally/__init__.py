@@ -4,6 +4,7 @@ The contract is that of all accumulators. No input and output here; of the rest 
 """
 
 from mockexport.tally.contract import (
+    COLUMNS,
     MAX_PAIRS,
     MAX_ROW_BYTES,
     PAIR_BYTES,
@@ -11,6 +12,7 @@ from mockexport.tally.contract import (
     Accumulator,
     AccumulatorSpec,
     AllColumns,
+    Columns,
     Malformed,
     Result,
     Tally,
@@ -25,6 +27,7 @@ from mockexport.tally.fhir import (
     PATIENT_PATHS,
     FhirFormat,
     JsonObject,
+    Problem,
     ReferenceResourceTally,
     Resource,
     ResourceReader,
@@ -45,6 +48,7 @@ from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
     "BY",
+    "COLUMNS",
     "CSV",
     "DELIMITERS",
     "FHIR",
@@ -57,6 +61,7 @@ __all__ = [
     "Accumulator",
     "AccumulatorSpec",
     "AllColumns",
+    "Columns",
     "CountSpec",
     "CsvFormat",
     "CsvRecords",
@@ -64,6 +69,7 @@ __all__ = [
     "HeaderFirst",
     "JsonObject",
     "Malformed",
+    "Problem",
     "Record",
     "RecordReader",
     "ReferenceResourceTally",

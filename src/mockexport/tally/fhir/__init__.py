@@ -9,7 +9,7 @@ from mockexport.tally.fhir.contract import (
     FhirFormat,
     ResourceTally,
 )
-from mockexport.tally.fhir.json_values import JsonObject
+from mockexport.tally.fhir.json_values import JsonObject, Problem
 from mockexport.tally.fhir.paths import PATIENT_PATHS
 from mockexport.tally.fhir.reference import ReferenceResourceTally
 from mockexport.tally.fhir.resources import Resource, ResourceReader, label_of
@@ -23,6 +23,7 @@ __all__ = [
     "BadResource",
     "FhirFormat",
     "JsonObject",
+    "Problem",
     "ReferenceResourceTally",
     "Resource",
     "ResourceReader",

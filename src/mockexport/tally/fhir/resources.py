@@ -25,6 +25,7 @@ __all__ = ["Resource", "ResourceReader", "check_by", "label_of"]
 (TOO_LONG, NOT_UTF8, _, _, _, _, NO_TYPE, NOT_A_NAME, _, _) = REASONS
 (NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ONLY) = UNASSIGNED
 WHITE_SPACE = b" \t\r\n"
+LINES_KEPT = 10  # of the rows that are left out, by reason
 
 T = TypeVar("T")
 
@@ -56,7 +57,9 @@ class ResourceReader(Generic[T]):
     ) -> None:
         self.rows = 0
         self.line = 1
+        self.row = b""
         self.left_out: Counter[str] = Counter()
+        self.first_left_out: dict[str, list[int]] = {}
         self._read = read
         self._skip = skip
         self._max_row_bytes = max_row_bytes
@@ -110,6 +113,7 @@ class ResourceReader(Generic[T]):
             self.rows += 1
             return
         self.rows += 1
+        self.row = row
         try:
             found = self._read(resource_of(row, self._base))
         except Problem as problem:
@@ -121,6 +125,8 @@ class ResourceReader(Generic[T]):
         if not self._skip:
             raise BadResource(self.line, reason)
         self.left_out[reason] += 1
+        if self.left_out[reason] <= LINES_KEPT:
+            self.first_left_out.setdefault(reason, []).append(self.line)
 
 
 def check_by(by: str) -> None:
