@@ -35,6 +35,7 @@ HELP_PATHS = (
     "downloads list",
     "downloads fetch",
     "count",
+    "reconcile",
     "verify",
     "serve",
     "heartrate",

@@ -31,13 +31,13 @@ NATIVE_FHIR = "mockexport.reconciliation._fhir_native"
 
 
 def optional(kernel: str) -> str:
-    """Return a kernel that may be absent: the parts in C of these accumulators are not all there yet."""
+    """Return a kernel that may be absent: that of FHIR resources is not in C yet."""
     return "auto" if kernel == "native" else kernel
 
 
 def choose_csv_keys(kernel: str = "auto") -> type[CsvRecordKeys]:
     """Return the accumulator of CSV that `kernel` means; it raises what `choose_tally` raises."""
-    native = native_part(NATIVE, optional(kernel))
+    native = native_part(NATIVE, kernel)
     return cast("type[CsvRecordKeys]", native.NativeCsvKeys if native else reference.ReferenceCsvKeys)
 
 
