@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting|keys MODULE SEED ROUNDS
+    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting|keys|fhir_keys MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -16,7 +16,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from mockexport.reconciliation import ReferenceCsvKeys
+from mockexport.reconciliation import ReferenceCsvKeys, ReferenceResourceKeys
 from mockexport.sorting import DISTINCT_WIDTH, GAPS_WIDTH, MAX_WIDTH, choose_distinct, choose_gaps, choose_sort
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
@@ -153,7 +153,7 @@ def keys_with(new_keys: Any, chunks: list[Any], **options: Any) -> list[Any]:
     keys = new_keys(key=bytes(range(16)), download=70_000, **options)
     told = tally_with(lambda: keys, chunks)
     try:
-        records = keys.take_records()
+        records = keys.take_records() + keys.take_ids()
     except ValueError:
         records = b""
     numbers: dict[bytes, int] = {}
@@ -200,6 +200,10 @@ OBSERVATIONS = [
         b'{"resourceType":"Observation","component":[{"code":{"text":"a"},"valueQuantity":{"value":-7.10e1}},{}],'
         b'"effectivePeriod":{"start":"2025-08"},"effectiveInstant":"2025\\u002d08-26","valueQuantity":{"value":120}}'
     ),
+]
+IDENTITIES = [
+    b'{"resourceType":"Group","id":"1","meta":{"versionId":"2","lastUpdated":"2025-08-26","tag":[{"code":"SUBSETTED"}]}}',
+    b'{"resourceType":"Group","id":"\\u0031","meta":{"lastUpdated":"2025-13","tag":{"code":"\\ud800"},"versionId":"\\u0032"}}',
 ]
 OBSERVATION_ODDITIES = [
     b'"valueQuantity":{"value":', b'"component":[', b'"component":{}', b'"effectiveInstant":"2024"', b'"value":1',
@@ -252,6 +256,19 @@ def fuzz_fhir_stats(native: Any, draw: random.Random) -> None:
     }
     chunks = make_resources(draw, [*OBSERVATIONS * 3, *RESOURCES], [*OBSERVATION_ODDITIES * 2, *JSON_ODDITIES])
     fuzz_resources(native, native.NativeResourceStats, ReferenceResourceStats, chunks, options)
+
+
+def fuzz_fhir_keys(native: Any, draw: random.Random) -> None:
+    chunks = make_resources(draw, [*IDENTITIES, *RESOURCES], [b'"meta":{}', b'"id":"1"', *JSON_ODDITIES])
+    options = {
+        "begin": draw.choice([None, 0]),
+        "end": draw.choice([None, 10**15]),
+        "ids": draw.random() < 0.5,
+        "max_row_bytes": draw.choice([1 << 24, 1 << 24, 300, 64]),
+    }
+    expected = keys_with(ReferenceResourceKeys, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert keys_with(native.NativeResourceKeys, exact, **options) == expected, (options, chunks)
 
 
 def edge_of_memory(native: Any, new: Any) -> None:
@@ -353,6 +370,7 @@ def main() -> None:
         "mock": fuzz_mock,
         "sorting": fuzz_sorting,
         "keys": fuzz_keys,
+        "fhir_keys": fuzz_fhir_keys,
     }
     if part == "tally":
         edge_of_memory(native, native.NativeTally)

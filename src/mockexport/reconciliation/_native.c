@@ -4,6 +4,7 @@
 
 #include "../tally/csv_python.h"
 #include "core.h"
+#include "facts_python.h"
 
 typedef struct {
     PyObject_HEAD
@@ -39,66 +40,6 @@ static PyObject *native_feed(PyObject *object, PyObject *chunk)
     return result;
 }
 
-static PyObject *python_lines(PyObject *contract, uint64_t rows, const uint64_t *first)
-{
-    const Py_ssize_t kept = rows < FIRST_PLACES ? (Py_ssize_t)rows : FIRST_PLACES;
-    PyObject *lines = PyTuple_New(kept);
-    for (Py_ssize_t i = 0; i < kept && lines; i++) {
-        PyObject *line = PyLong_FromUnsignedLongLong(first[i]);
-        if (!line || PyTuple_SetItem(lines, i, line))
-            Py_CLEAR(lines);
-    }
-    PyObject *made = lines ? PyObject_CallMethod(contract, "Lines", "KO", (unsigned long long)rows, lines) : NULL;
-    Py_XDECREF(lines);
-    return made;
-}
-
-/* The rows that were left out, by reason. */
-static PyObject *python_malformed(PyObject *contract, const CsvRows *rows)
-{
-    PyObject *tally = import_contract();
-    PyObject *reasons = tally ? PyObject_GetAttrString(tally, "REASONS") : NULL;
-    PyObject *malformed = reasons ? PyDict_New() : NULL;
-    for (int i = 0; i < REASON_COUNT && malformed; i++) {
-        if (!rows->left_out[i])
-            continue;
-        PyObject *reason = PySequence_GetItem(reasons, i);
-        PyObject *lines = python_lines(contract, rows->left_out[i], rows->first_left_out[i]);
-        if (!reason || !lines || PyDict_SetItem(malformed, reason, lines))
-            Py_CLEAR(malformed);
-        Py_XDECREF(reason);
-        Py_XDECREF(lines);
-    }
-    Py_XDECREF(tally);
-    Py_XDECREF(reasons);
-    return malformed;
-}
-
-static PyObject *python_facts(const CsvKeys *k)
-{
-    PyObject *made = NULL;
-    PyObject *contract = PyImport_ImportModule("mockexport.reconciliation.contract");
-    if (!contract)
-        return NULL;
-    PyObject *first = k->has_time ? PyLong_FromLongLong(k->first) : Py_NewRef(Py_None);
-    PyObject *last = k->has_time ? PyLong_FromLongLong(k->last) : Py_NewRef(Py_None);
-    PyObject *before = python_lines(contract, k->before.rows, k->before.first);
-    PyObject *after = python_lines(contract, k->after.rows, k->after.first);
-    PyObject *subsetted = python_lines(contract, 0, NULL);
-    PyObject *malformed = python_malformed(contract, &k->rows);
-    if (first && last && before && after && subsetted && malformed)
-        made = PyObject_CallMethod(contract, "RecordFacts", "OOKOOOO", first, last, (unsigned long long)k->no_time,
-                                   before, after, subsetted, malformed);
-    Py_XDECREF(first);
-    Py_XDECREF(last);
-    Py_XDECREF(before);
-    Py_XDECREF(after);
-    Py_XDECREF(subsetted);
-    Py_XDECREF(malformed);
-    Py_DECREF(contract);
-    return made;
-}
-
 static PyObject *native_finish(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -106,7 +47,11 @@ static PyObject *native_finish(PyObject *object, PyObject *unused)
     if (enter_tally(self->lock, self->finished))
         return NULL;
     self->finished = 1;
-    PyObject *result = read_end(&self->keys.rows) ? raise_problem(&self->keys) : python_facts(&self->keys);
+    const CsvRows *rows = &self->keys.rows;
+    PyObject *result = read_end(&self->keys.rows)
+                           ? raise_problem(&self->keys)
+                           : python_facts(&self->keys.facts, import_contract(), rows->left_out, rows->first_left_out,
+                                          REASON_COUNT);
     PyThread_release_lock(self->lock);
     return result;
 }
@@ -154,14 +99,6 @@ static void native_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Take a limit of the window, which may be None. */
-static int take_limit(PyObject *given, int *has, int64_t *limit)
-{
-    *has = given && given != Py_None;
-    *limit = *has ? PyLong_AsLongLong(given) : 0;
-    return *has && *limit == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"key", "download", "begin", "end", "columns", "delimiter", "max_row_bytes", "instructions", NULL};
@@ -191,8 +128,7 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->lock = PyThread_allocate_lock();
     if (!self->lock)
         PyErr_NoMemory();
-    if (!self->lock || name_columns(&k->rows.header, columns) || take_limit(begin, &k->has_begin, &k->begin) ||
-        take_limit(end, &k->has_end, &k->end))
+    if (!self->lock || name_columns(&k->rows.header, columns) || take_window(&k->facts, begin, end))
         Py_CLEAR(self);
     return (PyObject *)self;
 }

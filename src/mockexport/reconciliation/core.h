@@ -1,44 +1,18 @@
 /* The native keys of the records of a CSV body, free of Python. The contract is contract.py. */
 
-#include "../stats/event_time.h"
 #include "../tally/csv_canonical.h"
+#include "facts.h"
 #include "siphash.h"
-
-#define FIRST_PLACES 10
-#define KEY_BYTES 16
-#define RECORD_BYTES 24
-
-/* How many rows, and the lines of the first ones. */
-typedef struct {
-    uint64_t rows, first[FIRST_PLACES];
-} Lines;
 
 typedef struct {
     CsvRows rows;
     sip_key key;
     uint32_t download;
-    int has_begin, has_end, has_time; /* `has_time`: whether any row has one */
-    int64_t begin, end, first, last;
-    uint64_t no_time;
-    Lines before, after;
-    LatestDate latest;
+    Facts facts;
     Text canonical;
     uint8_t *records; /* those that were not taken yet */
     uint64_t length, room;
 } CsvKeys;
-
-static void add_line(Lines *lines, uint64_t line)
-{
-    if (lines->rows < FIRST_PLACES)
-        lines->first[lines->rows] = line;
-    lines->rows++;
-}
-
-static inline void store_big_endian(uint8_t *p, uint64_t number, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, number >>= 8)
-        p[i] = (uint8_t)number;
-}
 
 static int room_for_records(CsvKeys *k, unsigned count)
 {
@@ -51,25 +25,6 @@ static int room_for_records(CsvKeys *k, unsigned count)
     k->records = larger;
     k->room = room;
     return 0;
-}
-
-static void add_time(CsvKeys *k, const CsvRow *row)
-{
-    const Field *field = &row->fields[TIME_COLUMN];
-    int64_t time;
-    if (!k->rows.header.names[TIME_COLUMN].bytes || !parse_time(field->bytes, field->length, &k->latest, &time)) {
-        k->no_time++;
-        return;
-    }
-    if (!k->has_time || time < k->first)
-        k->first = time;
-    if (!k->has_time || time > k->last)
-        k->last = time;
-    k->has_time = 1;
-    if (k->has_begin && time < k->begin)
-        add_line(&k->before, row->line);
-    if (k->has_end && time > k->end)
-        add_line(&k->after, row->line);
 }
 
 static unsigned take_rows(void *taker, const CsvRow *rows, unsigned count)
@@ -94,10 +49,10 @@ static unsigned take_rows(void *taker, const CsvRow *rows, unsigned count)
         }
         uint8_t *record = k->records + k->length;
         sip_hash(k->key, text.bytes, text.length, record);
-        store_big_endian(record + KEY_BYTES, k->download, 3);
-        store_big_endian(record + KEY_BYTES + 3, row->line, 5);
+        store_place(record, k->download, row->line);
         k->length += RECORD_BYTES;
-        add_time(k, row);
+        const Field *time = &row->fields[TIME_COLUMN];
+        add_time(&k->facts, time->bytes, k->rows.header.names[TIME_COLUMN].bytes ? time->length : 0, row->line);
     }
     return count;
 }
