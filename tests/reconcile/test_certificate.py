@@ -139,7 +139,7 @@ def test_the_command_writes_the_digest_alone(tmp_path: Path) -> None:
     [
         (("--allow", "duplicat"), "--allow 'duplicat' is no code of a finding; did you mean 'duplicate'?"),
         (("--deny", "x"), "--deny 'x' is no code of a finding; there are rows-differ, "),
-        (("--memory", "much"), "--memory 'much' is not a size of 1MB or more"),
+        (("--memory", "much"), "--memory 'much' is not a size of at least 1MB"),
         (("--ask-server",), "a.csv is no FHIR server"),
     ],
 )
