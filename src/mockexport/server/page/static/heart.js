@@ -6,18 +6,27 @@ import { announce, failure, fill, h, heading, number, say } from "./dom.js";
 const DAY = 86_400;
 const REFRESH = 1000; // milliseconds between two queries for fresh minutes
 const HEIGHT = 340; // pixels
-const DEVICES = 4; // colours and dashes that are told apart; further devices share them
-const DASHES = [[], [8, 4], [2, 3], [10, 4, 2, 4]];
+const DEVICES = 4; // colours and sizes of points; further devices share them
+const GAP = 300; // seconds without a reading, over which no line is drawn
 
 const today = () => new Date().toISOString().slice(0, 10);
 const moved = (day, days) => new Date(Date.parse(`${day}T00:00:00Z`) + days * DAY * 1000).toISOString().slice(0, 10);
 
 export async function showHeartRate({ main, argument, signal }) {
-  const days = await knownDays(signal);
-  const users = [...new Set(days.flatMap((day) => (day.patients ? day.patients.first : [])))].sort();
-  const [given, at] = argument ? argument.split("/").map(decodeURIComponent) : [];
-  const user = given || users[0] || "";
-  const day = at || latestDay(days, user) || today();
+  const list = h("datalist", { id: "users" });
+  const knowing = knownDays(signal).then((days) => {
+    const users = [...new Set(days.flatMap((day) => (day.patients ? day.patients.first : [])))].sort();
+    fill(list, users.map((name) => h("option", { value: name })));
+    return { days, users };
+  });
+  let [user, day] = argument ? argument.split("/").map(decodeURIComponent) : [];
+  if (user && day) {
+    knowing.catch(() => {}); // only suggestions are missing
+  } else {
+    const { days, users } = await knowing;
+    user ||= users[0] || "";
+    day ||= latestDay(days, user) || today();
+  }
   const go = (who, when) => (location.hash = `#/heart-rate/${encodeURIComponent(`${encodeURIComponent(who)}/${when}`)}`);
 
   const who = h("input", { id: "user", list: "users", value: user, autocomplete: "off", spellcheck: "false", change: () => who.value && go(who.value, day) });
@@ -31,7 +40,7 @@ export async function showHeartRate({ main, argument, signal }) {
       "div",
       { class: "tools" },
       h("label", { for: "user" }, "User", who),
-      h("datalist", { id: "users" }, users.map((name) => h("option", { value: name }))),
+      list,
       h("label", { for: "day" }, "Day (UTC)", when),
       h("div", { class: "actions", role: "group", "aria-label": "Days" }, step("←", "The day before", -1), step("→", "The day after", 1)),
     ),
@@ -69,11 +78,18 @@ async function showDay(body, user, day, signal) {
   fill(body, h("div", { class: "now" }, rate, device, seen), problem, box, summary, h("details", {}, h("summary", {}, "The minutes as a table"), table));
 
   let plot = null;
+  let heard = false; // a fresh reading, which is told rather than the last minute
+  function show(reading, time) {
+    say(rate, `${Math.round(reading.heart_rate)} beats a minute`);
+    say(device, reading.device_id);
+    say(seen, `at ${new Date(time * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+  }
+
   let drawnFor = "";
   function draw() {
     const times = [...minutes.keys()].sort((one, two) => one - two);
     const devices = [...new Set(times.map((time) => minutes.get(time).device_id))].sort();
-    const data = [times, ...devices.map((name) => times.map((time) => (minutes.get(time).device_id === name ? minutes.get(time).heart_rate : null)))];
+    const data = columnsOf(minutes, times, devices);
     const kind = JSON.stringify(devices);
     if (!plot || kind !== drawnFor) {
       plot?.destroy();
@@ -87,6 +103,7 @@ async function showDay(body, user, day, signal) {
       ? `${number(times.length)} minutes, ${Math.round(Math.min(...rates))} to ${Math.round(Math.max(...rates))} beats a minute, from ${devices.join(", ")}`
       : "No readings on this day.";
     say(summary, text);
+    if (rates.length && !heard) show(minutes.get(times[times.length - 1]), times[times.length - 1]);
     box.setAttribute("aria-label", `Heart rate of ${user} on ${day}: ${text}`);
     if (table.parentElement.open) drawTable(table, minutes, times);
   }
@@ -127,9 +144,8 @@ async function showDay(body, user, day, signal) {
 
   function take(readings) {
     const last = readings[readings.length - 1];
-    say(rate, `${Math.round(last.heart_rate)} beats a minute`);
-    say(device, last.device_id);
-    say(seen, `at ${new Date(last.time * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`);
+    heard = true;
+    show(last, last.time);
     const ours = readings.map((reading) => Math.floor(reading.time / 60) * 60).filter((time) => time >= begin && time < begin + DAY);
     if (!ours.length) return;
     stale = Math.min(stale ?? Infinity, ...ours);
@@ -146,6 +162,23 @@ async function showDay(body, user, day, signal) {
     await pause(2000, signal);
     if (!signal.aborted) (stale = begin), refresh(); // what was stored meanwhile
   }
+}
+
+/** The columns of the plot: times, all rates, and those of each device; the line breaks where minutes are missing. */
+function columnsOf(minutes, times, devices) {
+  const columns = [[], [], ...devices.map(() => [])];
+  const add = (time, rate, device) => {
+    columns[0].push(time);
+    columns[1].push(rate);
+    devices.forEach((name, at) => columns[at + 2].push(name === device ? rate : null));
+  };
+  let before = null;
+  for (const time of times) {
+    if (before !== null && time - before > GAP) add(before + 60, null, null);
+    add(time, minutes.get(time).heart_rate, minutes.get(time).device_id);
+    before = time;
+  }
+  return columns;
 }
 
 /** Ask for the minutes of a range, and put them into a map. */
@@ -165,21 +198,20 @@ function options(uPlot, devices, begin, box) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
-  const series = devices.map((name, at) => ({
-    label: name,
-    stroke: colour(`--device-${(at % DEVICES) + 1}`),
-    width: 1.5,
-    dash: DASHES[at % DEVICES],
-    points: { show: true, size: 4 + 2 * (at % DEVICES) },
-    value: (_, value) => (value === null || value === undefined ? "—" : value.toFixed(0)),
-  }));
+  const value = (_, rate) => (rate === null || rate === undefined ? "—" : rate.toFixed(0));
+  const series = devices.map((name, at) => {
+    const stroke = colour(`--device-${(at % DEVICES) + 1}`);
+    const points = { show: true, size: 5 + 2 * (at % DEVICES), width: 1.5, fill: at % 2 ? colour("--panel") : stroke };
+    return { label: name, stroke, width: 0, paths: () => null, points, value };
+  });
+  const line = { label: "Heart rate", stroke: colour("--edge"), width: 1, points: { show: false }, value };
   return {
     width: widthOf(box),
     height: HEIGHT,
     tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
     scales: { x: { range: (_, low, high) => (low === null || low === high ? [begin, begin + DAY] : [low, high]) }, y: { range: (_, low, high) => [Math.floor(((low ?? 60) - 5) / 10) * 10, Math.ceil(((high ?? 100) + 5) / 10) * 10] } },
     axes: [{ ...axis, values: (_, ticks) => ticks.map((time) => new Date(time * 1000).toISOString().slice(11, 16)) }, axis],
-    series: [{ label: "Time", value: (_, time) => (time ? new Date(time * 1000).toISOString().slice(11, 16) : "—") }, ...series],
+    series: [{ label: "Time", value: (_, time) => (time ? new Date(time * 1000).toISOString().slice(11, 16) : "—") }, line, ...series],
   };
 }
 

@@ -29,7 +29,7 @@ export async function heatMap({ path, run, signal }) {
     })),
     { name: "Total", number: true, text: (row) => number(row.total), by: (row) => row.total },
   ];
-  const footer = ["All patients", ...types.map(([, records]) => `${number(records)), number(all)];
+  const footer = ["All patients", ...types.map(([, records]) => number(records)), number(all)];
   const table = virtualTable({ rows, columns, label: `Counts of ${run.export} by patient and type`, footer });
   table.classList.add("heat");
   const told = h("p", { class: "faint", role: "status" });

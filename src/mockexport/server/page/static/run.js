@@ -98,7 +98,8 @@ function drawSteps(list, run) {
     say(id, step.id);
     if (step.total) bar.value = Math.min(1, step.done / step.total);
     else bar.removeAttribute("value");
-    say(rate, step.note || `${number(step.rows)} rows${step.rows_per_second ? `, ${short(step.rows_per_second)}/s` : ""}`);
+    const pace = step.rows_per_second ? `, ${short(step.rows_per_second)}/s` : "";
+    say(rate, step.note || `${number(step.rows)} rows${pace}`);
   });
   list.hidden = !run.steps.length;
 }

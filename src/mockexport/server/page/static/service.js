@@ -16,12 +16,12 @@ export function readMetrics(text) {
   return found;
 }
 
-/** The latency below which a share of the posts since `before` was answered, in milliseconds; null without any. */
+/** The latency below which a share of the posts since `before` was answered, in milliseconds; null without posts. */
 export function latency(share, now, before) {
   const buckets = [];
   for (const [name, value] of now) {
     const bound = /^post_seconds_bucket\{le="([^"]+)"\}$/.exec(name);
-    if (bound) buckets.push([bound[1] === "+Inf" ? Infinity : Number(bound[1]), value - (before?.get(name) ?? 0)]);
+    if (bound) buckets.push([bound[1] === "+Inf" ? Infinity : Number(bound[1]), value - (before.get(name) ?? 0)]);
   }
   const all = buckets.length ? Math.max(...buckets.map(([, posts]) => posts)) : 0;
   if (!all) return null;
@@ -34,8 +34,8 @@ const figures = [
   ["Readings a second", (now, before, seconds) => (before ? short((now.get('readings_total{outcome="accepted"}') - before.get('readings_total{outcome="accepted"}')) / seconds) : "—")],
   ["Readings accepted", (now) => number(now.get('readings_total{outcome="accepted"}'))],
   ["Readings rejected", (now) => number(now.get('readings_total{outcome="rejected"}'))],
-  ["Half acknowledged in", (now, before) => atMost(latency(0.5, now, before))],
-  ["99 % acknowledged in", (now, before) => atMost(latency(0.99, now, before))],
+  ["Half acknowledged in", (now, before) => atMost(before && latency(0.5, now, before))],
+  ["99 % acknowledged in", (now, before) => atMost(before && latency(0.99, now, before))],
   ["Journal", (now) => bytes(now.get("journal_bytes"))],
   ["Pending readings", (now) => number(now.get("pending_readings"))],
   ["Files", (now) => number(now.get("files"))],
