@@ -33,6 +33,7 @@ export async function csvTable({ path, run, signal }) {
     return {
       name,
       head: at === 0,
+      width: numeric ? undefined : 14,
       number: numeric,
       text: (row) => row[at] ?? "",
       by: numeric ? (row) => (row[at] === "" ? -Infinity : Number(row[at])) : (row) => row[at] ?? "",

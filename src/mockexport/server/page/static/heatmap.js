@@ -15,7 +15,7 @@ export async function heatMap({ path, run, signal }) {
   const rows = [...map].map(([patient, found]) => rowOf(patient, found, spread));
   const all = totals.reduce((sum, [, records]) => sum + records, 0);
   const columns = [
-    { name: "Patient", text: (row) => row.patient, by: (row) => row.patient, head: true },
+    { name: "Patient", text: (row) => row.patient, by: (row) => row.patient, head: true, width: 12 },
     ...types.map(([type]) => ({
       name: type,
       number: true,

@@ -6,9 +6,21 @@ const ROW = 36; // pixels, as in the style sheet
 const SPARE = 8; // rows above and below those in sight
 const TALLEST = 8_000_000; // pixels: browsers draw nothing beyond some tens of millions
 
+/** How wide a column is, in rem: all rows have the same widths, so that nothing moves as one scrolls. */
+const widthOf = (column) => column.width ?? Math.max(8, Math.min(18, 4 + 0.65 * column.name.length));
+
+function widthsOf(columns) {
+  const widths = columns.map((column) => {
+    const width = h("col", {});
+    width.style.width = column.head ? `min(${widthOf(column)}rem, 40vw)` : `${widthOf(column)}rem`;
+    return width;
+  });
+  return h("colgroup", {}, widths);
+}
+
 /**
- * Make a table. Each column has a `name` and `text(row)`; `by(row)` is what it is sorted by, and `draw(cell, row)` may
- * do more with its cell. The `head` column names its row. `footer` has the texts of a last row, which stays in sight.
+ * Make a table. Each column has a `name` and `text(row)`; `by(row)` is what it is sorted by, `draw(cell, row)` may
+ * do more with its cell, and `width` is in rem. The `head` column names its row. `footer` has the texts of a last row, which stays in sight.
  * The element that is returned has `show(rows)`, for other rows.
  */
 export function virtualTable({ rows, columns, label, footer = null, sorted = null }) {
@@ -18,7 +30,8 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
   const below = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
   const body = h("tbody", {});
   const heads = columns.map((column, at) => headOf(column, at));
-  const table = h("table", { class: "virtual", "aria-label": label, "aria-colcount": columns.length }, h("thead", {}, h("tr", { "aria-rowindex": 1 }, heads)), body);
+  const table = h("table", { class: "virtual", "aria-label": label, "aria-colcount": columns.length }, widthsOf(columns), h("thead", {}, h("tr", { "aria-rowindex": 1 }, heads)), body);
+  table.style.minWidth = `${columns.reduce((sum, column) => sum + widthOf(column), 0)}rem`;
   if (footer) table.append(h("tfoot", {}, h("tr", {}, footer.map((text, at) => h(at ? "td" : "th", { class: columns[at].number ? "number" : null, scope: at ? null : "row" }, text)))));
   const box = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
   const pool = []; // the rows in the document, which are filled anew rather than made anew
@@ -27,9 +40,9 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
 
   function headOf(column, at) {
     const kind = [column.number ? "number" : "", column.head ? "first" : ""].join(" ").trim() || null;
-    if (!column.by) return h("th", { scope: "col", class: kind }, column.name);
-    const button = h("button", { class: "sort", click: () => sortBy(at) }, column.name);
-    return h("th", { scope: "col", class: kind }, button);
+    const given = { scope: "col", class: kind, title: column.name };
+    if (!column.by) return h("th", given, column.name);
+    return h("th", given, h("button", { class: "sort", click: () => sortBy(at) }, column.name));
   }
 
   function sortBy(at) {
@@ -80,7 +93,7 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
       columns.forEach((column, number) => {
         const cell = row.children[number];
         cell.textContent = column.text(shown[index]);
-        if (column.head || !column.number) cell.title = cell.textContent;
+        if (!column.number) cell.title = cell.textContent; // it may be cut
         column.draw?.(cell, shown[index]);
       });
     });
