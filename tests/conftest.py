@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 NATIVE_BUILT = all(
-    importlib.util.find_spec(f"mockexport.{part}._native") for part in ("tally", "tally.fhir", "sources.mock")
+    importlib.util.find_spec(f"mockexport.{part}._native")
+    for part in ("sorting", "tally", "tally.fhir", "sources.mock")
 )
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 
@@ -55,9 +57,17 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print it at the end too, where it stands beside the failures, and with -q."""
+    """Print it at the end too, where it stands beside the failures, and with -q; and what random runs have met."""
     if seeds.told():
         terminalreporter.write_line(str(seeds.told()))
+        met = Counter(
+            value
+            for report in terminalreporter.getreports("passed")
+            for name, value in report.user_properties
+            if name == "met"
+        )
+        for what, times in met.most_common():
+            terminalreporter.write_line(f"met {times} times: {what}")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

@@ -25,8 +25,9 @@ cli
 __init__
 factory
 server heartrate pipeline sources
+reconciliation
 stats
-http smart tally
+http smart sorting tally
 _version bulk_manifest bulk_wire encoding errors extras fhir_export files identity lazy local_file manifest model \
 native settings source wire zstd
 """

@@ -82,7 +82,12 @@ def test_another_document_is_none(document: object) -> None:
         ({"request": 5}, '"request" is not a string'),
         ({"output": [PATIENTS, {"type": "Patient"}]}, 'entry 2 of "output" has no "url"'),
         ({"output": [{**PATIENTS, "url": ""}]}, 'entry 1 of "output" has no "url"'),
-        ({"output": [{**PATIENTS, "type": 5}]}, 'the "type" of https://ehr.example/files/1.ndjson is not a string'),
+        *(
+            ({key: [{**PATIENTS, "type": kind}]}, 'the "type" of https://ehr.example/files/1.ndjson is not the name of')
+            for key in ("output", "error", "deleted")
+            for kind in (5, "../Patient", "Pat/ient", "a b", "x" * 300)
+        ),
+        ({"output": [{**PATIENTS, "type": ""}]}, 'has no "type"'),
         *(
             ({"output": [{**PATIENTS, "count": count}]}, "is not a number of resources")
             for count in ("3", -1, 1.5, True)

@@ -18,6 +18,7 @@ from mockexport.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mockexport.errors import (
         ChangedError,
+        MissingError,
         MockExportError,
         NotAuthorisedError,
         NotFoundError,
@@ -48,13 +49,16 @@ if TYPE_CHECKING:
         fetch,
         process_workers,
         read_committed,
+        reconcile,
         thread_workers,
     )
+    from mockexport.reconciliation import Certificate, Finding
     from mockexport.source import CancelToken, Source
     from mockexport.tally import CsvFormat, FhirFormat
 
 __all__ = [
     "CancelToken",
+    "Certificate",
     "ChangedError",
     "Checkpoint",
     "Committed",
@@ -66,6 +70,8 @@ __all__ = [
     "Fetched",
     "FhirExport",
     "FhirFormat",
+    "Finding",
+    "MissingError",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -90,6 +96,7 @@ __all__ = [
     "open_source",
     "process_workers",
     "read_committed",
+    "reconcile",
     "summarise",
     "thread_workers",
 ]
@@ -120,8 +127,10 @@ __getattr__ = lazy_attributes(
             "fetch",
             "process_workers",
             "read_committed",
+            "reconcile",
             "thread_workers",
         ),
+        "reconciliation": ("Certificate", "Finding"),
         "source": ("CancelToken", "Source"),
         "tally": ("CsvFormat", "FhirFormat"),
     },

@@ -6,11 +6,13 @@ A server answers with it when an export is complete, and clients keep it as `man
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from mockexport.errors import UntrustedDataError
-from mockexport.model import time_text
+from mockexport.model import parse_time, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOG", "BulkFile", "BulkManifest", "bulk_manifest_body", "is_bulk_manifest", "parse_bulk_manifest"]
 
+RESOURCE_TYPE = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")  # files are named by it
 LOG = "log.ndjson"  # what clients tell of an export, in its folder
 KICK_OFF = re.compile(r"(https?://.+?)(?:/Patient|/Group/[^/]+)?/(?:\$|%24)export/?(?:[?#].*)?", re.IGNORECASE)
 
@@ -36,7 +39,8 @@ class BulkManifest:
     """The files of an export, and those of resources that were deleted since the last one, and of errors.
 
     `base` is the URL of the FHIR server, if the manifest tells. `requires_token` says whether files are asked for with
-    the token.
+    the token. `request` is the URL that began the export, and `transaction_time` when its resources were as they are in
+    it; None if the manifest does not tell.
     """
 
     output: tuple[BulkFile, ...]
@@ -44,6 +48,27 @@ class BulkManifest:
     errors: tuple[BulkFile, ...] = ()
     base: str | None = None
     requires_token: bool = True
+    request: str | None = None
+    transaction_time: datetime | None = None
+
+    @property
+    def types(self) -> tuple[str, ...] | None:
+        """The types that were asked for, all if it is empty; None if that is not known."""
+        if self.request is None:
+            return None
+        named = self._asked("_type")
+        return tuple(dict.fromkeys(name for text in named for name in text.split(",") if name))
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when changes were asked for, if they were."""
+        return _time(next(iter(self._asked("_since")), None))
+
+    def _asked(self, name: str) -> list[str]:
+        try:
+            return parse_qs(urlsplit(self.request or "").query).get(name, [])
+        except ValueError:
+            return []
 
 
 def is_bulk_manifest(document: Any) -> bool:
@@ -67,6 +92,8 @@ def parse_bulk_manifest(document: Any) -> BulkManifest:
         errors=_files(document, "error") + _files(document, "outcome"),  # as version 4 of the IG calls it
         base=_base(request),
         requires_token=document.get("requiresAccessToken") is not False,
+        request=request,
+        transaction_time=_time(document.get("transactionTime")),
     )
 
 
@@ -96,6 +123,14 @@ def bulk_manifest_body(
 
 def _entry(kind: str, url: str, count: int | None) -> dict[str, Any]:
     return {"type": kind, "url": url} | ({} if count is None else {"count": count})
+
+
+def _time(text: Any) -> datetime | None:
+    """Return a time; None for anything else: what depends on it is then not told."""
+    if isinstance(text, str):
+        with suppress(ValueError):
+            return parse_time(text)
+    return None
 
 
 def _base(request: str | None) -> str | None:
@@ -128,11 +163,11 @@ def _file(key: str, number: int, fields: dict[str, Any], organised: Any) -> Bulk
     url, kind, count = (fields.get(name) for name in ("url", "type", "count"))
     if not isinstance(url, str) or not url:
         raise UntrustedDataError(f'entry {number} of "{key}" has no "url"')
-    if kind is None and key == "output":
+    if not kind and key == "output":
         what = f"output organised by {organised} is" if isinstance(organised, str) else "files of several types are"
         raise UntrustedDataError(f'{url} has no "type"; {what} not supported yet')
-    if kind is not None and not isinstance(kind, str):
-        raise UntrustedDataError(f'the "type" of {url} is not a string')
+    if kind and not (isinstance(kind, str) and RESOURCE_TYPE.fullmatch(kind)):
+        raise UntrustedDataError(f'the "type" of {url} is not the name of a type of resources')
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
         raise UntrustedDataError(f'the "count" of {url} is not a number of resources')
     return BulkFile(url, kind or "", count)

@@ -7,7 +7,8 @@
     ├── UnreachableError    5  the source could not be reached, after retries
     │   └── NotResumableError     a body cannot be resumed; it may be read from its start
     └── UntrustedDataError  6  the data is truncated, malformed or not what was declared
-        └── ChangedError       what is read under one name changed; it is not read again
+        ├── ChangedError       what is read under one name changed; it is not read again
+        └── MissingError       a file that was declared is not there
 
 A message is one line that names what, where and what to do next. Where an argument of the library would help, the error
 names it as a `Remedy`, which a command line can put in the words of its own options. Errors carry plain values only, so
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChangedError",
+    "MissingError",
     "MockExportError",
     "NotAuthorisedError",
     "NotFoundError",
@@ -48,6 +50,7 @@ ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/.*)?")
 class Remedy(Enum):
     """What may help against an error, in terms of the library's arguments: the end of the error's message."""
 
+    ALL_COLUMNS = "patient_column, time_column, type_column and value_column name the columns"
     ALLOW_PARTIAL = "allow_partial=True takes what there is"
     ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
     CA_BUNDLE = "ca_bundle names other certificates to trust"
@@ -119,6 +122,10 @@ class UntrustedDataError(MockExportError):
 
 class ChangedError(UntrustedDataError):
     """What is read under one name changed since it was listed, or while it was read; it is not read again."""
+
+
+class MissingError(UntrustedDataError):
+    """A file that its export declares is not there."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

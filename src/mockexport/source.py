@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from mockexport.model import Download
@@ -17,6 +19,9 @@ __all__ = [
     "BulkExport",
     "CancelToken",
     "Chunks",
+    "CountsResources",
+    "Declared",
+    "Declares",
     "HasManifest",
     "MakesExports",
     "OnRetry",
@@ -152,6 +157,12 @@ class MakesExports(Protocol):
     def cancel(self, export: str) -> None:
         """Have an export deleted that was begun before. Raises NotFoundError if there is none."""
 
+    def is_current(self, download: Download) -> bool:
+        """Tell whether a download of an earlier run is of the export that `downloads` goes on with, if there is one.
+
+        Raises what `finish` raises.
+        """
+
     def finish(self, export: str) -> None:
         """Have an export deleted that was begun before, if it may be there: its files are not needed any more.
 
@@ -184,6 +195,49 @@ class HasManifest(Protocol):
 
     def bulk_export(self, export: str) -> BulkExport:
         """Return what the server has told of an export whose downloads were listed; its links may be renewed later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an export was declared to be, where its files may be other ones: that is told here, and is no error.
+
+    `downloads` are those that are there, and are opened from `source`, and so are `deleted`, the files of resources
+    that were deleted. `missing` names files that were declared and are not there, `undeclared` those that are there and
+    were not. `sizes` and `sha256` are those declared, of the text, by the ids of downloads. `issues` counts what the
+    server told of errors, by severity and code. `types` are the resource types that were asked for, all if it is empty;
+    None if that is not known. What has changed `since` then was asked for, and is as it was at `transaction_time`.
+    """
+
+    source: Source
+    downloads: Sequence[Download]
+    missing: Sequence[str] = ()
+    undeclared: Sequence[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    deleted: Sequence[Download] = ()
+    issues: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    types: Sequence[str] | None = None
+    since: datetime | None = None
+    transaction_time: datetime | None = None
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """A source that tells what an export was declared to be, also where its files are other ones."""
+
+    def declared(self, export: str) -> Declared:
+        """Return what was declared. Raises what `downloads` raises for an export that cannot be listed at all."""
+
+
+@runtime_checkable
+class CountsResources(Protocol):
+    """A source whose server can be asked how many resources of a type it has."""
+
+    def resources(self, export: str, resource_type: str) -> int:
+        """Ask for the number of resources that an export should have of a type. Raises UsageError if it has no answer.
+
+        An export of some patients has none, and neither has one by filters.
+        """
 
 
 @cache

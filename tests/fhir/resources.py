@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from mockexport.tally.fhir.paths import PATIENT_PATHS
 
-__all__ = ["bodies", "records", "rows"]
+__all__ = [
+    "LABELS",
+    "RESOURCES",
+    "ROWS",
+    "SCALARS",
+    "TEXTS",
+    "as_json",
+    "bodies",
+    "label_of",
+    "patient_of",
+    "records",
+    "rows",
+]
 
 TYPES = ["Patient", "Observation", "Condition", "Immunization", "Coverage", "Appointment", "Account", "Organization",
          "DocumentReference", "AppointmentResponse", "ResearchSubject", "Zebra_1"]  # fmt: skip
@@ -74,8 +86,12 @@ RESOURCES = st.fixed_dictionaries(
 
 @st.composite
 def rows(draw: st.DrawFn) -> bytes:
-    """A resource as JSON: keys in any order, white space, escapes of any kind in keys and values."""
-    resource = draw(RESOURCES)
+    """A resource as JSON."""
+    return as_json(draw, draw(RESOURCES))
+
+
+def as_json(draw: st.DrawFn, resource: dict[str, Any]) -> bytes:
+    """Write a resource: keys in any order, white space, escapes of any kind in keys and values."""
     keys = draw(st.permutations(list(resource)))
     ordered = {key: resource[key] for key in keys}
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " : ")]))
@@ -101,11 +117,14 @@ def _only_in_strings(text: str, letter: str) -> bool:
     return True
 
 
+ROWS = rows()
+
+
 @st.composite
-def bodies(draw: st.DrawFn) -> bytes:
+def bodies(draw: st.DrawFn, some_rows: st.SearchStrategy[bytes] = ROWS) -> bytes:
     """Rows with line ends of either kind, blank lines, perhaps a byte order mark, perhaps no last line end."""
     parts = [draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))]
-    for row in draw(st.lists(rows(), max_size=5)):
+    for row in draw(st.lists(some_rows, max_size=5)):
         parts += [row, draw(st.sampled_from([b"\n", b"\n", b"\r\n", b" \n\n", b"\n \t\r\n"]))]
     return b"".join(parts).removesuffix(draw(st.sampled_from([b"", b"\n"])))
 
@@ -122,8 +141,8 @@ def records(body: bytes, by: str, base: str | None) -> tuple[dict[str, dict[str,
             continue
         resource = json.loads(line)
         kind = resource["resourceType"]
-        label = (kind if by == "type" else _label(resource.get(by))) or kind
-        patient, reason = _patient(kind, resource, base)
+        label = (kind if by == "type" else label_of(resource.get(by))) or kind
+        patient, reason = patient_of(kind, resource, base)
         if patient:
             patients[patient, label] += 1
         else:
@@ -138,7 +157,7 @@ def _nested(numbers: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
     return nested
 
 
-def _patient(kind: str, resource: dict[str, Any], base: str | None) -> tuple[str, str]:
+def patient_of(kind: str, resource: dict[str, Any], base: str | None) -> tuple[str, str]:
     path = PATIENT_PATHS.get(kind)
     if path is None:
         return "", "no-patient-path"
@@ -175,7 +194,7 @@ def _named(reference: dict[str, Any], base: str | None) -> tuple[str, str]:  # n
     return (text, "") if "://" in text else ("", "not-a-patient")
 
 
-def _label(value: Any) -> str:
+def label_of(value: Any) -> str:
     value = (value[:1] or [None])[0] if isinstance(value, list) else value
     if isinstance(value, str):
         return value

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.csv_strategies import CUTS, cut
 from tests.fhir.conftest import TALLIES, Outcome, run
 from tests.fhir.resources import bodies, records
 from tests.seeds import examples
-from tests.tally.test_twins import CUTS, cut
 
 BASE = "https://ehr.example/fhir"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.csv_strategies import CUTS, cut
 from tests.fhir.conftest import TALLIES, run
-from tests.fhir.resources import rows
+from tests.fhir.resources import ROWS
 from tests.seeds import examples
-from tests.tally.test_twins import CUTS, cut
 
 SOUND = b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/1"},"code":{"text":"x"}}'
 TOKENS = st.sampled_from(
@@ -25,9 +25,9 @@ TOKENS = st.sampled_from(
 
 
 @st.composite
-def broken_rows(draw: st.DrawFn) -> bytes:
+def broken_rows(draw: st.DrawFn, rows: st.SearchStrategy[bytes] = ROWS) -> bytes:
     """A sound row with something put in, or taken out."""
-    row = draw(st.one_of(rows(), st.just(SOUND)))
+    row = draw(st.one_of(rows, st.just(SOUND)))
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(row)))
         row = row[:at] + draw(st.one_of(st.just(b""), TOKENS)) + row[at + draw(st.integers(0, 3)) :]

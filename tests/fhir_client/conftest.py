@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from tests.commands import run_command
+from tests.commands import run_command, serve_command
 from tests.fhir_client.scripted_fhir import ScriptedFhir
 
 from mockexport import FhirExport, count
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.commands import Ended
+    from tests.commands import Ended, Serving
 
 
 class OpenFhir(Protocol):
@@ -75,3 +76,19 @@ def run(server: ScriptedFhir, tmp_path: Path) -> Callable[..., Ended]:
 def kept(tmp_path: Path) -> Path:
     """The folder that `downloads fetch group/7 --dir kept` fetches into."""
     return tmp_path / "kept" / "group/7"
+
+
+@pytest.fixture(scope="module")
+def mock_fhir() -> Iterator[Serving]:
+    """Our own server, in a process of its own."""
+    with serve_command("-s", "mock-fhir", "--files-of", "100000", "--verbose") as server:
+        yield server
+
+
+@pytest.fixture
+def killed_in(tmp_path: Path) -> Iterator[Path]:
+    """A folder for runs that are killed; it is removed at once, as it may be large."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)

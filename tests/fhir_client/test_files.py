@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import threading
 from contextlib import closing
 from functools import partial
@@ -27,7 +26,6 @@ from tests.sources import WAIT_SECONDS
 from mockexport import (
     NotAuthorisedError,
     NotFoundError,
-    UnreachableError,
     UntrustedDataError,
     count,
     process_workers,
@@ -35,8 +33,9 @@ from mockexport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from tests.commands import Ended
     from tests.fhir_client.conftest import OpenFhir
 
 STATUS = "GET /fhir/jobs/1"
@@ -68,6 +67,11 @@ def test_the_parts_of_a_manifest_are_one(server: ScriptedFhir, open_fhir: OpenFh
     [
         ({"link": [{"relation": "next", "url": "/fhir/jobs/1"}]}, "links without end"),
         ({"link": [{"relation": "next"}]}, "does not name one next part"),
+        ({"link": [{"relation": "next", "url": ""}]}, "does not name one next part"),
+        ({"link": [{"relation": "next", "url": "http://["}]}, r"names 'http://\[', which is not a URL"),
+        ({"output": [{"type": "Patient", "url": "http://["}]}, r"names 'http://\[', which is not a URL"),
+        ({"error": [{"type": "OperationOutcome", "url": "http://["}]}, r"names 'http://\[', which is not a URL"),
+        ({"output": [{"type": "Pat/ient", "url": "a"}]}, "is not the name of a type of resources"),
         ({"link": "next"}, "not a list of objects"),
         (
             {"output": [{"type": "Patient", "url": "a", "continuesInFile": "b"}]},
@@ -258,70 +262,21 @@ def test_a_manifest_that_has_changed_when_it_is_read_again_is_an_error(
         counted(open_fhir(server))
 
 
-ERROR = (
-    b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception","diagnostics":"lost 99%"}]}\n'
-)
-WARNING = (
-    b'{"resourceType":"OperationOutcome","issue":[{"severity":"warning","code":"informational","diagnostics":"slow"}]}'
-)
-
-
-def with_errors(server: ScriptedFhir, body: bytes, key: str = "error") -> None:
-    listed: dict[str, Any] = {key: [{"type": "OperationOutcome", "url": f"{server.url}/errors"}]}
-    server.export(**listed)
-    server.on("GET /fhir/errors", Answer(body=body))
-
-
-@pytest.mark.parametrize("key", ["error", "outcome"])
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        (ERROR, "1 error exception; lost 99%"),
-        (WARNING + b"\n" + ERROR * 2, "2 error exception, 1 warning informational; lost 99%"),
-        (ERROR.replace(b'"error"', b'"fatal"'), "1 fatal exception; lost 99%"),
-        (b"what is this", "1 error not-an-outcome"),
-    ],
-)
-def test_errors_of_the_server_end_the_count_unless_a_part_is_enough(
-    server: ScriptedFhir, open_fhir: OpenFhir, caplog: pytest.LogCaptureFixture, key: str, body: bytes, told: str
+def test_a_manifest_that_has_changed_is_an_error_in_all_later_runs_too(
+    server: ScriptedFhir, run: Callable[..., Ended]
 ) -> None:
-    with_errors(server, body, key)
-    with pytest.raises(UntrustedDataError, match=f"could not export everything: {told}"):
-        counted(open_fhir(server))
-    with caplog.at_level(logging.WARNING, "mockexport"):
-        assert counted(open_fhir(server, allow_partial=True)) == 5
-    assert f"the server says of the export: {told}" in caplog.text
-
-
-def test_warnings_of_the_server_are_told(
-    server: ScriptedFhir, open_fhir: OpenFhir, caplog: pytest.LogCaptureFixture
-) -> None:
-    with_errors(server, WARNING)
-    assert counted(open_fhir(server)) == 5
-    assert "the server says of the export: 1 warning informational; slow" in caplog.text
-
-
-def test_an_error_file_that_is_cut_or_expired_is_read_again(server: ScriptedFhir, open_fhir: OpenFhir) -> None:
-    with_errors(server, ERROR)
-    server.on("GET /fhir/errors", cut(Answer(body=ERROR), 30), Answer(410), Answer(body=ERROR))
-    with pytest.raises(UntrustedDataError, match="lost 99%"):
-        counted(open_fhir(server))
-
-
-def test_an_error_file_that_cannot_be_read_is_an_error(server: ScriptedFhir, open_fhir: OpenFhir) -> None:
-    with_errors(server, ERROR)
-    server.on("GET /fhir/errors", Answer(500))
-    with pytest.raises(UnreachableError):
-        counted(open_fhir(server))
-
-
-def test_deleted_resources_are_told_and_not_counted(
-    server: ScriptedFhir, open_fhir: OpenFhir, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.export(deleted=[{"type": "Bundle", "url": f"{server.url}/deleted"}])
-    assert counted(open_fhir(server)) == 5
-    assert caplog.text.count("1 files of deleted resources, which are not counted") == 1
-    assert server.count("GET /fhir/deleted") == 0
+    """The first file is saved by its name; if the second run took that name from the new manifest, it would be lost."""
+    server.export([patients(1, 3), patients(4, 6)])
+    before = manifest(patient_file(server, 1, count=3), patient_file(server, "2?old", count=3))
+    swapped = manifest(patient_file(server, "2?new", count=3), patient_file(server, 1, count=3))
+    server.on(STATUS, document(before), document(swapped))
+    server.on("GET /fhir/files/2", Answer(404), Answer(404), Answer(body=patients(4, 6)))
+    count = ("count", "system", "--state", "job", "-j", "1")
+    first, second = run(*count), run(*count)
+    assert "1 downloads are saved" in first.stderr
+    for ended in (first, second):
+        assert (ended.code, ended.stdout) == (6, "")
+        assert "changed while its files were read" in ended.stderr
 
 
 def groups(*ids: str, following: str | None = None) -> Answer:

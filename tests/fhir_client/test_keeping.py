@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ import pytest
 from tests.commands import run_command
 from tests.fhir_client.scripted_fhir import Answer, document, manifest, outcome, patients
 
-from mockexport import UntrustedDataError, UsageError, count, fetch, thread_workers
+from mockexport import UnreachableError, UntrustedDataError, UsageError, count, fetch, thread_workers
 from mockexport.files import write_atomically
-from mockexport.pipeline import fetch_folder, fetching
+from mockexport.manifest import load_manifest
+from mockexport.pipeline import fetch_folder, fetching, kept_in
+from mockexport.pipeline.partial_file import PartialFile
 from mockexport.sources import FolderSource
+from mockexport.tally import ResourceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +167,44 @@ def test_a_half_line_that_a_killed_run_left_in_the_log_is_cut_off(
     assert log[-1]["eventId"] == "export_complete"
 
 
+@pytest.mark.parametrize("whole", range(5))
+def test_a_log_that_a_run_was_killed_in_is_made_whole(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path, whole: int
+) -> None:
+    server.export(level=LEVEL)
+    server.on("GET /fhir/files/1", Answer(500), Answer(body=patients(1, 3)))
+    assert run(*FETCH, "-j", "1").code == 5
+    log = kept / "log.ndjson"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:whole], lines[whole][:20]]))
+    assert run(*FETCH, "-j", "1").code == 0
+    assert [event["eventId"] for event in events(kept)] == [
+        "kickoff",
+        "status_complete",
+        "status_page_complete",
+        "manifest_complete",
+        *["download_request", "download_complete"] * 2,
+        "export_complete",
+    ]
+
+
+def test_a_part_of_a_file_is_not_said_to_be_kept_as_no_other_run_goes_on_with_it(
+    server: ScriptedFhir, run: Callable[..., Ended], kept: Path
+) -> None:
+    server.export(level=LEVEL)
+    server.on("GET /fhir/files/2", Answer(500))
+    assert run(*FETCH, "-j", "1").code == 5
+    manifest = load_manifest(kept / ".mockexport.json", EXPORT)
+    assert manifest
+    second = manifest.entries[1]
+    with suppress(UnreachableError), PartialFile(kept / second.file, second.download, manifest.source or "") as part:
+        part.begin(ResourceSpec("pure").new(), resume=False)
+        part.write(patients(4, 4))
+        raise UnreachableError
+    assert (kept / ".2.Patient.ndjson.part.json").exists()
+    assert kept_in(kept, EXPORT) == (1, 2, 0)
+
+
 # ---- What our own count reads ----
 
 
@@ -256,6 +298,33 @@ def test_restart_makes_another_export_whose_files_take_the_place_of_all(
         "manifest.json",
     ]
     assert len(count(FolderSource(kept.parent.parent), EXPORT).patients) == 4
+
+
+def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(
+    fetched: Path, server: ScriptedFhir, run: Callable[..., Ended]
+) -> None:
+    server.export([patients(11, 13), patients(14, 15)], LEVEL)
+    assert run(*FETCH, "--restart").code == 0
+    assert count(FolderSource(fetched.parent.parent), EXPORT).patients.keys() == {f"p{n}" for n in range(11, 16)}
+
+
+def test_a_restart_that_is_interrupted_is_gone_on_with_by_the_command_without_it(
+    server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    server.export(level=LEVEL)
+    assert run(*FETCH).code == 0
+    server.export([patients(1, 4)], LEVEL)
+    server.on(f"GET /fhir{LEVEL}/$export", Answer(202, headers={"Content-Location": f"{server.status_url}/b"}))
+    server.on(f"{STATUS}/b", Answer(400), server.manifest_answer)
+    server.on(f"{DELETE}/b", Answer(202))
+    broken = run(*FETCH, "--restart")
+    assert broken.code == 6
+    assert "run the same command without --restart again to go on with it" in broken.stderr
+    assert len(count(FolderSource(tmp_path / "kept"), EXPORT).patients) == 5  # the export before is still whole
+    done = run(*FETCH)
+    assert (done.code, done.stderr) == (0, "")
+    assert (server.kick_offs, server.count(f"{DELETE}/b")) == (2, 1)
+    assert len(count(FolderSource(tmp_path / "kept"), EXPORT).patients) == 4
 
 
 def test_a_folder_of_another_kind_of_export_is_refused(

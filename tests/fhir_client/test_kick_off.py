@@ -196,6 +196,12 @@ def test_a_status_url_may_be_relative(server: ScriptedFhir, open_fhir: OpenFhir)
     assert counted(open_fhir(server)) == 5
 
 
+def test_a_status_url_that_is_none_is_an_error(server: ScriptedFhir, open_fhir: OpenFhir) -> None:
+    server.on(KICK_OFF, Answer(202, headers={"Content-Location": "http://["}))
+    with pytest.raises(UntrustedDataError, match=r"names 'http://\[', which is not a URL"):
+        counted(open_fhir(server))
+
+
 def test_an_export_whose_state_cannot_be_kept_is_deleted_again(
     server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +212,9 @@ def test_an_export_whose_state_cannot_be_kept_is_deleted_again(
             raise OSError(28, "No space left on device")
         write_atomically(path, content, **options)
 
-    monkeypatch.setattr(state, "write_atomically", full)
-    with pytest.raises(UsageError, match=r"cannot write the state .*: No space left on device"):
-        counted(open_fhir(server, state=tmp_path / "state"))
+    with monkeypatch.context() as context:
+        context.setattr(state, "write_atomically", full)
+        with pytest.raises(UsageError, match=r"cannot write the state .*: No space left on device"):
+            counted(open_fhir(server, state=tmp_path / "state"))
     assert server.count("DELETE /fhir/jobs/1") == 1
+    assert counted(open_fhir(server, state=tmp_path / "state")) == 5  # it is known that none runs

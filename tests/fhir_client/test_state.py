@@ -10,7 +10,7 @@ import orjson
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.commands import run_command, started, wait_while_running
-from tests.fhir_client.scripted_fhir import Answer, Asked, busy, outcome
+from tests.fhir_client.scripted_fhir import Answer, Asked, busy, outcome, patients
 from tests.terminals import OnTerminal
 
 if TYPE_CHECKING:
@@ -94,6 +94,23 @@ def test_restart_deletes_the_export_before(folder: Path, server: ScriptedFhir) -
     assert run(folder, server, "exports", "start", "system", "--state", "job").code == 0
     assert counts(run(folder, server, "count", "system", "--state", "job", "--restart")) == FIVE
     assert [asked.what for asked in server.asked][:3] == ["GET /fhir/$export", DELETE, "GET /fhir/$export"]
+
+
+def test_what_a_run_that_was_killed_left_of_writing_the_state_is_removed(folder: Path, server: ScriptedFhir) -> None:
+    server.export()
+    (folder / ".job.0123456789abcdef.tmp").write_bytes(b"{")
+    assert counts(run(folder, server, "count", "system", "--state", "job")) == FIVE
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(folder: Path, server: ScriptedFhir) -> None:
+    server.export()
+    server.on(FILE, Answer(500))
+    broken = run(folder, server, "count", "system", "--state", "job", "-j", "1")
+    assert "1 downloads are saved in job.counts" in broken.stderr
+    server.export([patients(11, 13), patients(14, 15)])
+    done = run(folder, server, "count", "system", "--state", "job", "--restart")
+    assert list(orjson.loads(done.stdout)["patients"]) == [f"p{n}" for n in range(11, 16)]
 
 
 def test_the_steps_apart_are_start_status_list_count(folder: Path, server: ScriptedFhir) -> None:

@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|fhir|mock MODULE SEED ROUNDS
+    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -11,17 +11,31 @@ import ctypes
 import random
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
+from mockexport.sorting import DISTINCT_WIDTH, GAPS_WIDTH, MAX_WIDTH, choose_distinct, choose_gaps, choose_sort
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
+from mockexport.stats import DEFAULT_RANGES, ReferenceResourceStats, ReferenceStats, result
 from mockexport.tally import Malformed, ReferenceResourceTally, ReferenceTally
 
 COLUMNS = [b"patient_id", b"event_time", b"event_type", b"value"]
 PATIENTS = [b"S001", b"S002", b"P1234567", b"a-name-of-16-byt", b"a-name-of-17-byte", b"n" * 80, "Zoë".encode(), b"\0"]
 TYPES = [b"bp_sys", b"spo2", b"heart_rate", b"x" * 16, b"x" * 17, b"\r"]
-TIMES = [b"2025-08-26T00:00:04.906404Z", b"2025-08-26T00:00:04Z", b"", b"t" * 30, b"t" * 60, b"t" * 130]
+TIMES = [
+    b"2025-08-26T00:00:04.906404Z",
+    b"2025-08-26T00:00:04Z",
+    b"2025-08-25T10:00:00+02:00",
+    b"2025-08",
+    b"",
+    b"t" * 30,
+    b"t" * 60,
+    b"t" * 130,
+]
+VALUES = [b"7", b"120", b"36.6", b"-0.50", b"", b"1e3", b"1.e", b"123456789", b"9" * 30, b"5e-324", b"1e309", b"0"]
 ODDITIES = [
     b"", b"\n", b"\r", b"\r\n", b"\r\r\n", b'"', b'""', b",", b",,", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf0\x9f",
     b"\xef\xbb\xbf", b"S001,t,x\n", b"S001,t,x,1,\n", b",t,x,1\n", b"S001,t,,1\n", b"S001,t,\xff,1\n",
@@ -50,7 +64,7 @@ def make_body(draw: random.Random) -> bytes:
                 b"patient_id": draw.choice(PATIENTS),
                 b"event_time": draw.choice(TIMES),
                 b"event_type": draw.choice(TYPES),
-                b"value": b"7",
+                b"value": draw.choice(VALUES),
             }
             rows += b",".join(fields.get(column, b"") for column in columns) + line_end
         for _ in range(draw.choice([0, 0, 1, 3])):
@@ -113,6 +127,26 @@ def fuzz_tally(native: Any, draw: random.Random) -> None:
         assert found == expected, (instructions, options, chunks, found, expected)
 
 
+def fuzz_stats(native: Any, draw: random.Random) -> None:
+    chunks = cut(draw, make_body(draw))
+    options = {
+        "columns": tuple(COLUMNS),
+        "ranges": DEFAULT_RANGES,
+        "now": draw.choice([0, 10**18]),
+        "skip": draw.random() < 0.7,
+        "max_row_bytes": draw.choice([1 << 20, 1 << 20, 1 << 20, 300, 128, 64, 63]),
+        "max_pairs": draw.choice([10**6, 10**6, 10**6, 100, 5, 1]),
+    }
+    result.MAX_DISTINCT = draw.choice([4096, 5, 1])
+    expected = tally_with(ReferenceStats, chunks, **options)
+    seed = draw.choice([draw.randbytes(40), bytes(40)])
+    exact = [exactly(chunk) for chunk in chunks]
+    assert native.INSTRUCTION_SETS
+    for instructions in native.INSTRUCTION_SETS:
+        found = tally_with(native.NativeStats, exact, instructions=instructions, seed=seed, **options)
+        assert found == expected, (instructions, options, chunks, found, expected)
+
+
 RESOURCES = [
     b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]}}',
     b'{"id":"1","contained":[{"resourceType":"Group","id":"2"}],"resourceType":"Patient","text":{"div":"\\"<p>\\u00e9"}}',
@@ -126,15 +160,45 @@ JSON_ODDITIES = [
 ]  # fmt: skip
 
 
-def fuzz_fhir(native: Any, draw: random.Random) -> None:
+OBSERVATIONS = [
+    (
+        b'{"resourceType":"Observation","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]},'
+        b'"effectiveDateTime":"2025-08-26T00:00:04.906404Z","valueQuantity":{"value":71,"unit":"/min"}}'
+    ),
+    (
+        b'{"resourceType":"Observation","component":[{"code":{"text":"a"},"valueQuantity":{"value":-7.10e1}},{}],'
+        b'"effectivePeriod":{"start":"2025-08"},"effectiveInstant":"2025\\u002d08-26","valueQuantity":{"value":120}}'
+    ),
+]
+OBSERVATION_ODDITIES = [
+    b'"valueQuantity":{"value":', b'"component":[', b'"component":{}', b'"effectiveInstant":"2024"', b'"value":1',
+    b"9" * 30, b"e400", b".5", b",{}", b'"code":"x",', b'"start":"2025"', b'"effectivePeriod":{}',
+]  # fmt: skip
+
+
+def make_resources(draw: random.Random, rows: list[bytes], oddities: list[bytes]) -> list[bytes]:
     body = draw.choice([b"", b"\xef\xbb\xbf"])
     for _ in range(draw.randrange(8)):
-        row = draw.choice(RESOURCES)
+        row = draw.choice(rows)
         for _ in range(draw.choice([0, 0, 1, 2])):
             at = draw.randrange(len(row) + 1)
-            row = row[:at] + draw.choice(JSON_ODDITIES) + row[at + draw.randrange(4) :]
+            row = row[:at] + draw.choice(oddities) + row[at + draw.randrange(4) :]
         body += row + draw.choice([b"\n", b"\n", b"\r\n", b""])
-    chunks = cut(draw, body)
+    return cut(draw, body)
+
+
+def fuzz_resources(native: Any, new_native: Any, reference: Any, chunks: list[bytes], options: dict[str, Any]) -> None:
+    expected = tally_with(reference, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert native.INSTRUCTION_SETS
+    assert tally_with(new_native, exact, strict=True, **options) == expected, (options, chunks, expected)
+    outcomes = [
+        tally_with(new_native, exact, instructions=instructions, **options) for instructions in native.INSTRUCTION_SETS
+    ]
+    assert all(outcome == outcomes[0] for outcome in outcomes), (options, chunks, outcomes)
+
+
+def fuzz_fhir(native: Any, draw: random.Random) -> None:
     options = {
         "skip": draw.random() < 0.7,
         "max_row_bytes": draw.choice([1 << 24, 1 << 24, 1 << 24, 300, 64, 2]),
@@ -142,29 +206,31 @@ def fuzz_fhir(native: Any, draw: random.Random) -> None:
         "by": draw.choice(["type", "category", "code"]),
         "base": draw.choice([None, "https://a"]),
     }
-    expected = tally_with(ReferenceResourceTally, chunks, **options)
-    exact = [exactly(chunk) for chunk in chunks]
-    assert native.INSTRUCTION_SETS
-    assert tally_with(native.NativeResourceTally, exact, strict=True, **options) == expected, (
-        options,
-        chunks,
-        expected,
-    )
-    outcomes = [
-        tally_with(native.NativeResourceTally, exact, instructions=instructions, **options)
-        for instructions in native.INSTRUCTION_SETS
-    ]
-    assert all(outcome == outcomes[0] for outcome in outcomes), (options, chunks, outcomes)
+    chunks = make_resources(draw, RESOURCES, JSON_ODDITIES)
+    fuzz_resources(native, native.NativeResourceTally, ReferenceResourceTally, chunks, options)
 
 
-def edge_of_memory(native: Any) -> None:
+def fuzz_fhir_stats(native: Any, draw: random.Random) -> None:
+    options = {
+        "ranges": DEFAULT_RANGES,
+        "now": draw.choice([0, 10**18]),
+        "skip": draw.random() < 0.7,
+        "max_row_bytes": draw.choice([1 << 24, 1 << 24, 1 << 24, 300, 64, 2]),
+        "max_pairs": draw.choice([10**6, 10**6, 5, 1]),
+        "base": draw.choice([None, "https://a"]),
+    }
+    chunks = make_resources(draw, [*OBSERVATIONS * 3, *RESOURCES], [*OBSERVATION_ODDITIES * 2, *JSON_ODDITIES])
+    fuzz_resources(native, native.NativeResourceStats, ReferenceResourceStats, chunks, options)
+
+
+def edge_of_memory(native: Any, new: Any) -> None:
     """End the chunk, and the memory, in all places around the 64 and 16 bytes that the fast path loads."""
     header = b"value,event_time,event_type,patient_id\n"
     for instructions in native.INSTRUCTION_SETS:
         for length in range(40, 70):
             row = b"7,%b,type,%b\n" % (b"t" * (length - 10), b"p" * (1 + length % 3))
             for size in range(60, 100):
-                native_tally = native.NativeTally(instructions=instructions)
+                native_tally = new(instructions=instructions)
                 native_tally.feed(header)
                 native_tally.feed(exactly((row * 3)[:size]))
 
@@ -210,18 +276,58 @@ def fuzz_mock(native: Any, draw: random.Random) -> None:
     assert found == read_all(ReferenceGenerator(plan, templates), [1 << 18]), (plan, templates, sizes)
 
 
+# ---- Sorting ----
+
+
+def fold_with(new_fold: Any, blocks: list[Any]) -> list[Any]:
+    folding, told = new_fold(), []
+    for block in blocks:
+        try:
+            folding.feed(block)
+        except ValueError as error:
+            told.append(str(error))
+    return [*told, folding.finish()]
+
+
+def fuzz_sorting(native: Any, draw: random.Random) -> None:
+    kind = draw.choice([b"\0", b"\0\1", b"\0" * 9 + b"\1", bytes(range(256))])
+    width = draw.choice([GAPS_WIDTH, DISTINCT_WIDTH, draw.randrange(1, MAX_WIDTH + 1)])
+    records = bytes(draw.choices(kind, k=width * draw.choice([0, 1, 2, 47, 48, 49, draw.randrange(3000)])))
+    found, expected = bytearray(records), bytearray(records)
+    native.sort_records((ctypes.c_char * len(found)).from_buffer(found) if found else found, width)
+    choose_sort("pure")(expected, width)
+    assert found == expected, (width, records)
+    blocks = cut(draw, bytes(found))
+    for here, choose, new_fold in (
+        (GAPS_WIDTH, choose_gaps, native.NativeGaps),
+        (DISTINCT_WIDTH, choose_distinct, native.NativeDistinct),
+    ):
+        if draw.random() < 0.8:  # else half a record now and then
+            blocks = [bytes(found)[at : at + 5 * here] for at in range(0, len(found) // here * here, 5 * here)]
+        assert fold_with(new_fold, [exactly(block) for block in blocks]) == fold_with(choose("pure"), blocks), blocks
+
+
 def main() -> None:
     part, path, seed, rounds = sys.argv[1:]
-    spec = spec_from_file_location(f"mockexport.{part}._native", path)
+    spec = spec_from_file_location(f"mockexport.{part}.{Path(path).stem}", path)
     assert spec is not None
     assert spec.loader is not None
     native = module_from_spec(spec)
     spec.loader.exec_module(native)
-    fuzz = {"tally": fuzz_tally, "fhir": fuzz_fhir, "mock": fuzz_mock}[part]
+    fuzzers: dict[str, Any] = {
+        "tally": fuzz_tally,
+        "fhir": fuzz_fhir,
+        "stats": fuzz_stats,
+        "fhir_stats": fuzz_fhir_stats,
+        "mock": fuzz_mock,
+        "sorting": fuzz_sorting,
+    }
     if part == "tally":
-        edge_of_memory(native)
+        edge_of_memory(native, native.NativeTally)
+    if part == "stats":
+        edge_of_memory(native, partial(native.NativeStats, columns=tuple(COLUMNS), ranges=DEFAULT_RANGES, now=0))
     for number in range(int(rounds)):
-        fuzz(native, random.Random(f"{seed}-{number}"))
+        fuzzers[part](native, random.Random(f"{seed}-{number}"))
 
 
 if __name__ == "__main__":

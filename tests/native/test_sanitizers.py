@@ -17,7 +17,14 @@ from tests.seeds import seed_of
 import mockexport
 
 SOURCES = Path(mockexport.__file__).parent
-PARTS = {"tally": "tally", "fhir": "tally/fhir", "mock": "sources/mock"}
+PARTS = {
+    "tally": "tally/_native.c",
+    "fhir": "tally/fhir/_native.c",
+    "stats": "stats/_native.c",
+    "fhir_stats": "stats/_fhir_native.c",
+    "mock": "sources/mock/_native.c",
+    "sorting": "sorting/_native.c",
+}
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 
@@ -30,7 +37,7 @@ def compile_part(part: str, *options: str) -> None:
     include = sysconfig.get_path("include")
     if not Path(include, "Python.h").exists():
         pytest.skip("the headers of Python are not installed")
-    source = str(SOURCES / PARTS[part] / "_native.c")
+    source = str(SOURCES / PARTS[part])
     command = [compiler, "-std=c11", "-fPIC", "-ffp-contract=off", *options, "-isystem", include, source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -54,11 +61,17 @@ def test_the_c_code_compiles_without_warnings(part: str, level: str) -> None:
     compile_part(part, level, *WARNINGS, "-c", "-o", os.devnull)
 
 
-@pytest.mark.parametrize("part", ["tally", "fhir"])
-def test_the_tallies_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
-    module = str(tmp_path / "_native.so")
+@pytest.mark.parametrize("part", ["tally", "fhir", "stats", "fhir_stats"])
+def test_the_parts_that_read_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
+    module = module_file(tmp_path, part)
     compile_part(part, "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
     fuzz(part, module, rounds=30)
+
+
+def test_statistics_are_the_same_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
+    module = str(tmp_path / "_native.so")
+    compile_part("stats", "-O1", *WARNINGS, "-DNO_INT128", "-shared", "-o", module)
+    fuzz("stats", module, rounds=30)
 
 
 def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
@@ -88,17 +101,28 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
     [
         ("tally", 10),
         ("fhir", 100),
+        ("stats", 10),
+        ("fhir_stats", 100),
         ("mock", 100),
+        ("sorting", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("stats", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("fhir_stats", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("mock", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("sorting", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_random_input_makes_the_sanitizers_see_nothing(tmp_path: Path, part: str, rounds: int) -> None:
     library = address_sanitizer()
-    module = str(tmp_path / "_native.so")
+    module = module_file(tmp_path, part)
     compile_part(part, "-O1", "-g", *WARNINGS, *SANITIZERS, "-shared", "-o", module, "-lm")
     fuzz(part, module, rounds=rounds, LD_PRELOAD=library, ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
+
+
+def module_file(folder: Path, part: str) -> str:
+    """Return where a part goes: Python knows a module by the name of its file."""
+    return str(folder / Path(PARTS[part]).with_suffix(".so").name)
 
 
 def fuzz(part: str, module: str, *, rounds: int, **environment: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
+from tests.csv_strategies import BODIES, CUTS, HEADER, cut
 from tests.seeds import examples
-from tests.tally.test_twins import BODIES, CUTS, HEADER, cut
 
 from mockexport.tally import CsvFormat, CsvRecords, Malformed, Record, TallySpec
 

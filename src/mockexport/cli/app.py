@@ -26,7 +26,17 @@ from mockexport.errors import MockExportError
 
 __all__ = ["app", "run"]
 
-COMMANDS = ("count", "verify", "exports", "downloads", "serve", "heartrate")  # each a module of this package
+COMMANDS = (
+    "count",
+    "stats",
+    "reconcile",
+    "diff",
+    "verify",
+    "exports",
+    "downloads",
+    "serve",
+    "heartrate",
+)  # each a module of this package
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 GRACE_SECONDS = 1.0
 
@@ -49,11 +59,13 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     name="mockexport",
     cls=LazyGroup,
-    help="List, count, fetch, verify and serve bulk healthcare exports.",
+    help="List, count, describe, reconcile, fetch, verify and serve bulk healthcare exports.",
     epilog="\b\nExamples:\n"
     "  mockexport exports list                    list the available exports\n"
     "  mockexport count small -o small.json       count an export, save the result\n"
+    "  mockexport stats demo --table              means, anomalies, gaps in time\n"
     "  mockexport verify outputs/                 compare saved counts\n"
+    "  mockexport reconcile small -s exports      certify that an export is whole\n"
     "  mockexport count demo -s http://host:8000  count an export of a server\n"
     "  mockexport count group/1 -s fhir+https://ehr.example/fhir\n"
     "  mockexport help count                      show the help of a command\n"
@@ -67,7 +79,7 @@ app = typer.Typer(
     "  NO_COLOR, FORCE_COLOR  no colours, or colours in pipes too\n"
     "\n\b\nExit codes:\n"
     "  0  success                      4  not authorised\n"
-    "  1  verify found differences     5  source or cluster unreachable\n"
+    "  1  differences, or not whole    5  source or cluster unreachable\n"
     "  2  usage error                  6  incomplete or invalid data\n"
     "  3  not found                   70  bug in mockexport",
     no_args_is_help=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from mockexport.cli.documents import counts_document
 from mockexport.cli.help import CommandWithSections
-from mockexport.cli.options import ExportArgument, Format, MaxPairsOption
+from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.terminal import print_note
@@ -47,24 +46,12 @@ Examples:
 """
 
 
-class OnMalformed(StrEnum):
-    """What to do with a malformed row."""
-
-    fail = "fail"
-    skip = "skip"
-
-
 @app.command("count", cls=CommandWithSections, short_help="Count an export by patient and type.", epilog=EXAMPLES)
 @with_run(parallel=True, counts=True, on_cluster=True)
 def count_command(
     run: Run,
     export: ExportArgument = None,
-    on_malformed: Annotated[
-        OnMalformed,
-        typer.Option(
-            "--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."
-        ),
-    ] = OnMalformed.fail,
+    on_malformed: OnMalformedOption = OnMalformed.fail,
     top: Annotated[
         int | None,
         typer.Option(
@@ -156,7 +143,7 @@ def open_checkpoint(
         except BaseException as error:
             if checkpoint.count and not isinstance(error, NotFoundError):  # else there is nothing to resume
                 run.terminal.note(
-                    f"{checkpoint.count} downloads are saved in {path}; run the same command again to resume"
+                    f"{checkpoint.count} downloads are saved in {path}; run {run.same_command} again to resume"
                 )
             raise
         finally:

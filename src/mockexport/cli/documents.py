@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mockexport.model import Counts, Download, Export
-    from mockexport.pipeline import Difference
+    from mockexport.pipeline import Difference, Statistics
 
-__all__ = ["counts_document", "download_document", "export_document", "verdict_document"]
+__all__ = [
+    "counts_document",
+    "download_document",
+    "export_document",
+    "statistics_document",
+    "verdict_document",
+]
 
 
 def counts_document(counts: Counts) -> dict[str, Any]:
@@ -27,6 +33,31 @@ def counts_document(counts: Counts) -> dict[str, Any]:
         document["unassigned"] = {name: _sorted(reasons) for name, reasons in sorted(counts.unassigned.items())}
     if counts.left_out:
         document["left_out"] = _sorted(counts.left_out)
+    return document
+
+
+def statistics_document(
+    statistics: Statistics,
+    *,
+    ranges: Mapping[str, tuple[float | None, float | None]] | None = None,
+    now: datetime | None = None,
+    only: Sequence[str] | None = None,
+    below: int = 1,
+) -> dict[str, Any]:
+    """Return the output of `stats`; what was asked for is there only if it was, so that it can be asked for again."""
+    document: dict[str, Any] = {"patients": statistics.patients, "totals": statistics.totals, "all": statistics.all}
+    if ranges is not None:
+        document["ranges"] = ranges
+    if now is not None:
+        document["now"] = time_text(now)
+    if only:
+        document["only"] = sorted(set(only))
+    if below > 1:
+        document["suppressed"] = {"below": below, "cells": statistics.suppressed}
+    if statistics.unassigned:
+        document["unassigned"] = {name: _sorted(reasons) for name, reasons in sorted(statistics.unassigned.items())}
+    if statistics.left_out:
+        document["left_out"] = _sorted(statistics.left_out)
     return document
 
 

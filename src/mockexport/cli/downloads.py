@@ -16,6 +16,7 @@ from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import MockExportError, UnreachableError, UsageError
+from mockexport.identity import FileVersion
 from mockexport.manifest import OWN_MANIFEST
 from mockexport.model import Download
 from mockexport.source import MakesExports
@@ -102,11 +103,12 @@ def fetch_command(
     With a FHIR server, manifest.json is the server's own, and unless --state names a file, the state of the export is
     kept in DIR/EXPORT.
     """
-    from mockexport.pipeline import fetch, kept_in
+    from mockexport.pipeline import fetch
 
     export = run.export(export)
-    is_known = is_plain_path(export) and (directory / export / OWN_MANIFEST).exists()
-    before = kept_in(directory / export, export) if is_known and not run.restart else None
+    manifest = directory / export / OWN_MANIFEST
+    is_known = is_plain_path(export) and manifest.exists() and not run.restart
+    before = FileVersion.of(manifest.stat()) if is_known else None
     with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
         fetched = fetch(
             run.source, export, directory,
@@ -114,7 +116,7 @@ def fetch_command(
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
             restart=run.restart,
         )  # fmt: skip
-    if before and before.files == before.total:
+    if before and before == FileVersion.of(manifest.stat()):  # so nothing was fetched
         run.terminal.note(f"{export} was complete in {directory / export}; --restart has it exported again")
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
@@ -145,8 +147,8 @@ def says_what_is_kept(run: Run, folder: Path, export: str) -> Generator[None, No
                 rest = f" and {size_text(kept.bytes)} of the others" if kept.bytes else ""
                 run.terminal.note(
                     f"{kept.files} of {kept.total} downloads{rest} are kept in {folder}; "
-                    "run the same command again to resume"
+                    f"run {run.same_command} again to resume"
                 )
             elif kept:
-                run.terminal.note(f"{folder} keeps nothing that the same command could resume from")
+                run.terminal.note(f"{folder} keeps nothing that {run.same_command} could resume from")
         raise

@@ -36,6 +36,9 @@ __all__ = [
     "MadeExportArgument",
     "MaxPairsOption",
     "MaxRowBytesOption",
+    "MemoryOption",
+    "OnMalformed",
+    "OnMalformedOption",
     "OutputOption",
     "PagerOption",
     "PatientColumnOption",
@@ -51,12 +54,14 @@ __all__ = [
     "StateOption",
     "StrictOption",
     "TableOption",
+    "TimeColumnOption",
     "TimeoutOption",
     "TokenOption",
     "TypeColumnOption",
     "TypeFilterOption",
     "UnprovenEndOption",
     "UntilOption",
+    "ValueColumnOption",
     "VerboseOption",
 ]
 
@@ -79,6 +84,13 @@ class By(StrEnum):
     type = "type"
     category = "category"
     code = "code"
+
+
+class OnMalformed(StrEnum):
+    """What to do with a malformed row."""
+
+    fail = "fail"
+    skip = "skip"
 
 
 ExportArgument = Annotated[
@@ -145,6 +157,14 @@ TypeColumnOption = Annotated[
         "--type-column", metavar="NAME", show_default=False, help="The column of event types in your files."
     ),
 ]  # fmt: skip
+TimeColumnOption = Annotated[
+    str | None,
+    typer.Option("--time-column", metavar="NAME", show_default=False, help="The column of times in your files."),
+]
+ValueColumnOption = Annotated[
+    str | None,
+    typer.Option("--value-column", metavar="NAME", show_default=False, help="The column of values in your files."),
+]
 DelimiterOption = Annotated[
     str,
     typer.Option(
@@ -273,6 +293,16 @@ MaxPairsOption = Annotated[
         help="Fail if there are more than N distinct pairs of patient and type; this limits memory.",
     ),
 ]  # fmt: skip
+OnMalformedOption = Annotated[
+    OnMalformed,
+    typer.Option("--on-malformed", help="Fail at the first malformed row, or skip malformed rows and report how many."),
+]
+MemoryOption = Annotated[
+    str,
+    typer.Option(
+        "--memory", metavar="SIZE", help="How much memory to use for sorting; the rest is in temporary files."
+    ),
+]
 ProgressOption = Annotated[
     bool | None,
     typer.Option(

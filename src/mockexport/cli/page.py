@@ -4,55 +4,84 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mockexport.cli.bars import Bar, Pace, condition
 from mockexport.cli.count import counts_csv
-from mockexport.cli.documents import counts_document
+from mockexport.cli.documents import counts_document, statistics_document
 from mockexport.cli.progress import OVERALL, asks, download_bars
+from mockexport.cli.reconcile import findings_csv
+from mockexport.cli.stats import statistics_csv
 from mockexport.encoding import json_bytes
 from mockexport.source import MakesExports
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from mockexport.model import Download
     from mockexport.pipeline import ProgressCounters, Split
     from mockexport.server import Answer, Kind, Step, Watch
     from mockexport.source import Source
 
-__all__ = ["kinds_of_runs"]
+__all__ = ["home", "kinds_of_runs"]
 
 
 def kinds_of_runs(source: Source, kernel: str) -> list[Kind]:
     """Return the kinds of runs that a page over a source may start; a new kind is one entry here."""
-    return [CountRun(source, kernel)]
+    return [
+        CommandRun("count", "Count", "heatmap", source, kernel, counted),
+        CommandRun("stats", "Statistics", "table", source, kernel, summarised),
+        CommandRun("reconcile", "Reconcile", "certificate", source, kernel, reconciled),
+    ]
 
 
-class CountRun:
-    """`mockexport count`; the contract is `Kind`."""
+@dataclass(frozen=True, slots=True)
+class CommandRun:
+    """A run of the command `mockexport NAME`, with its usual options; the contract is `Kind`."""
 
-    name = "count"
-    title = "Count"
-    view = "heatmap"
-
-    def __init__(self, source: Source, kernel: str) -> None:
-        self._source = source
-        self._kernel = kernel
+    name: str
+    title: str
+    view: str
+    source: Source
+    kernel: str
+    answer: Callable[[Source, str, str, Told], tuple[Any, str]]
 
     def command(self, export: str) -> str:
         """Return the shell command that gives the same answer."""
-        return shlex.join(["mockexport", "count", export, "--source", home(self._source, export)])
+        return shlex.join(["mockexport", self.name, export, "--source", home(self.source, export)])
 
     def run(self, export: str, watch: Watch) -> Answer:
-        """Count an export."""
-        from mockexport.pipeline import count
+        """Do what the command does."""
         from mockexport.server import Answer
 
-        told = Told(export, self._source, watch)
-        counts = count(self._source, export, kernel=self._kernel, on_progress=told.downloads, on_listing=told.listing)
-        csv = counts_csv(counts).encode(errors="surrogateescape")
-        return Answer(json_bytes(counts_document(counts)), csv)
+        document, csv = self.answer(self.source, export, self.kernel, Told(export, self.source, watch))
+        return Answer(json_bytes(document), csv.encode(errors="surrogateescape"))
+
+
+def counted(source: Source, export: str, kernel: str, told: Told) -> tuple[Any, str]:
+    """Return the document and the CSV of `mockexport count`."""
+    from mockexport.pipeline import count
+
+    counts = count(source, export, kernel=kernel, on_progress=told.downloads, on_listing=told.listing)
+    return counts_document(counts), counts_csv(counts)
+
+
+def summarised(source: Source, export: str, kernel: str, told: Told) -> tuple[Any, str]:
+    """Return the document and the CSV of `mockexport stats`."""
+    from mockexport.pipeline import statistics
+
+    found = statistics(source, export, kernel=kernel, on_progress=told.downloads, on_listing=told.listing)
+    document = statistics_document(found)
+    return document, statistics_csv(document)
+
+
+def reconciled(source: Source, export: str, kernel: str, told: Told) -> tuple[Any, str]:
+    """Return the document and the CSV of `mockexport reconcile`."""
+    from mockexport.pipeline import reconcile
+
+    found = reconcile(source, export, kernel=kernel, on_progress=told.downloads, on_listing=told.listing)
+    return found.document(), findings_csv(found)
 
 
 def home(source: Source, export: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mockexport.cli.choices import choose_format, choose_workers, read_delimiter
 from mockexport.cli.options import (
     AllOption,
     AllowPartialOption,
@@ -42,12 +43,14 @@ from mockexport.cli.options import (
     StateOption,
     StrictOption,
     TableOption,
+    TimeColumnOption,
     TimeoutOption,
     TokenOption,
     TypeColumnOption,
     TypeFilterOption,
     UnprovenEndOption,
     UntilOption,
+    ValueColumnOption,
     VerboseOption,
 )
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
@@ -57,14 +60,12 @@ from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, suggestion
+from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError
 from mockexport.factory import open_source
 from mockexport.fhir_export import SCOPE, WEEK, FhirExport
-from mockexport.pipeline import workers_for
 from mockexport.settings import Settings
 from mockexport.source import MakesExports
-from mockexport.sources import generator_name
-from mockexport.tally import DELIMITERS, MAX_RESOURCE_BYTES, CsvFormat, FhirFormat, tally_name
+from mockexport.tally import MAX_RESOURCE_BYTES, CsvFormat, FhirFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -102,6 +103,7 @@ class Run(NamedTuple):
     pager: str  # for a long table; empty: none
     state: Path | None = None  # of the export of a FHIR server
     restart: bool = False  # another one is begun
+    jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -133,6 +135,11 @@ class Run(NamedTuple):
             raise NotFoundError(f"{self.source.name} holds no export")
         shown = ", ".join(exports[:EXPORTS_SHOWN]) + (", …" if len(exports) > EXPORTS_SHOWN else "")
         raise UsageError(f"name an export: {self.source.name} holds {shown}")
+
+    @property
+    def same_command(self) -> str:
+        """The command that goes on where this one ended, in words."""
+        return "the same command without --restart" if self.restart else "the same command"
 
     def progress(self, export: str) -> AbstractContextManager[Progress]:
         """Show how far the work on an export is."""
@@ -193,6 +200,8 @@ def prepare(
     scheduler: SchedulerOption = None,
     patient_column: PatientColumnOption = None,
     type_column: TypeColumnOption = None,
+    time_column: TimeColumnOption = None,
+    value_column: ValueColumnOption = None,
     delimiter: DelimiterOption = "auto",
     by: ByOption = By.type,
     strict: StrictOption = False,
@@ -226,7 +235,7 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
-    csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter))
+    csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter), time_column, value_column)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
     terminal.detail(kernels_text(settings.kernel))
@@ -272,43 +281,9 @@ def prepare(
         pager=settings.pager if on_terminal and not no_pager else "",
         state=state,
         restart=restart,
+        jobs=jobs,
         timeout=timeout if "://" in data.name else None,
     )
-
-
-def read_delimiter(text: str) -> str | None:
-    """Read a delimiter: a character, or its name; None for `auto`. Raises UsageError."""
-    names = {"auto": None, "comma": ",", "semicolon": ";", "pipe": "|", "tab": "\t", "\\t": "\t"}
-    delimiter = names.get(text.lower(), text)
-    if delimiter is not None and delimiter not in DELIMITERS:
-        raise UsageError(f"--delimiter {text!r} is not one of , ; | tab auto")
-    return delimiter
-
-
-def choose_format(option: Format | None, variable: str | None, *, table: bool, on_terminal: bool) -> Format:
-    """Return the format of the options, of the environment if the output goes to a terminal, or JSON."""
-    if variable is not None and variable not in Format.__members__:
-        hint = suggestion(variable, Format.__members__)
-        raise UsageError(f"MOCKEXPORT_FORMAT is {variable!r}; it takes json, table or csv{hint}")
-    if table and option not in (None, Format.table):
-        raise UsageError(f"--table and --format {option} cannot be used together")
-    if table:
-        return Format.table
-    return option or Format(variable if variable and on_terminal else Format.json)
-
-
-def choose_workers(
-    kernel: str, jobs: int | None, scheduler: str | None, source: Source, timeout: float
-) -> StartWorkers:
-    """Return the workers: threads or processes of this machine, or a cluster. Raises UsageError for both."""
-    if not scheduler:
-        releases_gil = "pure" not in (tally_name(kernel), generator_name(kernel))
-        return workers_for(jobs, releases_gil=releases_gil, over_http="://" in source.name)
-    if jobs:
-        raise UsageError("--jobs and --scheduler cannot be used together: --jobs applies to this machine only")
-    from mockexport.pipeline import cluster_workers
-
-    return partial(cluster_workers, scheduler=scheduler, timeout=timeout)
 
 
 @contextmanager
@@ -324,7 +299,7 @@ def ended(run: Run) -> Generator[None, None, None]:
         if source.keeps_state and isinstance(error, NotFoundError):  # of an export that is gone
             pass
         elif source.keeps_state:
-            run.terminal.note("the export is kept on the server; run the same command again to go on with it")
+            run.terminal.note(f"the export is kept on the server; run {run.same_command} again to go on with it")
         else:
             source.end()
         raise
@@ -335,23 +310,28 @@ def with_run(
     *,
     parallel: bool,
     counts: bool = False,
+    values: bool = False,
     on_cluster: bool = False,
     begins: bool = False,
+    certifies: bool = False,
     states: bool = True,
     state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
-    too, those whose output `counts` records have --by, and those that can run `on_cluster` have --scheduler. These, and
-    those that `begins` an export, have the options of FHIR servers, and all that can go on with one have its `states`.
-    `state_in` takes the command's own options, and returns where the state of an export is kept unless --state says so.
+    too, those whose output `counts` records have --by, those that read `values` have --time-column and --value-column,
+    and those that can run `on_cluster` have --scheduler. These, and those that `begins` an export, have the options of
+    FHIR servers, and all that can go on with one have its `states`. `state_in` takes the command's own options, and
+    returns where the state of an export is kept unless --state says so.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
         *(() if parallel or begins else FHIR_OPTIONS),
         *(() if states else ("state",)),
+        *(("strict", "allow_partial") if certifies else ()),
         *(() if counts else ("by",)),
+        *(() if values else ("time_column", "value_column")),
         *(() if on_cluster else ("scheduler",)),
     }
     shared = {

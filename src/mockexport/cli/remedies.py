@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["error_text", "says_variable", "source_variable", "token_variable"]
 
 OPTIONS = {
+    Remedy.ALL_COLUMNS: "--patient-column, --time-column, --type-column and --value-column name the columns",
     Remedy.ALLOW_PARTIAL: "--allow-partial takes what there is",
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
     Remedy.CA_BUNDLE: "--ca-bundle names other certificates to trust",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "printable"]
 
+TEXT_WIDTH = 80  # of lines in files and pipes
 UNBOUNDED_WIDTH = 1_000_000  # for tables in files and pipes, which must not wrap
 
 
@@ -30,6 +31,16 @@ class Terminal:
         """Print a message, unless --quiet."""
         if not self._quiet:
             print_note(text)
+
+    def line(self, text: str) -> None:
+        """Print a line that belongs to others, unless --quiet."""
+        if not self._quiet:
+            print_line(text)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are for lines of text."""
+        return shutil.get_terminal_size().columns if sys.stderr.isatty() else TEXT_WIDTH
 
     def hint(self, text: str) -> None:
         """Print a message for people: only if stderr is a terminal, and unless --quiet."""

@@ -1,4 +1,4 @@
-"""Runs over the downloads of a source: count, fetch, verify; on threads, processes or a Dask cluster."""
+"""Runs over the downloads of a source: count, statistics, fetch, verify; on threads, processes or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ if TYPE_CHECKING:
     from mockexport.pipeline.executors import StartWorkers, Workers, process_workers, thread_workers, workers_for
     from mockexport.pipeline.fetching import Fetched, Kept, fetch, kept_in
     from mockexport.pipeline.progress import BUSY, LOST, ProgressCounters, TaskStatus
+    from mockexport.pipeline.reconciling import MEMORY, reconcile
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.pipeline.splits import Split
+    from mockexport.pipeline.stats import SORT_MEMORY, Figures, Statistics, statistics
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
 
 __all__ = [
     "BUSY",
     "LOST",
+    "MEMORY",
+    "SORT_MEMORY",
     "Checkpoint",
     "Committed",
     "Difference",
     "Fetched",
+    "Figures",
     "Kept",
     "OnListing",
     "OnProgress",
     "ProgressCounters",
     "Split",
     "StartWorkers",
+    "Statistics",
     "Subject",
     "TaskStatus",
     "Workers",
@@ -40,6 +46,8 @@ __all__ = [
     "kept_in",
     "process_workers",
     "read_committed",
+    "reconcile",
+    "statistics",
     "thread_workers",
     "workers_for",
 ]
@@ -72,11 +80,21 @@ __getattr__ = lazy_attributes(
             "ProgressCounters",
             "TaskStatus",
         ),
+        "reconciling": (
+            "MEMORY",
+            "reconcile",
+        ),
         "running": (
             "OnListing",
             "OnProgress",
         ),
         "splits": ("Split",),
+        "stats": (
+            "SORT_MEMORY",
+            "Figures",
+            "Statistics",
+            "statistics",
+        ),
         "verify": (
             "Committed",
             "Difference",

@@ -44,27 +44,32 @@ class ExportLog:
         append_line(self.folder / LOG, orjson.dumps(document))
 
     def begin(self, exported: BulkExport) -> None:
-        """Add how the export was made, unless a run before has done so."""
+        """Add how the export was made; a run before may have done so, or may have been killed on the way."""
         path = self.folder / LOG
         drop_half_line(path)
-        if self._is_last(path):
-            return
         manifest = orjson.loads(exported.manifest)
         time = manifest.get("transactionTime")
         files = {
             name: sum(len(manifest.get(key) or ()) for key in keys)
             for name, keys in (("Output", ("output",)), ("Deleted", ("deleted",)), ("Error", ("error", "outcome")))
         }
-        self.add("kickoff", _kickoff(exported.kick_off), _time(exported.began))
-        self.add("status_complete", {"transactionTime": time})
         page = {f"{name.lower()}FileCount": number for name, number in files.items()}
-        self.add("status_page_complete", {"transactionTime": time, **page})
         total = {f"total{name}FileCount": number for name, number in files.items()}
-        self.add("manifest_complete", {"transactionTime": time, **total, "totalManifests": 1})
+        details = {
+            "kickoff": _kickoff(exported.kick_off),
+            "status_complete": {"transactionTime": time},
+            "status_page_complete": {"transactionTime": time, **page},
+            "manifest_complete": {"transactionTime": time, **total, "totalManifests": 1},
+        }
+        last, events = self._last_event(path), list(details)
+        if last is not None and last not in events:  # before any other event, all of these were added
+            return
+        for event in events[events.index(last) + 1 :] if last else events:
+            self.add(event, details[event], _time(exported.began) if event == "kickoff" else None)
 
     def complete(self, exported: BulkExport, rows: Sequence[int], sizes: Sequence[int]) -> None:
         """Add that all files are there, unless that is the last event."""
-        if self._is_last(self.folder / LOG, "export_complete"):
+        if self._last_event(self.folder / LOG) == "export_complete":
             return
         began = _time(exported.began)
         seconds = (datetime.now(UTC) - began).total_seconds() if began else 0.0
@@ -79,14 +84,14 @@ class ExportLog:
             },
         )
 
-    def _is_last(self, path: Path, event: str | None = None) -> bool:
-        """Tell whether the last line is of this export, and of this event."""
+    def _last_event(self, path: Path) -> str | None:
+        """Return the event of the last line; None where there is none of this export."""
         try:
             last = orjson.loads(read_whole(path).splitlines()[-1])
         except (FileNotFoundError, IndexError, orjson.JSONDecodeError):
-            return False
+            return None
         is_ours = isinstance(last, dict) and last.get("exportId") == self.export
-        return is_ours and (event is None or last.get("eventId") == event)
+        return str(last.get("eventId")) if is_ours else None
 
 
 def _kickoff(url: str) -> dict[str, Any]:

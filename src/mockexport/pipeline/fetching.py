@@ -142,6 +142,8 @@ def _whole(
     if manifest is None or not manifest.complete or manifest.source != _name(source):
         return None
     entries = manifest.entries
+    if isinstance(source, MakesExports) and entries and not source.is_current(entries[0].download):
+        return None  # another one was begun since
     tasks = [FetchTask(n, _small(e), folder, "", spec.of(e.download)) for n, e in enumerate(entries)]
     found: dict[int, Fetched] = {}
     downloads = [entry.download for entry in entries]
@@ -220,12 +222,15 @@ def kept_in(folder: Path, export: str) -> Kept | None:
     manifest = load_manifest(own_manifest(folder), export)
     if manifest is None:
         return None
+    of_server = (
+        own_manifest(folder).name == OWN_MANIFEST
+    )  # its files are read from their start: no ETag names the bytes
     files = size = 0
     for entry in manifest.entries:
         path = folder / entry.file
         if entry.sha256 and is_strong(entry.download.etag) and path.is_file():
             files += 1
-        elif manifest.source is not None:
+        elif manifest.source is not None and not of_server:
             size += PartialFile(path, entry.download, manifest.source).kept()
     return Kept(files, len(manifest.entries), size)
 

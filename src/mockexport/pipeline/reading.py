@@ -43,11 +43,14 @@ def read_download(
     spec: AccumulatorSpec[R],
     progress: TaskProgress,
     sink: Sink | None = None,
+    *,
+    other_rows: bool = False,
 ) -> tuple[R, int]:
     """Stream a download through an accumulator; return its result, and how many rows it read, as many as declared.
 
     Where its source cannot resume a body, it is read again from its start, and so is, once, a body that ended wrongly;
-    each reading has its own accumulator. `sink` is where the bytes are kept.
+    each reading has its own accumulator. `sink` is where the bytes are kept. With `other_rows`, the second reading may
+    have other rows than declared.
     """
     restarts, mismatches = 0, 0
     while True:
@@ -57,7 +60,8 @@ def read_download(
             offset = sink.begin(accumulator, resume=restarts + mismatches == 0) if sink else 0
             if offset:
                 progress.keep(accumulator.rows, offset)
-            result = _read_once(source, download, offset, accumulator, progress, sink)
+            declared = None if other_rows and mismatches else download.rows
+            result = _read_once(source, download, offset, accumulator, progress, sink, declared)
         except NotResumableError as problem:
             restarts += 1
             if restarts > RESTARTS:
@@ -81,9 +85,9 @@ def _read_once(
     accumulator: Accumulator[R],
     progress: TaskProgress,
     sink: Sink | None,
+    declared: int | None,
 ) -> R:
-    name, declared = describe(download), download.rows
-    ended = False
+    name, ended = describe(download), False
     opened = source.open(download, offset, on_retry=progress.retry_after, cancel=progress.cancel)
     try:
         with contextlib.closing(opened) as chunks:

@@ -7,7 +7,8 @@ calls them `1.Patient.ndjson`, `1.Observation.ndjson`, `2.Observation.ndjson`. E
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
@@ -15,12 +16,12 @@ import orjson
 from mockexport.bulk_manifest import LOG
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError
 from mockexport.local_file import read_whole
-from mockexport.manifest import OWN_MANIFEST, ManifestEntry
+from mockexport.manifest import MANIFEST, OWN_MANIFEST, ManifestEntry
 from mockexport.model import Download
-from mockexport.sources.data_files import data_id, uncompressed
+from mockexport.sources.data_files import data_id, is_data, uncompressed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from mockexport.bulk_manifest import BulkFile, BulkManifest
@@ -33,15 +34,39 @@ def names_in(manifest: BulkManifest) -> set[str]:
     return {_named_by(file.url) for file in (*manifest.output, *manifest.deleted, *manifest.errors)}
 
 
-def entries_of(manifest: BulkManifest, path: Path, export: str, files: Collection[str]) -> list[ManifestEntry]:
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """How the files of a folder differ from those that its manifest lists: by their names."""
+
+    missing: list[str] = field(default_factory=list)
+    undeclared: list[str] = field(default_factory=list)
+
+    def check(self, folder: Path) -> None:
+        """Raise UntrustedDataError if they differ."""
+        for name in self.missing:
+            raise UntrustedDataError(
+                f"{folder / MANIFEST} lists {name}, which is not there; `mockexport downloads fetch` completes it"
+            )
+        for name in self.undeclared:
+            raise UntrustedDataError(
+                f"{folder / name} is not listed in its folder's {MANIFEST}; move the file away, or list it there"
+            )
+
+
+def entries_of(
+    manifest: BulkManifest, path: Path, export: str, files: Collection[str], differs: Differs | None = None
+) -> list[ManifestEntry]:
     """Return what a manifest, which lies at `path`, declares of the files beside it, in its order.
 
-    Raises UntrustedDataError when they are others than it lists, or when one of them could be two of those.
+    Raises UntrustedDataError when one of them could be two of those that it lists, or when they are others; with
+    `differs`, that is added there.
     """
     file_of = {uncompressed(name): name for name in files}
     names = _names(manifest.output, file_of)
     for name, times in Counter(names).items():
-        if name not in file_of:
+        if name not in file_of and differs is not None:
+            differs.missing.append(name)
+        elif name not in file_of:
             raise UntrustedDataError(
                 f"{path} lists {name}, which is not there; download it again, or remove its entry to do without"
             )
@@ -49,6 +74,9 @@ def entries_of(manifest: BulkManifest, path: Path, export: str, files: Collectio
             raise UntrustedDataError(f"{path} lists {name} {times} times; keep the entry that {file_of[name]} is of")
     others = {_named_by(file.url) for file in (*manifest.deleted, *manifest.errors)}
     for name in sorted(file_of.keys() - set(names) - others):
+        if differs is not None:
+            differs.undeclared.append(file_of[name])
+            continue
         raise UntrustedDataError(
             f"{path.parent / file_of[name]} is not listed in its folder's {path.name}; move the file away",
             remedy=Remedy.IGNORE,
@@ -67,7 +95,48 @@ def entries_of(manifest: BulkManifest, path: Path, export: str, files: Collectio
             None,
         )
         for name, file in zip(names, manifest.output, strict=True)
+        if name in file_of
     ]
+
+
+class OtherFiles(NamedTuple):
+    """The files of an export that are not counted: those that are there, by their ids, and those that are not."""
+
+    there: dict[str, Path]
+    missing: list[str]
+
+
+def other_files(manifest: BulkManifest | None, folder: Path, kind: str) -> OtherFiles:
+    """Return the files of deleted resources or of errors: `kind` is `deleted` or `error`, as clients call their folder.
+
+    With a manifest they are those that it lists, there or beside the others; without one, all that are there.
+    """
+    found = OtherFiles({}, [])
+    inside = folder / kind
+    present = sorted(file.name for file in inside.iterdir() if is_data(file.name)) if inside.is_dir() else []
+    if manifest is None:
+        found.there.update((f"{kind}/{data_id(name)}", inside / name) for name in present)
+        return found
+    listed = manifest.deleted if kind == "deleted" else manifest.errors
+    usual = "Bundle" if kind == "deleted" else "OperationOutcome"
+    numbers: Counter[str] = Counter()
+    for file in listed:
+        numbers[file.type or usual] += 1
+        name = f"{numbers[file.type or usual]}.{file.type or usual}"
+        candidates = [inside / f"{name}.ndjson", inside / _named_by(file.url), folder / _named_by(file.url)]
+        there = next((path for path in candidates if path.is_file()), None)
+        if there:
+            found.there[f"{kind}/{name}"] = there
+        else:
+            found.missing.append(f"{kind}/{name}")
+    return found
+
+
+def issues_in(files: Iterable[Path]) -> Counter[tuple[str, str]]:
+    """Return the issues in files of errors, by severity and code."""
+    from mockexport.sources.fhir.outcome import read_issues  # with all that a client needs
+
+    return sum((read_issues(read_whole(file).splitlines()).numbers for file in files), Counter())
 
 
 def check_same(manifest: BulkManifest, path: Path, entries: Sequence[ManifestEntry]) -> None:

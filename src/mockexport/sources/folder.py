@@ -8,6 +8,7 @@
 
 With a manifest, the folder is taken for what the manifest says: a file that it lists and that isn't there, one that is
 there and not listed, and one whose SHA-256 differs are all errors. A manifest is ours, or that of a FHIR bulk export.
+`declared` tells of the same, and is no error.
 """
 
 from __future__ import annotations
@@ -22,13 +23,23 @@ from mockexport.errors import NotFoundError, UntrustedDataError, no_such, url_me
 from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, ManifestEntry, read_manifest
 from mockexport.model import Download
-from mockexport.sources.bulk_files import LOG, check_same, entries_of, names_in, rows_in_log
+from mockexport.source import Declared
+from mockexport.sources.bulk_files import (
+    LOG,
+    Differs,
+    check_same,
+    entries_of,
+    issues_in,
+    names_in,
+    other_files,
+    rows_in_log,
+)
 from mockexport.sources.csv_file import read_csv_file, reading
-from mockexport.sources.data_files import Ignored, data_format, data_id, declared, is_data
+from mockexport.sources.data_files import Ignored, compression, data_format, data_id, declared, is_data
 from mockexport.wire import same_id
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Sequence
 
     from mockexport.source import Chunks
 
@@ -49,15 +60,21 @@ class _Folder:
 
 
 class FolderSource:
-    """The exports in a folder, but for the files that `ignore` matches. Raises NotFoundError for no such folder."""
+    """The exports in a folder, but for the files that `ignore` matches. Raises NotFoundError for no such folder.
+
+    Unless `checked`, the files of an export may be other ones than its manifest lists; those are read that are there.
+    """
 
     @reading()
-    def __init__(self, root: Path | str, *, ignore: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path | str, *, ignore: Sequence[str] = (), checked: bool = True) -> None:
         self._root = Path(root)
+        self._checked = checked
         self._ignored = Ignored(tuple(ignore))
         self._kept: _Folder | None = None  # the one that was listed last
         self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
         self._told: set[object] = set()  # what a warning was about
+        self._differs = None if checked else Differs()  # how the files of the one that was listed last differ
+        self._deleted: dict[str, Path] = {}  # files of deleted resources, by id
         if not self._root.is_dir():
             meant = url_meant(str(root))
             hint = f"did you mean {meant}?" if meant else "a source is mock, a folder, a file or an http(s) URL"
@@ -65,7 +82,7 @@ class FolderSource:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the absolute path: another process may have another working directory."""
-        return _unpickled, (self._root.absolute(), self._ignored.patterns)
+        return _unpickled, (self._root.absolute(), self._ignored.patterns, self._checked)
 
     @property
     def name(self) -> str:
@@ -116,14 +133,43 @@ class FolderSource:
         return downloads
 
     @reading()
+    def declared(self, export: str) -> Declared:
+        """Return what the manifest of an export declares, and how its files differ."""
+        if self._checked:
+            return FolderSource(self._root, ignore=self._ignored.patterns, checked=False).declared(export)
+        folder = self.folder_of(export)
+        downloads = self.downloads(export)
+        known = self._kept.entries.values() if self._kept else ()
+        manifest = read_manifest(folder / MANIFEST, export)
+        of_server = manifest if isinstance(manifest, BulkManifest) else None
+        deleted, errors = (other_files(of_server, folder, kind) for kind in ("deleted", "error"))
+        self._deleted, differs = deleted.there, self._differs or Differs()
+        return Declared(
+            self,
+            downloads,
+            missing=[*differs.missing, *deleted.missing, *errors.missing],
+            undeclared=differs.undeclared,
+            sha256={e.download.id: e.sha256 for e in known if e.sha256 and not compression(e.file)},
+            deleted=[Download(export, name, format="ndjson") for name in deleted.there],
+            issues=issues_in(errors.there.values()),
+            types=of_server.types if of_server else None,
+            since=of_server.since if of_server else None,
+            transaction_time=of_server.transaction_time if of_server else None,
+        )
+
+    @reading()
     def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
 
         Raises ChangedError when the file is not the one that was listed, or changes while it is read.
         """
+        if download.id in self._deleted:
+            return read_csv_file(self._deleted[download.id], offset)
         file, sha256 = self._listed.get(download.export, {}).get(_key(download)) or (None, None)
         if file is None or not file.exists():  # what is there is compared with the ETag as it is opened
             file, sha256 = self._find(download)
+        if not self._checked and not compression(file.name):  # whoever asked for it compares
+            sha256 = None
         return read_csv_file(file, offset, download.etag, sha256)
 
     def close(self) -> None:
@@ -188,16 +234,15 @@ class FolderSource:
         manifest = read_manifest(path, export)
         if manifest is None:
             manifest = ours
+        self._differs = None if self._checked else Differs()
         notes: list[str | None] = []
         if isinstance(manifest, BulkManifest):
             entries = self._of_server(folder, manifest, None if isinstance(ours, BulkManifest) else ours, export)
-            if manifest.errors:
+            if manifest.errors and self._checked:
                 files = "1 file" if len(manifest.errors) == 1 else f"{len(manifest.errors):,} files"
                 notes.append(f"{path} lists {files} of errors: the server left something out")
         elif manifest is not None:
-            if check:
-                _compare(folder, manifest, self._files(folder))
-            entries = manifest
+            entries = self._there(folder, manifest) if check or not self._checked else manifest
         else:
             found = self._files(folder)
             entries = [ManifestEntry(Download(export, data_id(file.name)), file.name, None) for file in found]
@@ -219,10 +264,23 @@ class FolderSource:
         """Return what a server's manifest declares; if ours is there too, it names the files and has their SHA-256."""
         path = folder / MANIFEST
         if ours is None:
-            return entries_of(manifest, path, export, [file.name for file in self._files(folder, names_in(manifest))])
+            files = [file.name for file in self._files(folder, names_in(manifest))]
+            return entries_of(manifest, path, export, files, self._differs)
         check_same(manifest, path, ours)
-        _compare(folder, ours, self._files(folder))
-        return ours
+        return self._there(folder, ours)
+
+    def _there(self, folder: Path, entries: list[ManifestEntry]) -> list[ManifestEntry]:
+        """Return the entries whose files are there. Raises UntrustedDataError if a checked folder has other files."""
+        named = {entry.file for entry in entries}
+        differs = Differs(
+            [entry.file for entry in entries if (folder / entry.file).is_dir() or not (folder / entry.file).exists()],
+            [file.name for file in self._files(folder) if file.name not in named],
+        )
+        if self._differs is None:
+            differs.check(folder)
+            return entries
+        self._differs = differs
+        return [entry for entry in entries if entry.file not in differs.missing]
 
     def _files(self, folder: Path, named: Container[str] = ()) -> list[Path]:
         """Return the files of an export. Raises UntrustedDataError where two hold the same download."""
@@ -235,8 +293,8 @@ class FolderSource:
         return files
 
 
-def _unpickled(root: Path, ignore: Sequence[str]) -> FolderSource:
-    return FolderSource(root, ignore=ignore)
+def _unpickled(root: Path, ignore: Sequence[str], checked: bool) -> FolderSource:
+    return FolderSource(root, ignore=ignore, checked=checked)
 
 
 def _manifest_version(folder: Path) -> object:
@@ -253,18 +311,3 @@ def _manifest_version(folder: Path) -> object:
 def _key(download: Download) -> Key:
     """Return what tells a listed download from another version of it."""
     return download.id, download.rows, download.etag
-
-
-def _compare(folder: Path, entries: Iterable[ManifestEntry], files: Iterable[Path]) -> None:
-    """Raise UntrustedDataError when a folder holds other files than its manifest lists."""
-    named = {entry.file: folder / entry.file for entry in entries}
-    for name, file in named.items():
-        if file.is_dir() or not file.exists():
-            raise UntrustedDataError(
-                f"{folder / MANIFEST} lists {name}, which is not there; `mockexport downloads fetch` completes it"
-            )
-    for file in files:
-        if file.name not in named:
-            raise UntrustedDataError(
-                f"{file} is not listed in its folder's {MANIFEST}; move the file away, or list it there"
-            )

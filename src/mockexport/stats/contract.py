@@ -6,11 +6,16 @@ is says numbers.py, what a time is times.py, and what is kept of them result.py.
 A record of CSV is a row. Its type is the event type.
 
 The records of FHIR are those of the Observations; other resources give none. An Observation with `valueQuantity` is a
-record, and so is each of its components; one with neither is a record without a number. The value is that of
-`valueQuantity.value`, a JSON number; the type is the label of the code, as `--by code` has it; the time is
-`effectiveDateTime`, else `effectiveInstant`, else `effectivePeriod.start`. Components have the time and the patient
-of their Observation. An Observation without a patient is counted in `unassigned`, by its type and the reason, a
-component by its own.
+record, and so is each of its components; one with neither is a record without a number. The number is
+`valueQuantity.value`, a JSON number; the type is the label of the code, as the tally by code has it, of a component
+that of its own code. The time is `effectiveDateTime`, else `effectiveInstant`, else `effectivePeriod.start`. Components
+have the time and the patient of their Observation. What is not of the kind that FHIR says, an object, a text or a
+number, is as if it were not there. A record without a patient is counted in `unassigned`, by its type and the reason.
+
+A key that is read must not stand twice: of an Observation also `valueQuantity` and `component`, those of the time up to
+the first that is there, `start` of the period, `value` of a quantity; of a component its `code` and `valueQuantity`. A
+resource that is wrong in several ways has the first reason in the order of these: its type, its patient, its label, the
+time, `valueQuantity`, its components one by one.
 """
 
 from __future__ import annotations
@@ -20,12 +25,12 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from mockexport.stats.numbers import Number
 from mockexport.stats.result import Stats
-from mockexport.tally import MAX_ROW_BYTES, Accumulator
+from mockexport.tally import MAX_RESOURCE_BYTES, MAX_ROW_BYTES, Accumulator
 
 if TYPE_CHECKING:
     from mockexport.tally import AllColumns
 
-__all__ = ["DEFAULT_RANGES", "MAX_STATS_PAIRS", "Ranges", "StatsAccumulator"]
+__all__ = ["DEFAULT_RANGES", "MAX_STATS_PAIRS", "Ranges", "ResourceStatsAccumulator", "StatsAccumulator"]
 
 Ranges: TypeAlias = Mapping[str, tuple[Number | None, Number | None]]
 """The range of each type: the lowest and the highest number that is no anomaly; None for no limit."""
@@ -67,4 +72,25 @@ class StatsAccumulator(Accumulator[Stats], Protocol):
         max_row_bytes: int = MAX_ROW_BYTES,
         max_pairs: int = MAX_STATS_PAIRS,
         delimiter: bytes = b",",
+    ) -> None: ...
+
+
+class ResourceStatsAccumulator(Accumulator[Stats], Protocol):
+    """Makes the statistics of the Observations of one NDJSON body, as its bytes arrive.
+
+    `skip`, `max_row_bytes`, `max_pairs`, `strict` and `base` are those of `ResourceTally`, and so are the errors: they
+    are those of the tally by code. The other arguments are those of `StatsAccumulator`. A reason without a patient is
+    a pair with the type, as in the tally.
+    """
+
+    def __init__(
+        self,
+        *,
+        ranges: Ranges,
+        now: int,
+        skip: bool = False,
+        max_row_bytes: int = MAX_RESOURCE_BYTES,
+        max_pairs: int = MAX_STATS_PAIRS,
+        strict: bool = False,
+        base: str | None = None,
     ) -> None: ...

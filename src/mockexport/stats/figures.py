@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import struct
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.stats.numbers import exact, nearest, nearest_sqrt, order
-from mockexport.stats.result import BUCKET_BITS, NO_VALUES, PairStats, Sketch, add_values
+from mockexport.stats.result import BUCKET_BITS, NO_VALUES, PairSum, Sketch, sums_of
 from mockexport.stats.times import text_of_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mockexport.stats.result import Segment, Values
+    from mockexport.stats.result import PairStats, Segment, Values
 
 __all__ = ["Gaps", "TimeFigures", "gaps_in_order", "pair_figures", "time_figures", "total_figures"]
 
+T = TypeVar("T")
 SECOND = 1_000_000
 QUANTILES = {"p05": Fraction(1, 20), "median": Fraction(1, 2), "p95": Fraction(19, 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """The times of a pair in time order: how many are there again, and the longest time between two, and its start."""
+    """The times of a pair in time order: how many are there again, and the longest time between two, and its start.
+
+    A single time has no time between two: `longest` is -1, and `start` is of no meaning.
+    """
 
     duplicates: int = 0
-    longest: int = 0
+    longest: int = -1
     start: int = 0
 
 
@@ -65,13 +70,17 @@ def gaps_in_order(segments: Iterable[Segment]) -> Gaps | None:
     They can where each part is in order, and no two parts overlap.
     """
     parts = sorted(segments, key=lambda part: (part.low, part.high))
+    if not parts:
+        return Gaps()
     if any(part.out_of_order for part in parts) or any(one.high > other.low for one, other in pairwise(parts)):
         return None
     gaps = [(part.gap, part.gap_start) for part in parts]
     gaps += [(other.low - one.high, one.high) for one, other in pairwise(parts)]
     duplicates = sum(part.duplicates for part in parts) + sum(one.high == other.low for one, other in pairwise(parts))
-    longest, start = min(gaps, key=lambda gap: (-gap[0], gap[1]), default=(0, 0))
-    return Gaps(duplicates, longest, start)
+    longest, start = min(gaps, key=lambda gap: (-gap[0], gap[1]))
+    if longest:
+        return Gaps(duplicates, longest, start)
+    return Gaps(duplicates, 0 if duplicates else -1, parts[0].low)  # all times are the same, or there is one
 
 
 def time_figures(stats: PairStats, gaps: Gaps) -> TimeFigures | None:
@@ -102,12 +111,12 @@ def pair_figures(stats: PairStats, times: TimeFigures | None) -> dict[str, Any]:
     }
     if stats.not_a_time:
         figures["not_a_time"] = stats.not_a_time
-    longest = times.gaps.longest if times and times.intervals else None
+    gaps = times.gaps if times and times.intervals else None
     return figures | {
         "first": times and text_of_time(times.first),
         "last": times and text_of_time(times.last),
-        "longest_gap": None if longest is None else longest / SECOND,
-        "longest_gap_start": None if times is None or longest is None else text_of_time(times.gaps.start),
+        "longest_gap": gaps and gaps.longest / SECOND,
+        "longest_gap_start": gaps and text_of_time(gaps.start),
         "duplicates": times.gaps.duplicates if times else 0,
         "out_of_order": times.out_of_order if times else 0,
         "future": stats.future,
@@ -116,14 +125,12 @@ def pair_figures(stats: PairStats, times: TimeFigures | None) -> dict[str, Any]:
 
 def total_figures(parts: Sequence[tuple[PairStats, TimeFigures | None]], *, of_one_type: bool) -> dict[str, Any]:
     """Return the figures of several pairs together; those of their values make sense for `of_one_type` alone."""
-    values: Values = NO_VALUES
+    total = PairSum()
     times: TimeFigures | None = None
-    total = PairStats()
     for stats, of_times in parts:
-        total += replace(stats, values=NO_VALUES, segments=())
-        values = add_values(values, stats.values) if of_one_type else values
+        total.add(replace(stats, values=stats.values if of_one_type else NO_VALUES, segments=()))
         times = times + of_times if times and of_times else times or of_times
-    figures = pair_figures(replace(total, values=values), times)
+    figures = pair_figures(total.stats, times)
     return figures if of_one_type else {name: figure for name, figure in figures.items() if name not in OF_VALUES}
 
 
@@ -135,45 +142,52 @@ def value_figures(values: Values) -> dict[str, Any]:
     if not values:
         return dict.fromkeys(("mean", "min", "max", "sd", *QUANTILES))
     if isinstance(values, Sketch):
-        sums = [(exact((1, e)), one, square) for e, (one, square) in values.sums.items()]
-        count, low, high = sum(values.buckets.values()), values.low, values.high
-        total = sum((scale * one for scale, one, _ in sums), Fraction(0))
-        squares = sum((scale * scale * square for scale, _, square in sums), Fraction(0))
-        quantiles: dict[str, Any] = quantiles_of({middle(bucket): n for bucket, n in values.buckets.items()})
-        quantiles = {name: min(max(value, nearest(low)), nearest(high)) for name, value in quantiles.items()}
+        low, high, sums = nearest(values.low), nearest(values.high), values.sums
+        count = sum(values.buckets.values())
+        buckets = quantiles_of(sorted(values.buckets.items()))
+        quantiles: dict[str, Any] = {name: min(max(middle(b), low), high) for name, b in buckets.items()}
         quantiles["approximate"] = True
     else:
-        count, low, high = sum(values.values()), min(values, key=order), max(values, key=order)
-        total = sum((exact(number) * n for number, n in values.items()), Fraction(0))
-        squares = sum((exact(number) ** 2 * n for number, n in values.items()), Fraction(0))
-        in_order = {order(number): n for number, n in values.items()}
-        quantiles = {name: float(value) for name, value in quantiles_of(in_order).items()}
-    mean = total / count
+        in_order = sorted(values.items(), key=lambda found: order(found[0]))
+        low, high, sums = nearest(in_order[0][0]), nearest(in_order[-1][0]), sums_of(values)
+        count = sum(values.values())
+        quantiles = {name: nearest(number) for name, number in quantiles_of(in_order).items()}
+    total = sum((exact((one, e)) for e, (one, _) in sums.items()), Fraction(0))
+    squares = sum((exact((square, 2 * e)) for e, (_, square) in sums.items()), Fraction(0))
+    variance = (squares - total * total / count) / (count - 1) if count > 1 else None
     return {
-        "mean": nearest(mean),
-        "min": nearest(low),
-        "max": nearest(high),
-        "sd": nearest_sqrt((squares - total * mean) / (count - 1)) if count > 1 else None,
+        "mean": nearest(total / count),
+        "min": low,
+        "max": high,
+        "sd": None if variance is None else deviation(variance),
         **quantiles,
     }
 
 
-def quantiles_of(values: dict[Any, int]) -> dict[str, Any]:
-    """Return each quantile: the smallest value with at least that share of all at or below it (nearest rank)."""
-    count = sum(values.values())
-    ranks = {name: -(-count * share.numerator // share.denominator) for name, share in QUANTILES.items()}
-    found: dict[str, Any] = {}
-    below = 0
-    for value in sorted(values):
-        below += values[value]
-        found |= {name: value for name, rank in ranks.items() if name not in found and rank <= below}
-    return {name: found[name] for name in QUANTILES}
+def deviation(variance: Fraction) -> float | None:
+    """Return the standard deviation; None where it is larger than every double."""
+    try:
+        return nearest_sqrt(variance)
+    except OverflowError:
+        return None
+
+
+def quantiles_of(in_order: Sequence[tuple[T, int]]) -> dict[str, T]:
+    """Return each quantile: the smallest value with at least that share of all at or below it (nearest rank).
+
+    The values are in their order, each with how often it is there.
+    """
+    below = list(accumulate(times for _, times in in_order))
+    return {
+        name: in_order[bisect_left(below, -(-below[-1] * share.numerator // share.denominator))][0]
+        for name, share in QUANTILES.items()
+    }
 
 
 def middle(bucket: int) -> float:
     """Return the value that is as near to both ends of a bucket, relatively."""
     if bucket < 0:
-        return -middle(~bucket)
+        return 0.0 - middle(~bucket)  # zero, not minus zero
     low, high = (Fraction(edge_of(edge)) for edge in (bucket, bucket + 1))
     return nearest(2 * low * high / (low + high)) if low else 0.0
 

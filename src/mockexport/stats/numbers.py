@@ -35,15 +35,17 @@ def parse_number(text: bytes) -> Number | None:
     digits = (whole + fraction).lstrip(b"0")
     if not digits:
         return 0, 0
-    if len(exponent.lstrip(b"+-0")) > EXPONENT_DIGITS:
+    power = exponent.lstrip(b"+-0")
+    if len(power) > EXPONENT_DIGITS:
         return None
-    scale = int(exponent or b"0") - len(fraction) + max(0, len(digits) - DIGITS)
+    scale = int(power or b"0") * (-1 if exponent.startswith(b"-") else 1)
+    scale += max(0, len(digits) - DIGITS) - len(fraction)
     mantissa = int(digits[:DIGITS]) + _rounds_up(digits)
     while mantissa % 10 == 0:
         mantissa //= 10
         scale += 1
     number = (-mantissa if sign == b"-" else mantissa), scale
-    return number if SMALLEST <= abs(order(number)) <= LARGEST else None
+    return number if SMALLEST <= order(number).copy_abs() <= LARGEST else None  # abs would round, and overflow
 
 
 def _rounds_up(digits: bytes) -> bool:
@@ -72,7 +74,10 @@ def nearest(number: Number | Fraction) -> float:
 
 
 def nearest_sqrt(square: Fraction) -> float:
-    """Return the double nearest to a square root: the root of the fraction itself, rounded once."""
+    """Return the double nearest to a square root: the root of the fraction itself, rounded once.
+
+    Raises OverflowError for a root that is larger than every double.
+    """
     above, below = square.numerator, square.denominator
     shift = max(0, SQUARE_ROOT_BITS - (above.bit_length() - below.bit_length()) // 2)
     scaled, rest = divmod(above << 2 * shift, below)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mockexport.stats.contract import MAX_STATS_PAIRS
 from mockexport.stats.numbers import order, parse_number
-from mockexport.stats.result import NO_VALUES, Pair, PairStats, Segment, Stats, add_values
+from mockexport.stats.result import Pair, PairStats, Segment, Stats, ValuesSum
 from mockexport.stats.times import parse_event_time
 from mockexport.tally import (
     MAX_ROW_BYTES,
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     from mockexport.stats.contract import Ranges
     from mockexport.stats.numbers import Number
-    from mockexport.stats.result import Values
     from mockexport.tally import AllColumns, Record
 
-__all__ = ["PairBuilder", "ReferenceStats"]
+__all__ = ["PairBuilder", "Pairs", "ReferenceStats"]
 
+REASON_BYTES = 2  # of a reason in place of a patient, as the tally of FHIR has it
 VALUES_AT_A_TIME = 1024  # new distinct ones, between two looks whether they are too many
 
 
@@ -96,23 +97,30 @@ class Pairs:
         self._max_pairs = max_pairs
         self._pairs: dict[Pair, PairBuilder] = {}
         self._pair_bytes = 0
+        self.unassigned: Counter[Pair] = Counter()
 
     def add(self, pair: Pair, value: Number | None, time: int | None, line: int) -> None:
         """Add a record. Raises TooManyPairs."""
         builder = self._pairs.get(pair)
         if builder is None:
-            self._check(pair, line)
+            self._check(sum(len(name.encode()) for name in pair), line)
             low, high = self._ranges.get(pair[1], (None, None))
             builder = self._pairs[pair] = PairBuilder(low and order(low), high and order(high), self._now)
         builder.add(value, time)
+
+    def add_unassigned(self, pair: Pair, line: int) -> None:
+        """Count a record without a patient, by its type and the reason. Raises TooManyPairs."""
+        if pair not in self.unassigned:
+            self._check(REASON_BYTES + len(pair[0].encode()), line)
+        self.unassigned[pair] += 1
 
     def built(self) -> dict[Pair, PairStats]:
         """Return the statistics."""
         return {pair: builder.built() for pair, builder in self._pairs.items()}
 
-    def _check(self, pair: Pair, line: int) -> None:
-        self._pair_bytes += sum(len(name.encode()) for name in pair)
-        if len(self._pairs) + 1 > self._max_pairs:
+    def _check(self, size: int, line: int) -> None:
+        self._pair_bytes += size
+        if len(self._pairs) + len(self.unassigned) + 1 > self._max_pairs:
             raise TooManyPairs(line, too_many_pairs(self._max_pairs))
         if self._pair_bytes > self._max_pairs * PAIR_BYTES:
             raise TooManyPairs(line, pairs_too_large(self._max_pairs))
@@ -124,9 +132,9 @@ class PairBuilder:
     def __init__(self, low: Decimal | None, high: Decimal | None, now: int) -> None:
         self._low, self._high, self._now = low, high, now
         self._records = self._not_a_number = self._not_a_time = self._anomalies = self._future = 0
-        self._values: Values = NO_VALUES
+        self._values = ValuesSum()
         self._new: dict[Number, int] = {}  # numbers that are not among the values yet
-        self._times: Segment | None = None
+        self._times: TimesBuilder | None = None
 
     def add(self, value: Number | None, time: int | None) -> None:
         """Add a record."""
@@ -134,44 +142,63 @@ class PairBuilder:
         if value is None:
             self._not_a_number += 1
         else:
-            self._add_value(value)
+            self._new[value] = self._new.get(value, 0) + 1
+            if len(self._new) > VALUES_AT_A_TIME:
+                self._add_new()
         if time is None:
             self._not_a_time += 1
+            return
+        self._future += time > self._now
+        if self._times is None:
+            self._times = TimesBuilder(time)
         else:
-            self._future += time > self._now
-            self._times = self._with_time(self._times, time)
+            self._times.add(time)
 
     def built(self) -> PairStats:
         """Return the statistics."""
+        self._add_new()
         return PairStats(
             self._records,
             self._not_a_number,
             self._not_a_time,
             self._anomalies,
             self._future,
-            add_values(self._values, self._new),
-            (self._times,) if self._times else (),
+            self._values.values,
+            (self._times.built(),) if self._times else (),
         )
 
-    def _add_value(self, value: Number) -> None:
-        place = order(value)
-        self._anomalies += (self._low is not None and place < self._low) or (
-            self._high is not None and place > self._high
-        )
-        self._new[value] = self._new.get(value, 0) + 1
-        if len(self._new) > VALUES_AT_A_TIME:
-            self._values, self._new = add_values(self._values, self._new), {}
+    def _add_new(self) -> None:
+        self._anomalies += sum(times for number, times in self._new.items() if self._is_anomaly(number))
+        self._values.add(self._new)
+        self._new = {}
 
-    def _with_time(self, so_far: Segment | None, time: int) -> Segment:
-        if so_far is None:
-            return Segment(0, 0, time, time, time, time)
-        out_of_order = so_far.out_of_order + (time < so_far.last)
-        duplicates, gap, gap_start = so_far.duplicates, so_far.gap, so_far.gap_start
-        if out_of_order:
-            duplicates = gap = gap_start = 0
+    def _is_anomaly(self, number: Number) -> bool:
+        place = order(number)
+        return (self._low is not None and place < self._low) or (self._high is not None and place > self._high)
+
+
+class TimesBuilder:
+    """The times of one pair as they stand in the body, as they grow from the first one."""
+
+    def __init__(self, first: int) -> None:
+        self._first = self._last = self._low = self._high = first
+        self._out_of_order = self._duplicates = self._gap = self._gap_start = 0
+
+    def add(self, time: int) -> None:
+        """Add the next time."""
+        since = time - self._last
+        if since < 0:
+            self._out_of_order += 1
+            self._low = min(self._low, time)
+        elif since == 0:
+            self._duplicates += 1
         else:
-            duplicates += time == so_far.last
-            if time - so_far.last > gap:
-                gap, gap_start = time - so_far.last, so_far.last
-        low, high = min(so_far.low, time), max(so_far.high, time)
-        return Segment(0, 0, so_far.first, time, low, high, out_of_order, duplicates, gap, gap_start)
+            self._high = max(self._high, time)
+            if since > self._gap:
+                self._gap, self._gap_start = since, self._last
+        self._last = time
+
+    def built(self) -> Segment:
+        """Return them as a segment."""
+        in_order = (0, 0, 0) if self._out_of_order else (self._duplicates, self._gap, self._gap_start)
+        return Segment(0, 0, self._first, self._last, self._low, self._high, self._out_of_order, *in_order)

@@ -8,15 +8,29 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mockexport.stats.numbers import Number, nearest, order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_DISTINCT", "NO_VALUES", "Pair", "PairStats", "Segment", "Sketch", "Stats", "Values", "bucket_of"]
+__all__ = [
+    "MAX_DISTINCT",
+    "NO_VALUES",
+    "Pair",
+    "PairStats",
+    "PairSum",
+    "Segment",
+    "Sketch",
+    "Stats",
+    "Values",
+    "ValuesSum",
+    "bucket_of",
+    "sums_of",
+]
 
+T = TypeVar("T")
 MAX_DISTINCT = 4096
 """How many distinct values are kept one by one; more of them become a sketch."""
 
@@ -32,25 +46,14 @@ class Sketch:
 
     `sums` has, by exponent, the sum of the mantissas and that of their squares. `low` and `high` are the smallest and
     the largest value. The buckets are those of a DDSketch with the linearly interpolated logarithm (Masson, Rim and
-    Lee, 2019): 64 to an octave, so that the middle of a bucket is within 1/129 of each of its values.
+    Lee, 2019): 64 to an octave, so that the middle of a bucket is within 1/129 of each of its values. That holds for
+    normal doubles, from 2.3e-308 on; what is nearer to zero has fewer buckets.
     """
 
     sums: Mapping[int, tuple[int, int]]
     low: Number
     high: Number
     buckets: Mapping[int, int]
-
-    def __add__(self, other: Sketch) -> Sketch:
-        sums = dict(self.sums)
-        for exponent, (one, square) in other.sums.items():
-            known = sums.get(exponent, (0, 0))
-            sums[exponent] = known[0] + one, known[1] + square
-        return Sketch(
-            sums,
-            min(self.low, other.low, key=order),
-            max(self.high, other.high, key=order),
-            Counter(self.buckets) + Counter(other.buckets),
-        )
 
 
 Values: TypeAlias = "Mapping[Number, int] | Sketch"
@@ -100,15 +103,10 @@ class PairStats:
     segments: tuple[Segment, ...] = ()
 
     def __add__(self, other: PairStats) -> PairStats:
-        return PairStats(
-            self.records + other.records,
-            self.not_a_number + other.not_a_number,
-            self.not_a_time + other.not_a_time,
-            self.anomalies + other.anomalies,
-            self.future + other.future,
-            add_values(self.values, other.values),
-            self.segments + other.segments,
-        )
+        total = PairSum()
+        total.add(self)
+        total.add(other)
+        return total.stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +138,98 @@ class Stats:
         })  # fmt: skip
 
 
-def add_values(one: Values, other: Values) -> Values:
-    """Add the numbers of two parts of a pair."""
-    if not isinstance(one, Sketch) and not isinstance(other, Sketch):
-        both = Counter(one)
-        both.update(other)
-        return dict(both) if len(both) <= MAX_DISTINCT else sketch_of(both)
-    return sketch_of(one) + sketch_of(other) if one and other else one or other
+class ValuesSum:
+    """A sum of numbers that grows, in place: what it comes to depends neither on the order nor on the grouping."""
+
+    __slots__ = ("_buckets", "_ends", "_numbers", "_sums")
+
+    def __init__(self) -> None:
+        self._numbers: dict[Number, int] = {}  # those that are not in the sketch
+        self._sums: dict[int, tuple[int, int]] = {}
+        self._buckets: dict[int, int] = {}
+        self._ends: tuple[Number, Number] | None = None  # None while there is no sketch
+
+    def add(self, values: Values) -> None:
+        """Add the numbers of a part."""
+        if isinstance(values, Sketch):
+            self._add_sketch(values)
+            return
+        add_times(self._numbers, values)
+        if len(self._numbers) > MAX_DISTINCT:
+            self._sketch_numbers()
+
+    @property
+    def values(self) -> Values:
+        """What the sum is."""
+        if self._ends is None:
+            return dict(self._numbers)
+        self._sketch_numbers()
+        return Sketch(dict(self._sums), *self._ends, dict(self._buckets))
+
+    def _sketch_numbers(self) -> None:
+        if self._numbers:
+            self._add_sketch(sketch_of(self._numbers))
+            self._numbers.clear()
+
+    def _add_sketch(self, sketch: Sketch) -> None:
+        for exponent, (one, square) in sketch.sums.items():
+            known = self._sums.get(exponent, (0, 0))
+            self._sums[exponent] = known[0] + one, known[1] + square
+        add_times(self._buckets, sketch.buckets)
+        low, high = self._ends or (sketch.low, sketch.high)
+        self._ends = min(low, sketch.low, key=order), max(high, sketch.high, key=order)
 
 
-def sketch_of(values: Values) -> Sketch:
+class PairSum:
+    """The sum of the statistics of a pair, or of several, that grows in place."""
+
+    __slots__ = ("_counts", "_segments", "_values")
+
+    def __init__(self) -> None:
+        self._counts = (0, 0, 0, 0, 0)
+        self._values = ValuesSum()
+        self._segments: list[Segment] = []
+
+    def add(self, part: PairStats) -> None:
+        """Add the statistics of a part."""
+        records, not_a_number, not_a_time, anomalies, future = self._counts
+        self._counts = (
+            records + part.records,
+            not_a_number + part.not_a_number,
+            not_a_time + part.not_a_time,
+            anomalies + part.anomalies,
+            future + part.future,
+        )
+        self._values.add(part.values)
+        self._segments += part.segments
+
+    @property
+    def stats(self) -> PairStats:
+        """What the sum is."""
+        return PairStats(*self._counts, self._values.values, tuple(self._segments))
+
+
+def add_times(known: dict[T, int], more: Mapping[T, int]) -> None:
+    """Add how often each is there."""
+    for name, times in more.items():
+        known[name] = known.get(name, 0) + times
+
+
+def sketch_of(numbers: Mapping[Number, int]) -> Sketch:
     """Return the sketch of numbers, at least one."""
-    if isinstance(values, Sketch):
-        return values
-    sums: dict[int, tuple[int, int]] = {}
     buckets: Counter[int] = Counter()
-    for number, times in values.items():
-        mantissa, exponent = number
+    for number, times in numbers.items():
+        buckets[bucket_of(number)] += times
+    return Sketch(sums_of(numbers), min(numbers, key=order), max(numbers, key=order), dict(buckets))
+
+
+def sums_of(numbers: Mapping[Number, int]) -> dict[int, tuple[int, int]]:
+    """Return, by exponent, the sum of the mantissas and that of their squares."""
+    sums: dict[int, tuple[int, int]] = {}
+    for (mantissa, exponent), times in numbers.items():
         one, square = sums.get(exponent, (0, 0))
         sums[exponent] = one + mantissa * times, square + mantissa * mantissa * times
-        buckets[bucket_of(number)] += times
-    return Sketch(sums, min(values, key=order), max(values, key=order), buckets)
+    return sums
 
 
 def bucket_of(number: Number) -> int:

@@ -4,6 +4,7 @@ The contract is that of all accumulators. No input and output here; of the rest 
 """
 
 from mockexport.tally.contract import (
+    COLUMNS,
     MAX_PAIRS,
     MAX_ROW_BYTES,
     PAIR_BYTES,
@@ -11,6 +12,7 @@ from mockexport.tally.contract import (
     Accumulator,
     AccumulatorSpec,
     AllColumns,
+    Columns,
     Malformed,
     Result,
     Tally,
@@ -24,8 +26,13 @@ from mockexport.tally.fhir import (
     MAX_RESOURCE_BYTES,
     PATIENT_PATHS,
     FhirFormat,
+    JsonObject,
+    Problem,
     ReferenceResourceTally,
+    Resource,
+    ResourceReader,
     ResourceTally,
+    label_of,
 )
 from mockexport.tally.header import CSV, DELIMITERS, CsvFormat, HeaderFirst
 from mockexport.tally.kernel import (
@@ -41,6 +48,7 @@ from mockexport.tally.reference import ReferenceTally
 
 __all__ = [
     "BY",
+    "COLUMNS",
     "CSV",
     "DELIMITERS",
     "FHIR",
@@ -53,16 +61,21 @@ __all__ = [
     "Accumulator",
     "AccumulatorSpec",
     "AllColumns",
+    "Columns",
     "CountSpec",
     "CsvFormat",
     "CsvRecords",
     "FhirFormat",
     "HeaderFirst",
+    "JsonObject",
     "Malformed",
+    "Problem",
     "Record",
     "RecordReader",
     "ReferenceResourceTally",
     "ReferenceTally",
+    "Resource",
+    "ResourceReader",
     "ResourceSpec",
     "ResourceTally",
     "Result",
@@ -71,6 +84,7 @@ __all__ = [
     "TooManyPairs",
     "choose_resource_tally",
     "choose_tally",
+    "label_of",
     "pairs_too_large",
     "tally_name",
     "too_many_pairs",

@@ -2,6 +2,7 @@
 
 #include "python.h"
 
+#include "csv_python.h"
 #include "tally.h"
 
 typedef struct {
@@ -11,48 +12,9 @@ typedef struct {
     Tally tally;
 } NativeTally;
 
-static PyObject *problem_text(PyObject *contract, const Tally *t)
-{
-    if (t->problem < REASON_COUNT) {
-        PyObject *reasons = PyObject_GetAttrString(contract, "REASONS");
-        PyObject *reason = reasons ? PySequence_GetItem(reasons, (Py_ssize_t)t->problem) : NULL;
-        Py_XDECREF(reasons);
-        return reason;
-    }
-    if (t->problem == TOO_LONG)
-        return PyObject_CallMethod(contract, "too_long", "K", (unsigned long long)t->max_row_bytes);
-    if (t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE)
-        return limit_text(contract, t->problem == TOO_MANY_PAIRS, t->max_pairs);
-    if (t->problem == NO_HEADER)
-        return PyUnicode_FromString("empty body");
-    PyObject *times = PyDict_New();
-    for (int i = 0; i < HEADER_COLUMNS && times; i++) {
-        const Text *wanted = &t->names[i];
-        if (!wanted->bytes)
-            continue;
-        PyObject *name = PyBytes_FromStringAndSize((const char *)wanted->bytes, (Py_ssize_t)wanted->length);
-        PyObject *n = PyLong_FromUnsignedLongLong(t->names_seen[i]);
-        const int wrong = !name || !n || PyDict_SetItem(times, name, n);
-        Py_XDECREF(name);
-        Py_XDECREF(n);
-        if (wrong)
-            Py_CLEAR(times);
-    }
-    PyObject *text = times ? PyObject_CallMethod(contract, "header_problem", "O", times) : NULL;
-    Py_XDECREF(times);
-    return text;
-}
-
 static PyObject *raise_problem(const Tally *t)
 {
-    if (t->problem == NO_MEMORY)
-        return PyErr_NoMemory();
-    PyObject *contract = import_contract();
-    const char *kind = t->problem == TOO_MANY_PAIRS || t->problem == PAIRS_TOO_LARGE ? "TooManyPairs" : "Malformed";
-    if (contract)
-        raise_malformed(contract, kind, t->problem_line, problem_text(contract, t));
-    Py_XDECREF(contract);
-    return NULL;
+    return raise_csv_problem(t->problem, t->problem_line, &t->header, t->max_row_bytes, t->max_pairs);
 }
 
 static int enter(NativeTally *self)
@@ -160,29 +122,6 @@ static void native_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Tell a tally which columns the header must have: a tuple of bytes and None, or NULL for those of contract.py. */
-static int name_columns(Tally *t, PyObject *columns)
-{
-    PyObject *contract = columns ? NULL : import_contract();
-    PyObject *wanted = columns ? Py_NewRef(columns) : contract ? PyObject_GetAttrString(contract, "COLUMNS") : NULL;
-    Py_XDECREF(contract);
-    int failed = !wanted;
-    for (int i = 0; i < HEADER_COLUMNS && !failed; i++) {
-        PyObject *name = PyTuple_GetItem(wanted, i);
-        char *bytes;
-        Py_ssize_t length;
-        if (name == Py_None)
-            continue;
-        failed = !name || PyBytes_AsStringAndSize(name, &bytes, &length);
-        if (!failed && tally_name(t, i, (const uint8_t *)bytes, (uint64_t)length)) {
-            PyErr_NoMemory();
-            failed = 1;
-        }
-    }
-    Py_XDECREF(wanted);
-    return failed;
-}
-
 static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"skip", "max_row_bytes", "max_pairs", "columns", "delimiter", "instructions", "seed", NULL};
@@ -194,21 +133,9 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$pnnO!czS", names, &skip, &max_row_bytes, &max_pairs, &PyTuple_Type,
                                      &columns, &delimiter, &instructions, &given))
         return NULL;
-    if (columns && PyTuple_Size(columns) != HEADER_COLUMNS) {
-        PyErr_Format(PyExc_ValueError, "columns must be %d names", HEADER_COLUMNS);
+    enum instructions set;
+    if (check_csv(columns, delimiter, instructions, &set) || check_limits(max_row_bytes, max_pairs))
         return NULL;
-    }
-    if (delimiter == '"' || delimiter == '\r' || delimiter == '\n') {
-        PyErr_SetString(PyExc_ValueError, "delimiter must not be a quote or a line end");
-        return NULL;
-    }
-    if (check_limits(max_row_bytes, max_pairs))
-        return NULL;
-    TakeRows rows = take_rows(instructions);
-    if (instructions && !rows) {
-        PyErr_Format(PyExc_ValueError, "no instruction set '%s' on this machine", instructions);
-        return NULL;
-    }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     NativeTally *self = (NativeTally *)allocate(type, 0);
     if (!self)
@@ -220,11 +147,11 @@ static PyObject *native_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     }
     self->lock = PyThread_allocate_lock();
     const int failed = tally_init(&self->tally, skip, (uint64_t)max_row_bytes, (uint64_t)max_pairs, (uint8_t)delimiter,
-                                  (const uint8_t *)PyBytes_AsString(seed), rows);
+                                  (const uint8_t *)PyBytes_AsString(seed), TAKE_ROWS[set]);
     Py_DECREF(seed);
     if (failed || !self->lock)
         PyErr_NoMemory();
-    if (failed || !self->lock || name_columns(&self->tally, columns))
+    if (failed || !self->lock || name_columns(&self->tally.header, columns))
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -259,15 +186,9 @@ static PyType_Spec native_spec = {
     .slots = native_slots,
 };
 
-static int has_instructions(const char *name)
-{
-    return take_rows(name) != NULL;
-}
-
 static int module_exec(PyObject *module)
 {
-    return fill_module(module, &native_spec, "NativeTally", INSTRUCTION_SETS,
-                       sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS, has_instructions);
+    return fill_module(module, &native_spec, "NativeTally");
 }
 
 static PyModuleDef_Slot module_slots[] = {

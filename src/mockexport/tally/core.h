@@ -1,36 +1,8 @@
 /* The native tally, free of Python: what it knows between two chunks, and how a record is counted. The fast path (fast.h)
    and the careful path (tally.h) share it. The counts are kept by pairs.h. */
 
+#include "csv.h"
 #include "pairs.h"
-
-enum state { FIELD_START, PLAIN, QUOTED, QUOTE_IN_QUOTED, CR_BEHIND_QUOTE, BAD_QUOTE };
-
-/* The first seven are the rows' REASONS of contract.py, in that order. */
-enum problem {
-    NOT_QUOTED_RIGHT,
-    TOO_FEW_FIELDS,
-    TOO_MANY_FIELDS,
-    EMPTY_PATIENT,
-    EMPTY_TYPE,
-    PATIENT_NOT_UTF8,
-    TYPE_NOT_UTF8,
-    REASON_COUNT,
-    TOO_LONG = REASON_COUNT,
-    WRONG_HEADER,
-    NO_HEADER,
-    TOO_MANY_PAIRS,
-    PAIRS_TOO_LARGE,
-    NO_MEMORY,
-    NO_PROBLEM,
-};
-
-#define HEADER_COLUMNS 4
-enum header_column { PATIENT_COLUMN, TIME_COLUMN, TYPE_COLUMN, VALUE_COLUMN }; /* as in COLUMNS of contract.py */
-
-typedef struct {
-    uint8_t *bytes;
-    uint64_t length, room;
-} Text;
 
 typedef struct Tally Tally;
 typedef const uint8_t *(*TakeRows)(Tally *, const uint8_t *, const uint8_t *);
@@ -40,11 +12,10 @@ struct Tally {
     int skip;
     uint64_t max_row_bytes, max_pairs;
     uint8_t delimiter;
-    Text names[HEADER_COLUMNS]; /* that the header must have; without bytes where it need not */
+    Header header;
 
     uint64_t columns; /* 0 until the header has come */
     uint64_t patient_column, type_column;
-    uint64_t names_seen[HEADER_COLUMNS];
 
     enum state state;
     unsigned mark_bytes; /* of the byte order mark seen so far; 3 once the start is past */

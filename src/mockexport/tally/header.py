@@ -87,23 +87,45 @@ class WrongHeader(Malformed):
         return Remedy.COLUMNS
 
 
+class LacksColumn(WrongHeader):
+    """A header without one of four columns, each of which is needed."""
+
+    @property
+    def remedy(self) -> Remedy:
+        """The names of the columns, if they are other ones."""
+        return Remedy.ALL_COLUMNS
+
+
 class HeaderFirst(Generic[R]):
     """An accumulator of a CSV body that begins once the header has told the delimiter; the contract is `Accumulator`.
 
     `new` makes it, for a delimiter; `columns` are those that the header must have. What is found does not depend on
     where the bytes are cut: each delimiter is tried on a whole row, in order. A header that does not end within the
-    first `limit` bytes is left to the accumulator.
+    first `limit` bytes is left to the accumulator. With `needs_all`, what is wrong is told as to someone who can name
+    all of the columns.
     """
 
     def __init__(
-        self, columns: Columns, delimiter: str | None, limit: int, new: Callable[[bytes], Accumulator[R]]
+        self,
+        columns: Columns,
+        delimiter: str | None,
+        limit: int,
+        new: Callable[[bytes], Accumulator[R]],
+        *,
+        needs_all: bool = False,
     ) -> None:
+        self._needs_all = needs_all
         self._columns = columns
         self._delimiter = delimiter
         self._limit = limit
         self._new = new
         self._head: bytes | None = b""  # None once it was read
         self._accumulator: Accumulator[R] | None = None
+
+    @property
+    def accumulator(self) -> Accumulator[R] | None:
+        """What takes in the bytes, once the header has told how; None before."""
+        return self._accumulator
 
     @property
     def rows(self) -> int:
@@ -137,8 +159,13 @@ class HeaderFirst(Generic[R]):
         last = last or len(head) > self._limit
         line = head[: head.find(b"\n") + 1]
         how = self._columns, self._delimiter, self._limit
-        delimiter = _delimiter_of_line(line, *how) if 0 < len(line) <= CACHED_BYTES else None
-        delimiter = delimiter or find_delimiter(head, *how, last=last)
+        try:
+            delimiter = _delimiter_of_line(line, *how) if 0 < len(line) <= CACHED_BYTES else None
+            delimiter = delimiter or find_delimiter(head, *how, last=last)
+        except WrongHeader as problem:
+            if self._needs_all:
+                raise LacksColumn(problem.line, problem.reason) from None
+            raise
         if delimiter is None:
             self._head = head
             return None

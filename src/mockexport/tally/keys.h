@@ -3,6 +3,9 @@
    The hash is keyed: a seed of random words goes into every multiplication, so nobody who doesn't know the seed can make
    keys that share a hash. A seed belongs to one tally, and nothing that a tally tells depends on it. */
 
+#ifndef MOCKEXPORT_KEYS_H
+#define MOCKEXPORT_KEYS_H
+
 #include <stdint.h>
 #include <string.h>
 #ifdef __SSE2__
@@ -92,7 +95,7 @@ static inline uint64_t hash_long(const Seed *seed, uint64_t lengths, const uint8
 }
 
 /* Another seed, made of this one. */
-static void change_seed(Seed *seed)
+static inline void change_seed(Seed *seed)
 {
     for (int i = 0; i < SEED_WORDS; i++) {
         const uint64_t word = seed->words[i] + 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
@@ -111,8 +114,8 @@ static inline int is_short(uint64_t lengths)
 }
 
 /* A key as it stands in an entry, but for the place in `text` of a long one. */
-static Key make_key(const Seed *seed, const uint8_t *patient, uint64_t patient_length, const uint8_t *type,
-                    uint64_t type_length)
+static inline Key make_key(const Seed *seed, const uint8_t *patient, uint64_t patient_length, const uint8_t *type,
+                           uint64_t type_length)
 {
     Key key = {{0, 0}, {0, 0}, field_lengths(patient_length, type_length), 0};
     if (is_short(key.lengths)) {
@@ -139,4 +142,6 @@ static inline int same_short(const Key *a, const Key *b)
     return ((a->patient[0] ^ b->patient[0]) | (a->patient[1] ^ b->patient[1]) | (a->type[0] ^ b->type[0]) |
             (a->type[1] ^ b->type[1]) | (a->lengths ^ b->lengths)) == 0;
 }
+#endif
+
 #endif

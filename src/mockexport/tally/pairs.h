@@ -19,6 +19,8 @@
 #define LEAST_SLOTS 2048 /* so that of some hundred entries nearly all are in the slot that their hash chooses */
 #define MAX_PAIRS 1000000000 /* an entry's number has 32 bits, and there are twice as many slots */
 
+#define UNASSIGNED_BYTE 0xff /* begins what stands in place of a patient, where there is none: it is not UTF-8 */
+
 typedef struct {
     Key key;
     uint64_t count;

@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "instructions.h"
 #include "pairs.h"
 
 /* Looked up where it is needed, once a body, and never kept: each interpreter has one of its own. */
@@ -67,7 +68,7 @@ static PyObject *type_name(PyObject *names, const Pairs *pairs, const Entry *ent
 }
 
 /* Set numbers[one][other] = n, and take the references of the keys. */
-static int set_number(PyObject *numbers, PyObject *one, PyObject *other, uint64_t n)
+static inline int set_number(PyObject *numbers, PyObject *one, PyObject *other, uint64_t n)
 {
     PyObject *number = PyLong_FromUnsignedLongLong(n);
     PyObject *inner = one && other && number ? PyDict_GetItemWithError(numbers, one) : NULL;
@@ -135,9 +136,8 @@ static int check_limits(Py_ssize_t max_row_bytes, Py_ssize_t max_pairs)
     return 0;
 }
 
-/* Add a type to its module, and a tuple INSTRUCTION_SETS with those of the names that this processor has. */
-static int fill_module(PyObject *module, PyType_Spec *spec, const char *type_name, const char *const *sets, size_t count,
-                       int (*has)(const char *))
+/* Add a type to its module, and a tuple INSTRUCTION_SETS with the names of those that this processor has. */
+static int fill_module(PyObject *module, PyType_Spec *spec, const char *type_name)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
     if (!type || PyModule_AddObjectRef(module, type_name, type)) {
@@ -146,10 +146,10 @@ static int fill_module(PyObject *module, PyType_Spec *spec, const char *type_nam
     }
     Py_DECREF(type);
     PyObject *names = PyList_New(0);
-    for (size_t i = 0; names && i < count; i++) {
-        if (!has(sets[i]))
+    for (size_t i = 0; names && i < SETS_COMPILED; i++) {
+        if (!has_set(BEST_FIRST[i]))
             continue;
-        PyObject *name = PyUnicode_FromString(sets[i]);
+        PyObject *name = PyUnicode_FromString(SET_NAMES[BEST_FIRST[i]]);
         if (!name || PyList_Append(names, name))
             Py_CLEAR(names);
         Py_XDECREF(name);

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvRecords", "Record", "RecordReader"]
 
+LINES_KEPT = 10  # of the rows that are left out, by reason
+
 
 class Record(NamedTuple):
     """A row: time and value as they are written, which may be anything; empty where there is no such column."""
@@ -36,6 +38,8 @@ class RecordReader:
 
     `columns` are those that the header must have, `delimiter` the byte between fields. With `skip`, a malformed row is
     left out and counted by reason in `left_out`. After an error, and after `finish`, it is of no further use.
+
+    While a record is looked at, `line` is the one on which it begins, and `fields` are all of its row.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class RecordReader:
         max_row_bytes: int = MAX_ROW_BYTES,
     ) -> None:
         self.rows = 0
-        self.line = 1  # on which the next row begins; that of the record, while it is looked at
+        self.line = 1  # on which the next row begins
+        self.fields: list[bytes] = []
         self.left_out: Counter[str] = Counter()
+        self.first_left_out: dict[str, list[int]] = {}  # by reason, the lines of the first ones
         self._wanted = columns
         self._delimiter = delimiter
         self._skip = skip
@@ -130,6 +136,7 @@ class RecordReader:
         elif problem := self._problem(row):
             self._leave_out(problem)
         else:
+            self.fields = row
             patient, time, event_type, value = (row[column] if column >= 0 else b"" for column in self._columns)
             return Record(patient.decode(), time, event_type.decode(), value)
         return None
@@ -138,6 +145,8 @@ class RecordReader:
         if not self._skip:
             raise Malformed(self.line, reason)
         self.left_out[reason] += 1
+        if self.left_out[reason] <= LINES_KEPT:
+            self.first_left_out.setdefault(reason, []).append(self.line)
 
     def _problem(self, row: list[bytes]) -> str | None:
         if len(row) != self._width:

@@ -1,9 +1,4 @@
-/* The fast path, written once and compiled once for each instruction set: _native.c includes this file with
-
-     NAME(x)      x with the instruction set's name behind it
-     TARGET       the attribute that lets the compiler use it
-     MASKS(p, d)  the 64 bytes at p as three bit masks: where the byte d, a line feed, a quote is (bit 0 is p[0])
-     SELECT(m, k) a mask with the k-th set bit of m alone
+/* The fast path, written once and compiled once for each instruction set: see each_set.h for the names that it finds.
 
    A row is taken when it holds no quotes and as many delimiters as the header; anything else is left to the careful path,
    a row at a time. Rows are gathered into batches, so that looking them up in the table overlaps with reading the next ones. */
@@ -120,8 +115,3 @@ TARGET static const uint8_t *NAME(rows)(Tally *t, const uint8_t *p, const uint8_
         count_batch(t, filling);
     return p;
 }
-
-#undef NAME
-#undef TARGET
-#undef MASKS
-#undef SELECT

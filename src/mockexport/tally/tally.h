@@ -33,11 +33,9 @@ static void end_field(Tally *t)
 {
     if (!t->columns) {
         for (int i = 0; i < HEADER_COLUMNS; i++) {
-            const Text *name = &t->names[i];
-            if (!name->bytes || t->patient.length != name->length ||
-                (name->length && memcmp(t->patient.bytes, name->bytes, name->length)))
+            if (!is_named(&t->header.names[i], t->patient.bytes, t->patient.length))
                 continue;
-            t->names_seen[i]++;
+            t->header.seen[i]++;
             if (i == PATIENT_COLUMN)
                 t->patient_column = t->column;
             else if (i == TYPE_COLUMN)
@@ -55,9 +53,8 @@ static int take_row(Tally *t, int bad_quote)
     if (!t->columns) {
         if (bad_quote)
             return fail(t, NOT_QUOTED_RIGHT, t->row_line);
-        for (int i = 0; i < HEADER_COLUMNS; i++)
-            if (t->names[i].bytes && t->names_seen[i] != 1)
-                return fail(t, WRONG_HEADER, t->row_line);
+        if (!is_whole(&t->header))
+            return fail(t, WRONG_HEADER, t->row_line);
         t->columns = t->column;
         return 0;
     }
@@ -183,8 +180,6 @@ static const uint8_t *careful(Tally *t, const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-static const uint8_t BYTE_ORDER_MARK[3] = {0xef, 0xbb, 0xbf};
-
 /* The bytes that began like a byte order mark are none: they are data. */
 static int no_byte_order_mark(Tally *t)
 {
@@ -224,17 +219,6 @@ static int take_end(Tally *t)
     return t->columns ? 0 : fail(t, NO_HEADER, 1);
 }
 
-/* Name a column that the header must have. */
-static int tally_name(Tally *t, int column, const uint8_t *bytes, uint64_t length)
-{
-    Text *name = &t->names[column];
-    name->bytes = malloc(length + 1);
-    name->length = length;
-    if (name->bytes && length)
-        memcpy(name->bytes, bytes, length);
-    return name->bytes ? 0 : -1;
-}
-
 static int tally_init(Tally *t, int skip, uint64_t max_row_bytes, uint64_t max_pairs, uint8_t delimiter,
                       const uint8_t *seed, TakeRows rows)
 {
@@ -255,8 +239,5 @@ static void tally_free(Tally *t)
     free(t->patient.bytes);
     free(t->type.bytes);
     t->patient.bytes = t->type.bytes = NULL;
-    for (int i = 0; i < HEADER_COLUMNS; i++) {
-        free(t->names[i].bytes);
-        t->names[i].bytes = NULL;
-    }
+    header_free(&t->header);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Rules = Mapping[str, Rule]
 
-__all__ = ["BulkFaults", "is_bulk", "outcome"]
+__all__ = ["BulkFaults", "earlier", "is_bulk", "outcome"]
 
 JOB = re.compile(re.escape(FHIR) + "/jobs/([^/]+)")
 LISTS = ("output", "deleted", "error")
@@ -38,6 +39,12 @@ def outcome(status: int, code: str, told: str, **headers: str) -> Response:
     """Return a response with an OperationOutcome; an underscore in a header's name is a hyphen."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(orjson.dumps(operation_outcome(issue(code, told))), status, named, FHIR_JSON)
+
+
+def earlier(time: str, seconds: str) -> str:
+    """Return a time so many seconds earlier, in the same form."""
+    moved = datetime.fromisoformat(time) - timedelta(seconds=float(seconds))
+    return moved.isoformat().replace("+00:00", "Z")
 
 
 class BulkFaults:
@@ -114,6 +121,8 @@ class BulkFaults:
                 entry["count"] = max(0, entry["count"] + int(rules["rows"].amount))
             if "no-rows" in rules:
                 entry.pop("count", None)
+        if "window" in rules:
+            document["transactionTime"] = earlier(document["transactionTime"], rules["window"].amount)
         if "error-file" in rules:
             told = issue("exception", "Some resources could not be exported: a fault on request")
             failed = operation_outcome({**told, "severity": rules["error-file"].amount})

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import JSONResponse
 
-from mockexport.server.faults.bulk import BulkFaults, is_bulk, outcome
+from mockexport.server.faults.bulk import BulkFaults, earlier, is_bulk, outcome
 from mockexport.server.faults.spec import ROUTES
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ class FaultyExchange:
             self._filters.append(_line_filter(damage))
         if "twice" in self._rules:
             scope = _without(scope, b"range")
-            self._filters.append(_line_filter(_repeat(float(self._rules["twice"].amount), self._rngs["twice"])))
+            repeat = _repeat(float(self._rules["twice"].amount), self._rngs["twice"], header=not self._bulk)
+            self._filters.append(_line_filter(repeat))
         self._change = self._change_of(scope)
         if self._filters:
             scope = _without(scope, b"accept-encoding")  # rows of a compressed body can't be changed
@@ -160,10 +161,12 @@ class FaultyExchange:
         """Return how JSON documents are changed, if they are."""
         if self._bulk:
             return partial(self._bulk.change, self._rules, scope)
-        return self._change_rows if {"rows", "no-rows"} & set(self._rules) else None
+        return self._change_metadata if {"rows", "no-rows", "window"} & set(self._rules) else None
 
-    def _change_rows(self, document: Any) -> None:
-        """Change the declared rows of a download."""
+    def _change_metadata(self, document: Any) -> None:
+        """Change the declared rows of a download, or its declared window of time."""
+        if "window" in self._rules:
+            document["data"]["end_time"] = earlier(document["data"]["end_time"], self._rules["window"].amount)
         if "rows" in self._rules:
             document["data"]["rows"] = max(0, document["data"]["rows"] + int(self._rules["rows"].amount))
         if "no-rows" in self._rules:
@@ -345,11 +348,15 @@ def _exchange_columns(lines: list[bytes]) -> None:
             lines[at] = b",".join((third, second, first, rest))
 
 
-def _repeat(rate: float, rng: random.Random) -> Callable[[list[bytes]], None]:
-    """Return a function that sends each row twice with this probability."""
+def _repeat(rate: float, rng: random.Random, *, header: bool) -> Callable[[list[bytes]], None]:
+    """Return a function that sends each row twice with this probability; never the first line, if it is a `header`."""
+    kept = int(header)
 
     def repeat(lines: list[bytes]) -> None:
-        lines[:] = [line for each in lines for line in [each] * (2 if rng.random() < rate else 1)]
+        nonlocal kept
+        first, kept = lines[:kept], max(0, kept - len(lines))
+        rest = lines[len(first) :]
+        lines[:] = [*first, *(line for each in rest for line in [each] * (2 if rng.random() < rate else 1))]
 
     return repeat
 

@@ -54,6 +54,8 @@ AMOUNTS = {
     "rows": SIGNED,
     "no-rows": NOTHING,
     "malformed": RATE,
+    "twice": RATE,
+    "window": NUMBER,
     "ignore-range": NOTHING,
     "wrong-range": NOTHING,
     "etag": NOTHING,
@@ -68,7 +70,6 @@ BULK_AMOUNTS = {
     "expired": GONE,
     "redirect": REDIRECT,
     "token-expired": NOTHING,
-    "twice": RATE,
     "error-file": SEVERITY,
     "deleted": REFERENCE,
 }

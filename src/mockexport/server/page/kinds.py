@@ -75,7 +75,7 @@ class Kind(Protocol):
 
     @property
     def view(self) -> str:
-        """How its answer is shown: `heatmap`, for the document of `count`, or `table`, for the rows of the CSV."""
+        """How its answer is shown: `heatmap` (of `count`), `certificate` (of `reconcile`), or `table`, of the CSV."""
 
     def command(self, export: str) -> str:
         """Return the shell command that gives the same answer."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mockexport.http import Client
     from mockexport.sources.fhir.state import StateFile
 
-__all__ = ["ExportJob", "next_link", "wait_seconds"]
+__all__ = ["ExportJob", "absolute_url", "next_link", "wait_seconds"]
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +126,15 @@ class ExportJob:
         """Wait until the export is complete, and return its manifest, all parts of it."""
         return self._parsed(self.state.manifest) if self.state.manifest else self.renew_manifest()
 
-    def renew_manifest(self) -> BulkManifest:
-        """Ask for the manifest, also again: its URLs may have been renewed. One that is not valid is not kept."""
+    def renew_manifest(self, check: Callable[[BulkManifest], None] | None = None) -> BulkManifest:
+        """Ask for the manifest, also again: its URLs may have been renewed.
+
+        One that is not valid, or for which `check` raises an error, is not kept.
+        """
         text = self._all_parts()
         manifest = self._parsed(text)
+        if check:
+            check(manifest)
         self.state = self._states.keep(self.state, manifest=text)
         return manifest
 
@@ -188,11 +193,12 @@ class ExportJob:
             location = response.headers.get("Content-Location", "").strip()
             if not location:
                 raise UntrustedDataError(f"{response.url} accepted the export, but sent no Content-Location")
-            url = urljoin(str(response.url), location)
+            url = absolute_url(location, str(response.url))
             try:
                 self.state = self._states.keep(self.state, status_url=url, began=time.time())
             except UsageError:  # nobody would find it again
-                self._ask_to_delete(url)
+                if self._ask_to_delete(url):
+                    self.state = self._states.keep(self.state, sent=False)
                 raise
             return None
         if status < SERVER_ERROR or status == UNAVAILABLE:  # refused, so nothing runs
@@ -224,7 +230,7 @@ class ExportJob:
             listed = {key: part[key] for key in LISTS if isinstance(part.get(key), list)}
             whole = {**part, **whole, **{key: [*whole.get(key, []), *files] for key, files in listed.items()}}
             following = next_link(part)
-            url = following and urljoin(url, following)
+            url = following and absolute_url(following, url)
         whole.pop("link", None)
         return (text if len(seen) == 1 else json_bytes(whole)).decode()
 
@@ -280,9 +286,17 @@ def next_link(document: dict[str, Any]) -> str | None:
     if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
         raise UntrustedDataError('"link" is not a list of objects')
     urls = [link.get("url") for link in links if link.get("relation") == "next"]
-    if any(not isinstance(url, str) for url in urls) or len(urls) > 1:
+    if any(not url or not isinstance(url, str) for url in urls) or len(urls) > 1:
         raise UntrustedDataError('"link" does not name one next part')
     return urls[0] if urls else None
+
+
+def absolute_url(url: str, base: str) -> str:
+    """Return a URL that a server has sent, which may be relative to `base`. Raises UntrustedDataError."""
+    try:
+        return urljoin(base, url)
+    except ValueError as error:
+        raise UntrustedDataError(f"{base} names {url!r:.200}, which is not a URL: {error}") from error
 
 
 def wait_seconds(text: str | None, url: str, now: float | None = None) -> float | None:

@@ -9,30 +9,34 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urljoin
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 
 from mockexport.bulk_wire import FHIR_JSON
 from mockexport.errors import (
+    MissingError,
     MockExportError,
     NotFoundError,
     NotResumableError,
     Remedy,
     UnreachableError,
     UntrustedDataError,
+    UsageError,
 )
 from mockexport.fhir_export import FhirExport
 from mockexport.http import Client, ClientSettings, RetryableError, check_status
-from mockexport.model import Download
-from mockexport.source import BulkExport
-from mockexport.sources.fhir.job import ExportJob, next_link
+from mockexport.model import Download, parse_time
+from mockexport.source import BulkExport, Declared
+from mockexport.sources.fhir.export_files import ExportFile, are_same, is_deleted, named_files
+from mockexport.sources.fhir.job import ExportJob, absolute_url, next_link
 from mockexport.sources.fhir.outcome import Issues, read_issues
 from mockexport.sources.fhir.state import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     import httpx
 
@@ -48,20 +52,6 @@ BUNDLE_LIMIT = 64 << 20  # bytes
 GROUP_PAGES = 1_000
 NOT_IMPLEMENTED = 501
 ERROR_ROW_LIMIT = 16 << 20  # bytes
-
-
-class _File(NamedTuple):
-    """A file of an export, as the manifest lists it."""
-
-    url: str
-    type: str
-    rows: int | None
-    with_token: bool
-
-    @property
-    def path(self) -> str:
-        """The URL without its query, where signatures stand."""
-        return self.url.partition("?")[0]
 
 
 class FhirSource:
@@ -85,7 +75,7 @@ class FhirSource:
         self._client = Client(self._settings)
         self._export = export
         self._jobs: dict[str, ExportJob] = {}
-        self._files: dict[str, dict[str, _File]] = {}  # by export and download
+        self._files: dict[str, dict[str, ExportFile]] = {}  # by export and download
         self._lock = threading.Lock()
         self.on_status: Callable[[str], None] | None = None
 
@@ -112,23 +102,67 @@ class FhirSource:
 
     def downloads(self, export: str) -> list[Download]:
         """Have an export made, unless it is there already, and return a download for each of its files."""
-        self.start(export)
-        job = self._job(export)
-        try:
-            self._check_errors(job, job.manifest())
-        except NotFoundError:  # the links have expired
-            self._check_errors(job, job.renew_manifest())
-        manifest = job.manifest()
+        manifest, said = self._made(export)
+        for issues in said:
+            self._check(issues)
         if manifest.deleted:
             log.warning("the export has %d files of deleted resources, which are not counted", len(manifest.deleted))
-        self._files[export] = _named_files(manifest, job.state.status_url or "")
+        return self._list(export, manifest)
+
+    def declared(self, export: str) -> Declared:
+        """Have an export made likewise, and return what the server said of it: errors are told, and do not count."""
+        manifest, said = self._made(export)
+        downloads = self._list(export, manifest)
+        return Declared(
+            self,
+            downloads,
+            deleted=[Download(export, name, format="ndjson") for name in self._files[export] if is_deleted(name)],
+            issues=sum((issues.numbers for issues in said), Counter()),
+            types=self._export.types,
+            since=manifest.since or _time(self._export.since),
+            transaction_time=manifest.transaction_time,
+        )
+
+    def resources(self, export: str, resource_type: str) -> int:
+        """Ask how many resources of a type the server has, since the time that was asked for."""
+        asked = self._export
+        if export != "system" or asked.type_filters or asked.until:
+            raise UsageError(
+                "the server can be asked for totals only of the export system, without filters and without an end"
+            )
+        since = f"&_lastUpdated=ge{quote(asked.since)}" if asked.since else ""
+        url = f"{self._settings.url}/{resource_type}?_summary=count{since}"
+        bundle: Any = orjson.loads(self._client.retrying(partial(self._ask, url)))
+        total = bundle.get("total") if isinstance(bundle, dict) else None
+        if not isinstance(total, int):
+            raise UntrustedDataError(f"{url} sent no total")
+        return total
+
+    def _made(self, export: str) -> tuple[BulkManifest, list[Issues]]:
+        """Have an export made, unless it is there already; return its manifest, and what its files of errors say."""
+        self.start(export)
+        job = self._job(export)
+        manifest = job.manifest()
+        self._files[export] = named_files(manifest, job.state.status_url or "")
+        try:
+            return manifest, self._said(job, manifest)
+        except NotFoundError:  # the links have expired
+            manifest = self._renewed(export)
+        try:
+            return manifest, self._said(job, manifest)
+        except NotFoundError as error:
+            raise UntrustedDataError(f"the manifest lists a file of errors, but {error.message}") from error
+
+    def _list(self, export: str, manifest: BulkManifest) -> list[Download]:
+        """Return a download for each file of an export."""
+        state = self._job(export).state
         return [
             Download(
                 export=export,
                 id=name,
                 rows=file.rows,
                 event_types=(file.type,),
-                etag=_etag(job.state.status_url or "", name),
+                etag=_etag(state, name),
                 format="ndjson",
                 base=manifest.base or self._settings.url,
             )
@@ -140,9 +174,7 @@ class FhirSource:
         """Return what the server has told of an export whose downloads were listed here."""
         state, files = self._jobs[export].state, self._files[export]
         status_url = state.status_url or ""
-        others = [
-            Download(export, name, etag=_etag(status_url, name), format="ndjson") for name in files if "/" in name
-        ]
+        others = [Download(export, name, etag=_etag(state, name), format="ndjson") for name in files if "/" in name]
         urls = {name: file.url for name, file in files.items()}
         return BulkExport(state.kick_off, status_url, state.began, (state.manifest or "").encode(), urls, others)
 
@@ -177,7 +209,7 @@ class FhirSource:
                         yield chunk
             except NotFoundError as error:  # 404, 410
                 if renewed or not self._renew(download.export, download.id, file):
-                    raise UntrustedDataError(f"the manifest lists {download.id}, but {error.message}") from error
+                    raise MissingError(f"the manifest lists {download.id}, but {error.message}") from error
                 if began:
                     raise NotResumableError(f"the link of {download.id} expired while it was read") from error
                 log.info("the link of %s has expired; going on with another one", download.id)
@@ -192,6 +224,15 @@ class FhirSource:
         job.delete()
         if not job.state.ended:
             raise UnreachableError(f"the server did not delete {job.state.status_url}")
+
+    def is_current(self, download: Download) -> bool:
+        """Tell whether a download of an earlier run is of the export that is known by its state, if one is."""
+        job = self._job(download.export)
+        try:
+            known = job.resume()
+        except NotFoundError:  # it has ended
+            known = False
+        return not known or download.etag == _etag(job.state, download.id)
 
     def finish(self, export: str) -> None:
         """Have the server delete an export that is known by its state, if it is not told yet; other ones are errors."""
@@ -227,7 +268,7 @@ class FhirSource:
             job = source._job(name)
             job.state = state
             if state.manifest:
-                source._files[name] = _named_files(job.manifest(), state.status_url or "")
+                source._files[name] = named_files(job.manifest(), state.status_url or "")
         return source
 
     def _job(self, export: str) -> ExportJob:
@@ -243,28 +284,42 @@ class FhirSource:
         if self.on_status:
             self.on_status(status)
 
-    def _renew(self, export: str, name: str, expired: _File) -> bool:
+    def _renew(self, export: str, name: str, expired: ExportFile) -> bool:
         """Ask for the manifest again; return whether the link is another one now. One thread asks for all."""
         with self._lock:
             if self._files[export][name] == expired:
-                job = self._jobs[export]
-                renewed = _named_files(job.renew_manifest(), job.state.status_url or "")
-                if not _are_same(self._files[export], renewed):
-                    raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
-                self._files[export] = renewed
+                self._renewed(export)
             return self._files[export][name] != expired
 
-    def _check_errors(self, job: ExportJob, manifest: BulkManifest) -> None:
-        """Read the files of errors, tell what they say, and raise UntrustedDataError if the export is not whole."""
-        for file in manifest.errors:
-            url = urljoin(job.state.status_url or "", file.url)
-            issues = self._client.retrying(partial(self._issues, url, authorize=manifest.requires_token))
-            if issues.errors and not self._export.allow_partial:
-                raise UntrustedDataError(
-                    f"the server could not export everything: {issues.text}", remedy=Remedy.ALLOW_PARTIAL
-                )
-            if issues.numbers:
-                log.warning("the server says of the export: %s", issues.text)
+    def _renewed(self, export: str) -> BulkManifest:
+        """Ask for the manifest again. One with other files is not kept: another run may have read some of those before.
+
+        Raises UntrustedDataError for such a one.
+        """
+        job = self._jobs[export]
+        status_url = job.state.status_url or ""
+
+        def check(manifest: BulkManifest) -> None:
+            if not are_same(self._files[export], named_files(manifest, status_url)):
+                raise UntrustedDataError(f"the manifest of export {export!r} changed while its files were read")
+
+        manifest = job.renew_manifest(check)
+        self._files[export] = named_files(manifest, status_url)
+        return manifest
+
+    def _said(self, job: ExportJob, manifest: BulkManifest) -> list[Issues]:
+        """Read the files of errors."""
+        urls = [absolute_url(file.url, job.state.status_url or "") for file in manifest.errors]
+        return [self._client.retrying(partial(self._issues, url, authorize=manifest.requires_token)) for url in urls]
+
+    def _check(self, issues: Issues) -> None:
+        """Tell what a file of errors says, and raise UntrustedDataError if the export is not whole."""
+        if issues.errors and not self._export.allow_partial:
+            raise UntrustedDataError(
+                f"the server could not export everything: {issues.text}", remedy=Remedy.ALLOW_PARTIAL
+            )
+        if issues.numbers:
+            log.warning("the server says of the export: %s", issues.text)
 
     def _issues(self, url: str, *, authorize: bool) -> Issues:
         named = Download(export="", id=url, rows=None, format="ndjson")
@@ -286,7 +341,7 @@ class FhirSource:
                 bundle = orjson.loads(body)
                 groups += [f"group/{entry['resource']['id']}" for entry in bundle.get("entry", [])]
                 following = next_link(bundle)
-                url = following and urljoin(url, following)
+                url = following and absolute_url(following, url)
             except UnreachableError:
                 raise
             except (MockExportError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
@@ -315,45 +370,20 @@ def _level(export: str) -> str:
     raise NotFoundError(f"no export {export!r} in a FHIR server; it has system, patient and group/ID")
 
 
-def _etag(status_url: str, name: str) -> str:
-    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest")."""
-    return hashlib.sha256(f"{status_url} {name}".encode()).hexdigest()
+def _etag(state: ExportState, name: str) -> str:
+    """Return what names a file of an export for good: a file that is listed never changes (the IG, "Manifest").
 
-
-def _named_files(manifest: BulkManifest, status_url: str) -> dict[str, _File]:
-    """Name each file by its type and number, as clients of bulk data do: `1.Patient`, `2.Patient`.
-
-    Those that are not counted come last: `deleted/1.Bundle`, `error/1.OperationOutcome`.
-
-    Raises UntrustedDataError for a file that is listed twice: what is in it would count twice.
+    A server may give the URL of an export that was deleted to another one; that one has begun at another time.
     """
-    numbers: Counter[str] = Counter()
-    files: dict[str, _File] = {}
-    seen = {urljoin(status_url, file.url) for file in manifest.deleted}
-    for file in manifest.output:
-        url = urljoin(status_url, file.url)
-        if url in seen:
-            raise UntrustedDataError(f"the manifest lists {url} twice")
-        seen.add(url)
-        numbers[file.type] += 1
-        files[f"{numbers[file.type]}.{file.type}"] = _File(url, file.type, file.count, manifest.requires_token)
-    for folder, usual, listed in (
-        ("deleted", "Bundle", manifest.deleted), ("error", "OperationOutcome", manifest.errors)
-    ):  # fmt: skip
-        for file in listed:
-            kind = f"{folder}/{file.type or usual}"
-            numbers[kind] += 1
-            name = f"{folder}/{numbers[kind]}.{file.type or usual}"
-            files[name] = _File(urljoin(status_url, file.url), file.type or usual, None, manifest.requires_token)
-    return files
+    return hashlib.sha256(f"{state.status_url} {state.began} {name}".encode()).hexdigest()
 
 
-def _are_same(before: dict[str, _File], after: dict[str, _File]) -> bool:
-    """Whether a manifest has the same files as before, with other links; links differ in their query, or altogether."""
-    if [(name, file.rows) for name, file in before.items()] != [(name, file.rows) for name, file in after.items()]:
-        return False
-    names = {file.path: name for name, file in before.items()}
-    return len(names) < len(before) or all(names.get(file.path, name) == name for name, file in after.items())
+def _time(text: str | None) -> datetime | None:
+    """Return a time; None for anything else, which the server has judged."""
+    try:
+        return parse_time(text or "")
+    except ValueError:
+        return None
 
 
 def _rows(chunks: Iterable[bytes], url: str) -> Iterator[bytes]:

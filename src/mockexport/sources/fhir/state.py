@@ -7,18 +7,17 @@ running that nobody can find.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.files import write_atomically
+from mockexport.files import remove_leftovers, write_atomically
 from mockexport.local_file import read_whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["ExportState", "StateFile"]
 
@@ -57,12 +56,14 @@ class StateFile:
         self.path = path
 
     def load(self) -> ExportState | None:
-        """Return the state that is kept; None if there is none.
+        """Return the state that is kept; None if there is none. Removes what a killed run has left of writing it.
 
         Raises UntrustedDataError for a file that is not a state, and UsageError for one that cannot be read.
         """
         if self.path is None:
             return None
+        target = Path(os.path.realpath(self.path))
+        remove_leftovers(target.parent, {target.name})
         try:
             document = orjson.loads(read_whole(self.path))
         except FileNotFoundError:

@@ -9,8 +9,10 @@ from mockexport.tally.fhir.contract import (
     FhirFormat,
     ResourceTally,
 )
+from mockexport.tally.fhir.json_values import JsonObject, Problem
 from mockexport.tally.fhir.paths import PATIENT_PATHS
 from mockexport.tally.fhir.reference import ReferenceResourceTally
+from mockexport.tally.fhir.resources import Resource, ResourceReader, label_of
 
 __all__ = [
     "BY",
@@ -20,6 +22,11 @@ __all__ = [
     "UNASSIGNED",
     "BadResource",
     "FhirFormat",
+    "JsonObject",
+    "Problem",
     "ReferenceResourceTally",
+    "Resource",
+    "ResourceReader",
     "ResourceTally",
+    "label_of",
 ]

@@ -1,5 +1,8 @@
-/* The native tally of FHIR resources, free of Python: what it knows between two chunks, the types and their paths to the
-   patient, and how a resource is counted. The contract is contract.py. */
+/* The native reader of FHIR resources, free of Python: what it knows between two chunks, and the types and their paths to
+   the patient. The contract is contract.py. What is done with a resource is up to the file that includes rows.h. */
+
+#ifndef MOCKEXPORT_FHIR_CORE_H
+#define MOCKEXPORT_FHIR_CORE_H
 
 #include "../pairs.h"
 
@@ -24,15 +27,14 @@ enum problem {
 
 /* UNASSIGNED of contract.py, in that order. */
 enum unassigned { NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ONLY, UNASSIGNED_COUNT };
-#define UNASSIGNED_BYTE 0xff /* in place of a patient: this, which is not UTF-8, and which of UNASSIGNED */
 
 #define MAX_DEPTH 1000 /* as in contract.py */
 #define MAX_HEADS 16
 #define MAX_TYPES 126
 #define TYPE_SLOTS 256
 #define MAX_STEPS 2
-#define MAX_HEAD_BYTES 16
-#define PADDING 64        /* bytes that may be read behind a row */
+#define MAX_HEAD_BYTES 24
+#define PADDING 64 /* bytes that may be read behind a row */
 
 typedef struct {
     const uint8_t *bytes;
@@ -57,7 +59,7 @@ enum head { TYPE_HEAD, LABEL_HEAD, FIRST_PATH_HEAD };
 /* The names of the heads, to be found by their length: a list for each, of numbers from 1. */
 typedef struct {
     Span names[MAX_HEADS];
-    uint64_t words[MAX_HEADS][2]; /* the name, padded with zeros */
+    uint64_t words[MAX_HEADS][3]; /* the name, padded with zeros */
     uint8_t of_length[MAX_HEAD_BYTES + 1], next[MAX_HEADS + 1];
     int count;
 } Heads;
@@ -71,7 +73,8 @@ typedef struct {
 typedef int (*Scan)(const uint8_t *row, uint64_t length, const Heads *heads, Found *found);
 
 typedef struct {
-    Scan scan; /* the fast path for this processor, or NULL */
+    void *owner; /* what the resources are folded into */
+    Scan scan;   /* the fast path for this processor, or NULL */
     int skip, has_label;
     uint64_t max_row_bytes, max_pairs;
     Text base; /* with a slash at its end; without bytes where there is none */
@@ -88,26 +91,36 @@ typedef struct {
     int at_start, dropping; /* dropping: the row is too long */
     uint64_t line;
 
-    Pairs pairs;
     Text patient_text, label_text, other_text; /* what was read, with its escapes resolved */
     uint64_t rows, left_out[REASON_COUNT];
     enum problem problem;
     uint64_t problem_line;
-} ResourceTally;
+} Reader;
 
-static int fail(ResourceTally *t, enum problem problem)
+/* A resource that was found to be one, and what was read of it: `patient` is that or why there is none (see read_resource), and
+   both spans hold until the next text is read. `is_checked` says that the grammar of the whole row was: otherwise a value
+   must be checked before it is read. */
+typedef struct {
+    const uint8_t *row, *end;
+    const Found *found;
+    const Type *type;
+    Span patient, label;
+    int is_checked;
+} Resource;
+
+static int fail(Reader *r, enum problem problem)
 {
-    t->problem = problem;
-    t->problem_line = t->line;
+    r->problem = problem;
+    r->problem_line = r->line;
     return -1;
 }
 
 /* A row that can't be counted: left out or the end, as the caller of the tally chose. */
-static int malformed(ResourceTally *t, enum problem reason)
+static int malformed(Reader *r, enum problem reason)
 {
-    if (!t->skip)
-        return fail(t, reason);
-    t->left_out[reason]++;
+    if (!r->skip)
+        return fail(r, reason);
+    r->left_out[reason]++;
     return 0;
 }
 
@@ -132,20 +145,6 @@ static inline int span_is(Span span, const void *bytes, uint64_t length)
     return span.length == length && !memcmp(span.bytes, bytes, length);
 }
 
-static int count_pair(ResourceTally *t, Span patient, Span label)
-{
-    const Key key = make_key(&t->pairs.seed, patient.bytes, patient.length, label.bytes, label.length);
-    const uint32_t number = (uint32_t)t->pairs.slots[find_slot(&t->pairs, &key, patient.bytes, label.bytes)];
-    if (number) {
-        t->pairs.entries[number].count++;
-        return 0;
-    }
-    const enum room room = room_for(&t->pairs, key.lengths, t->max_pairs);
-    if (room != ROOM)
-        return fail(t, room == TOO_MANY ? TOO_MANY_PAIRS : PAIRS_TOO_LARGE);
-    return pairs_add(&t->pairs, key, patient.bytes, label.bytes, 1) ? fail(t, NO_MEMORY) : 0;
-}
-
 static inline uint64_t type_slot(Span name)
 {
     uint64_t hash = name.length;
@@ -155,19 +154,19 @@ static inline uint64_t type_slot(Span name)
 }
 
 /* The type of that name; the one without a path when it is not listed. */
-static const Type *find_type(const ResourceTally *t, Span name)
+static const Type *find_type(const Reader *r, Span name)
 {
-    for (uint64_t slot = type_slot(name); t->type_slots[slot]; slot = (slot + 1) % TYPE_SLOTS) {
-        const Type *type = &t->types[t->type_slots[slot] - 1];
+    for (uint64_t slot = type_slot(name); r->type_slots[slot]; slot = (slot + 1) % TYPE_SLOTS) {
+        const Type *type = &r->types[r->type_slots[slot] - 1];
         if (span_is(type->name, name.bytes, name.length))
             return type;
     }
-    return &t->types[MAX_TYPES];
+    return &r->types[MAX_TYPES];
 }
 
-static int add_head(ResourceTally *t, Span name)
+static int add_head(Reader *r, Span name)
 {
-    Heads *heads = &t->heads;
+    Heads *heads = &r->heads;
     for (int i = 0; i < heads->count; i++)
         if (span_is(heads->names[i], name.bytes, name.length))
             return i;
@@ -191,16 +190,16 @@ static Span until(const uint8_t **p, uint8_t mark)
 }
 
 /* Read the paths: lines of a type, a space, and keys with dots between. -1 if there are too many. */
-static int read_paths(ResourceTally *t, Span label_head)
+static int read_paths(Reader *r, Span label_head)
 {
     const Span type_head = {(const uint8_t *)"resourceType", 12};
-    add_head(t, type_head);
-    add_head(t, label_head);
-    t->types[MAX_TYPES].head = -1;
-    for (const uint8_t *p = t->paths.bytes, *end = p + t->paths.length; p < end;) {
-        if (t->type_count == MAX_TYPES)
+    add_head(r, type_head);
+    add_head(r, label_head);
+    r->types[MAX_TYPES].head = -1;
+    for (const uint8_t *p = r->paths.bytes, *end = p + r->paths.length; p < end;) {
+        if (r->type_count == MAX_TYPES)
             return -1;
-        Type *type = &t->types[t->type_count++];
+        Type *type = &r->types[r->type_count++];
         type->name = until(&p, ' ');
         const uint8_t *line_end = (const uint8_t *)strchr((const char *)p, '\n');
         for (Span key; p < line_end;) {
@@ -211,18 +210,20 @@ static int read_paths(ResourceTally *t, Span label_head)
                 if (type->steps == MAX_STEPS)
                     return -1;
                 type->step[type->steps++] = key;
-            } else if ((type->head = add_head(t, key)) < 0) {
+            } else if ((type->head = add_head(r, key)) < 0) {
                 return -1;
             }
             p += key.length + 1;
         }
         p = line_end + 1;
         uint64_t slot = type_slot(type->name);
-        while (t->type_slots[slot])
+        while (r->type_slots[slot])
             slot = (slot + 1) % TYPE_SLOTS;
-        t->type_slots[slot] = (uint8_t)t->type_count;
+        r->type_slots[slot] = (uint8_t)r->type_count;
     }
     const Span id = {(const uint8_t *)"id", 2};
-    t->id_head = add_head(t, id);
-    return t->id_head < 0 ? -1 : 0;
+    r->id_head = add_head(r, id);
+    return r->id_head < 0 ? -1 : 0;
 }
+
+#endif

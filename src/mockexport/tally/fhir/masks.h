@@ -1,11 +1,9 @@
 /* The fast path: what 64 bytes hold, for each instruction set, and the one that this processor gets. */
 
+#include "../instructions.h"
 #include "resource.h"
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && (defined(__GNUC__) || defined(__clang__))
-
-#define LOWEST(mask) ((uint32_t)__builtin_ctzll(mask))
-#define HIGHEST(mask) (63 - (uint32_t)__builtin_clzll(mask))
+#ifdef FAST_PATH
 
 /* Bit i tells of byte i. `special` are control characters and bytes that are not ASCII. */
 typedef struct {
@@ -28,7 +26,7 @@ static inline uint64_t find_escaped(uint64_t backslash, uint64_t *carry)
 }
 
 /* Bit i of the result is the parity of the bits up to i: set from an opening quote to before the closing one. */
-static inline uint64_t prefix_parity(uint64_t mask)
+static inline uint64_t parity_plain(uint64_t mask)
 {
     for (int shift = 1; shift < 64; shift *= 2)
         mask ^= mask << shift;
@@ -62,14 +60,7 @@ static inline Masks masks_plain(const uint8_t *p)
     return masks;
 }
 
-#define NAME(x) x##_plain
-#define TARGET
-#define MASKS masks_plain
-#define PARITY prefix_parity
-#include "scan.h"
-
 #if defined(__aarch64__)
-#include <arm_neon.h>
 
 /* A compare gives bytes of all bits; each keeps one bit of its own, and neighbours are added up until 64 bits are left. */
 static inline uint64_t bits_neon(const uint8x16_t *v)
@@ -101,21 +92,10 @@ static inline Masks masks_neon(const uint8_t *p)
     return masks;
 }
 
-#define NAME(x) x##_neon
-#define TARGET
-#define MASKS masks_neon
-#define PARITY prefix_parity
-#include "scan.h"
 
-static Scan choose_scan(const char *name)
-{
-    return !name || !strcmp(name, "neon") ? scan_neon : !strcmp(name, "plain") ? scan_plain : NULL;
-}
-static const char *const INSTRUCTION_SETS[] = {"neon", "plain"}; /* the best one first */
+#define parity_neon parity_plain
 
 #elif defined(__x86_64__)
-#include <immintrin.h>
-
 static inline uint64_t equal_sse2(const __m128i *v, char or, char byte)
 {
     uint64_t mask = 0;
@@ -136,8 +116,6 @@ static inline Masks masks_sse2(const uint8_t *p)
         masks.special |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmplt_epi8(v[i], _mm_set1_epi8(0x20))) << (16 * i);
     return masks;
 }
-
-#define AVX2 __attribute__((target("avx2,bmi,lzcnt,pclmul")))
 
 AVX2 static inline uint64_t bits_avx2(__m256i low, __m256i high)
 {
@@ -163,8 +141,6 @@ AVX2 static inline Masks masks_avx2(const uint8_t *p)
     return masks;
 }
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,bmi,lzcnt,pclmul")))
-
 AVX512 static inline Masks masks_avx512(const uint8_t *p)
 {
     const __m512i v = _mm512_loadu_si512((const void *)p), lower = _mm512_or_si512(v, _mm512_set1_epi8(0x20));
@@ -184,59 +160,23 @@ AVX2 static inline uint64_t parity_avx2(uint64_t mask)
     return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
-#define NAME(x) x##_sse2
-#define TARGET
-#define MASKS masks_sse2
-#define PARITY prefix_parity
-#include "scan.h"
-
-#define NAME(x) x##_avx2
-#define TARGET AVX2
-#define MASKS masks_avx2
-#define PARITY parity_avx2
-#include "scan.h"
-
-#define NAME(x) x##_avx512
-#define TARGET AVX512
-#define MASKS masks_avx512
-#define PARITY parity_avx2
-#include "scan.h"
-
-static Scan choose_scan(const char *name)
-{
-    __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt") &&
-                     __builtin_cpu_supports("pclmul");
-    const int avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    if (!name)
-        return avx512 ? scan_avx512 : avx2 ? scan_avx2 : scan_sse2;
-    if (!strcmp(name, "avx512"))
-        return avx512 ? scan_avx512 : NULL;
-    if (!strcmp(name, "avx2"))
-        return avx2 ? scan_avx2 : NULL;
-    return !strcmp(name, "sse2") ? scan_sse2 : !strcmp(name, "plain") ? scan_plain : NULL;
-}
-static const char *const INSTRUCTION_SETS[] = {"avx512", "avx2", "sse2", "plain"}; /* the best one first */
-
-#else
-
-static Scan choose_scan(const char *name)
-{
-    return !name || !strcmp(name, "plain") ? scan_plain : NULL;
-}
-static const char *const INSTRUCTION_SETS[] = {"plain"};
+#define parity_sse2 parity_plain
+#define parity_avx512 parity_avx2
 #endif
 
-#else /* another compiler, or big-endian: the careful path alone */
-static int scan_plain(const uint8_t *row, uint64_t length, const Heads *heads, Found *found)
+#define FAST_PATH_FILE "fhir/scan.h"
+#include "../each_set.h"
+
+static Scan scan_of(enum instructions set)
 {
-    (void)row, (void)length, (void)heads, (void)found;
-    return 0;
+    static const Scan SCANS[NO_SET] = OF_EACH_SET(scan);
+    return SCANS[set];
 }
 
-static Scan choose_scan(const char *name)
+#else
+static Scan scan_of(enum instructions set) /* the careful path alone */
 {
-    return !name || !strcmp(name, "plain") ? scan_plain : NULL;
+    (void)set;
+    return NULL;
 }
-static const char *const INSTRUCTION_SETS[] = {"plain"};
 #endif

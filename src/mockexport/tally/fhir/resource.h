@@ -1,4 +1,4 @@
-/* A resource that was found to be one: its type, its patient and its label, and their count.
+/* A resource that was found to be one: its type, its patient and its label.
 
    All functions here return NO_PROBLEM, or why the row is malformed. They read values whose grammar was checked. */
 
@@ -43,26 +43,26 @@ static int is_type_name(Span name)
 }
 
 /* Whether the string at `value` is the name of the latest type, as it stands. */
-static inline int is_latest_type(const ResourceTally *t, const uint8_t *value, const uint8_t *end)
+static inline int is_latest_type(const Reader *r, const uint8_t *value, const uint8_t *end)
 {
-    const uint64_t length = t->latest_name.length;
-    return t->latest && (uint64_t)(end - value) > length + 1 && value[0] == '"' && value[length + 1] == '"' &&
-           !memcmp(value + 1, t->latest_name.bytes, length);
+    const uint64_t length = r->latest_name.length;
+    return r->latest && (uint64_t)(end - value) > length + 1 && value[0] == '"' && value[length + 1] == '"' &&
+           !memcmp(value + 1, r->latest_name.bytes, length);
 }
 
-static enum problem read_type(ResourceTally *t, const uint8_t *value, const uint8_t *end)
+static enum problem read_type(Reader *r, const uint8_t *value, const uint8_t *end)
 {
     Span name;
-    if (is_latest_type(t, value, end))
+    if (is_latest_type(r, value, end))
         return NO_PROBLEM;
-    const enum problem problem = read_text(value, &t->other_text, &name);
+    const enum problem problem = read_text(value, &r->other_text, &name);
     if (problem != NO_PROBLEM)
         return problem;
     if (!is_type_name(name))
         return NOT_A_NAME;
-    t->latest = find_type(t, name);
-    t->latest_name.length = 0;
-    return text_append(&t->latest_name, name.bytes, name.length) ? NO_MEMORY : NO_PROBLEM;
+    r->latest = find_type(r, name);
+    r->latest_name.length = 0;
+    return text_append(&r->latest_name, name.bytes, name.length) ? NO_MEMORY : NO_PROBLEM;
 }
 
 static int starts_with(Span text, const char *start)
@@ -88,7 +88,7 @@ static uint64_t find_text(Span text, const char *wanted)
 }
 
 /* Read the patient in the text of a reference; without one, return why. */
-static enum unassigned named_patient(const ResourceTally *t, Span text, Span *patient)
+static enum unassigned named_patient(const Reader *r, Span text, Span *patient)
 {
     if (text.bytes[0] == '#')
         return CONTAINED;
@@ -99,8 +99,8 @@ static enum unassigned named_patient(const ResourceTally *t, Span text, Span *pa
         *patient = text;
         return UNASSIGNED_COUNT;
     }
-    const uint64_t base = t->base.length;
-    if (base && text.length >= base && !memcmp(text.bytes, t->base.bytes, base)) {
+    const uint64_t base = r->base.length;
+    if (base && text.length >= base && !memcmp(text.bytes, r->base.bytes, base)) {
         text.bytes += base;
         text.length -= base;
     }
@@ -117,18 +117,18 @@ static enum unassigned named_patient(const ResourceTally *t, Span text, Span *pa
     return UNASSIGNED_COUNT;
 }
 
-static enum problem read_reference(ResourceTally *t, const uint8_t *object, Span *patient, enum unassigned *why)
+static enum problem read_reference(Reader *r, const uint8_t *object, Span *patient, enum unassigned *why)
 {
     const uint8_t *found, *value, *key, *after = object + 1;
     Span text;
     if (find_member(object, REFERENCE, &found))
         return TWICE;
-    const enum problem problem = read_text(found, &t->patient_text, &text);
+    const enum problem problem = read_text(found, &r->patient_text, &text);
     if (problem != NO_PROBLEM)
         return problem;
     enum unassigned reason = NO_REFERENCE;
     if (text.length)
-        reason = named_patient(t, text, patient);
+        reason = named_patient(r, text, patient);
     else
         for (; (key = next_key(after, &value)); after = skip_value(value))
             if (string_is(key, IDENTIFIER))
@@ -139,29 +139,29 @@ static enum problem read_reference(ResourceTally *t, const uint8_t *object, Span
 }
 
 /* Follow the path of a type from the value of its head, or of a later step, to the first patient; or find why not. */
-static enum problem find_patient(ResourceTally *t, const uint8_t *value, int step, Span *patient, enum unassigned *why)
+static enum problem find_patient(Reader *r, const uint8_t *value, int step, Span *patient, enum unassigned *why)
 {
     if (*value == '{') {
         const uint8_t *found;
-        if (step == t->latest->steps)
-            return read_reference(t, value, patient, why);
-        if (find_member(value, t->latest->step[step], &found))
+        if (step == r->latest->steps)
+            return read_reference(r, value, patient, why);
+        if (find_member(value, r->latest->step[step], &found))
             return TWICE;
-        return found ? find_patient(t, found, step + 1, patient, why) : NO_PROBLEM;
+        return found ? find_patient(r, found, step + 1, patient, why) : NO_PROBLEM;
     }
     if (*value != '[')
         return NO_PROBLEM;
     const uint8_t *item = next_item(value + 1);
     for (; item && !patient->length; item = next_item(skip_value(item))) {
-        const enum problem problem = *item == '{' ? find_patient(t, item, step, patient, why) : NO_PROBLEM;
+        const enum problem problem = *item == '{' ? find_patient(r, item, step, patient, why) : NO_PROBLEM;
         if (problem != NO_PROBLEM)
             return problem;
     }
     return NO_PROBLEM;
 }
 
-/* The label of a CodeableConcept, or of a list of them; of no length if it says nothing. */
-static enum problem read_label(ResourceTally *t, const uint8_t *value, Span *label)
+/* The label of a CodeableConcept, or of a list of them, made in `room`; of no length if it says nothing. */
+static enum problem read_label(Reader *r, const uint8_t *value, Text *room, Span *label)
 {
     const uint8_t *found;
     Span text;
@@ -169,37 +169,37 @@ static enum problem read_label(ResourceTally *t, const uint8_t *value, Span *lab
     if (*value == '[' && !(value = next_item(value + 1)))
         return NO_PROBLEM;
     if (*value != '{')
-        return read_text(value, &t->label_text, label);
+        return read_text(value, room, label);
     if (find_member(value, CODING, &found))
         return TWICE;
     const uint8_t *coding = found && *found == '[' ? next_item(found + 1) : NULL;
-    t->label_text.length = 0;
+    room->length = 0;
     if (coding && *coding == '{') {
         if (find_member(coding, SYSTEM, &found))
             return TWICE;
-        if ((problem = read_text(found, &t->other_text, &text)) != NO_PROBLEM)
+        if ((problem = read_text(found, &r->other_text, &text)) != NO_PROBLEM)
             return problem;
-        if (text.length && (text_append(&t->label_text, text.bytes, text.length) || text_append(&t->label_text, "|", 1)))
+        if (text.length && (text_append(room, text.bytes, text.length) || text_append(room, "|", 1)))
             return NO_MEMORY;
         if (find_member(coding, CODE, &found))
             return TWICE;
-        if ((problem = read_text(found, &t->other_text, &text)) != NO_PROBLEM)
+        if ((problem = read_text(found, &r->other_text, &text)) != NO_PROBLEM)
             return problem;
         if (text.length)
             goto append;
     }
-    t->label_text.length = 0;
+    room->length = 0;
     if (find_member(value, TEXT, &found))
         return TWICE;
-    if ((problem = read_text(found, &t->other_text, &text)) != NO_PROBLEM || !text.length)
+    if ((problem = read_text(found, &r->other_text, &text)) != NO_PROBLEM || !text.length)
         return problem;
-    if (text_append(&t->label_text, "text:", 5))
+    if (text_append(room, "text:", 5))
         return NO_MEMORY;
 append:
-    if (text_append(&t->label_text, text.bytes, text.length))
+    if (text_append(room, text.bytes, text.length))
         return NO_MEMORY;
-    label->bytes = t->label_text.bytes;
-    label->length = t->label_text.length;
+    label->bytes = room->bytes;
+    label->length = room->length;
     return NO_PROBLEM;
 }
 
@@ -226,9 +226,33 @@ static int is_plain_reference(const uint8_t *value, const uint8_t *end, Span *pa
     return *p == '"' && p[1] == '}' && patient->length;
 }
 
-/* Count a resource by what was found in its row. `is_checked` says that the grammar of the whole row was: otherwise
-   anything out of the ordinary is UNUSUAL. */
-static int count_resource(ResourceTally *t, const uint8_t *row, const uint8_t *end, const Found *found, int is_checked)
+/* What a problem of a resource means: the row is malformed, or it is left to the careful path to say so. */
+static int wrong_resource(Reader *r, enum problem problem, int is_checked)
+{
+    if (problem == NO_MEMORY)
+        return fail(r, NO_MEMORY);
+    return is_checked ? malformed(r, problem) : UNUSUAL;
+}
+
+/* The value of a head, NULL where there is none: one that may be read, or the problem. */
+static inline enum problem value_of_head(const Resource *resource, int head, const uint8_t **value)
+{
+    const uint32_t at = resource->found->at[head];
+    *value = NULL;
+    if (at == STANDS_TWICE)
+        return TWICE;
+    if (at && !resource->is_checked && !is_sound(resource->row + at, resource->end))
+        return NOT_VALID;
+    *value = at ? resource->row + at : NULL;
+    return NO_PROBLEM;
+}
+
+/* Do what the resources are read for: 0, UNUSUAL, or -1 after `fail`. The file that includes this one says how. */
+static int use_resource(Reader *r, const Resource *resource);
+
+/* Read a resource by what was found in its row, and use it. If it was not checked, anything out of the ordinary is
+   UNUSUAL. */
+static int read_resource(Reader *r, const uint8_t *row, const uint8_t *end, const Found *found, int is_checked)
 {
     static const uint8_t NO_PATIENT[UNASSIGNED_COUNT][2] = {
         {UNASSIGNED_BYTE, 0}, {UNASSIGNED_BYTE, 1}, {UNASSIGNED_BYTE, 2}, {UNASSIGNED_BYTE, 3}, {UNASSIGNED_BYTE, 4}};
@@ -236,28 +260,28 @@ static int count_resource(ResourceTally *t, const uint8_t *row, const uint8_t *e
     const uint32_t type_at = found->at[TYPE_HEAD];
     if (!type_at || type_at == STANDS_TWICE)
         problem = type_at ? TWICE : NO_TYPE;
-    else if (is_checked || is_latest_type(t, row + type_at, end) || is_sound(row + type_at, end))
-        problem = read_type(t, row + type_at, end);
+    else if (is_checked || is_latest_type(r, row + type_at, end) || is_sound(row + type_at, end))
+        problem = read_type(r, row + type_at, end);
     else
         return UNUSUAL;
     if (problem != NO_PROBLEM)
         goto wrong;
 
-    Span patient = {NULL, 0}, label = {t->latest_name.bytes, t->latest_name.length};
+    Span patient = {NULL, 0}, label = {r->latest_name.bytes, r->latest_name.length};
     enum unassigned why = UNASSIGNED_COUNT;
-    const int head = t->latest->head;
+    const int head = r->latest->head;
     const uint32_t at = head < 0 ? 0 : found->at[head];
     const uint8_t *value = row + at;
     if (head < 0)
         why = NO_PATH;
     else if (at == STANDS_TWICE)
         problem = TWICE;
-    else if (at && !(head != t->id_head && !t->latest->steps && is_plain_reference(value, end, &patient))) {
+    else if (at && !(head != r->id_head && !r->latest->steps && is_plain_reference(value, end, &patient))) {
         if (!is_checked && !is_sound(value, end))
             return UNUSUAL;
         patient.length = 0;
-        problem = head == t->id_head ? read_text(value, &t->patient_text, &patient)
-                                     : find_patient(t, value, 0, &patient, &why);
+        problem = head == r->id_head ? read_text(value, &r->patient_text, &patient)
+                                     : find_patient(r, value, 0, &patient, &why);
     }
     if (problem != NO_PROBLEM)
         goto wrong;
@@ -265,20 +289,20 @@ static int count_resource(ResourceTally *t, const uint8_t *row, const uint8_t *e
         patient.bytes = NO_PATIENT[why == UNASSIGNED_COUNT ? NO_REFERENCE : why];
         patient.length = 2;
     }
-    const uint32_t label_at = t->has_label ? found->at[LABEL_HEAD] : 0;
+    const uint32_t label_at = r->has_label ? found->at[LABEL_HEAD] : 0;
     if (label_at == STANDS_TWICE)
         problem = TWICE;
     else if (label_at) {
         if (!is_checked && !is_sound(row + label_at, end))
             return UNUSUAL;
         Span read = {NULL, 0};
-        problem = read_label(t, row + label_at, &read);
+        problem = read_label(r, row + label_at, &r->label_text, &read);
         label = read.length ? read : label;
     }
-    if (problem == NO_PROBLEM)
-        return count_pair(t, patient, label);
+    if (problem == NO_PROBLEM) {
+        const Resource resource = {row, end, found, r->latest, patient, label, is_checked};
+        return use_resource(r, &resource);
+    }
 wrong:
-    if (problem == NO_MEMORY)
-        return fail(t, NO_MEMORY);
-    return is_checked ? malformed(t, problem) : UNUSUAL;
+    return wrong_resource(r, problem, is_checked);
 }

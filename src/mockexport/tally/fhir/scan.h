@@ -1,9 +1,6 @@
-/* The fast path, written once and compiled once for each instruction set: masks.h includes this file with
-
-     NAME(x)    x with the instruction set's name behind it
-     TARGET     the attribute that lets the compiler use it
-     MASKS(p)   what the 64 bytes at p hold, as bit masks (bit 0 is p[0])
-     PARITY(m)  bit i of the result is the parity of the bits of m up to i
+/* The fast path, written once and compiled once for each instruction set: see ../each_set.h for the names that it finds.
+   Here MASKS(p) is what the 64 bytes at p hold (bit 0 is p[0]), and bit i of NAME(parity)(m) the parity of the bits of m
+   up to i.
 
    A row is gone through from bracket to bracket, outside of strings, for what stands directly in its object. */
 
@@ -27,7 +24,8 @@ TARGET static inline int NAME(take_key)(const uint8_t *row, uint32_t opening, ui
     for (uint64_t head = heads->of_length[length]; head; head = heads->next[head]) {
         const uint64_t *words = heads->words[head - 1];
         if ((load_8(key) & KEPT[length < 8 ? length : 8]) != words[0] ||
-            (load_8(key + 8) & KEPT[length < 8 ? 0 : length - 8]) != words[1])
+            (load_8(key + 8) & KEPT[length < 8 ? 0 : length < 16 ? length - 8 : 8]) != words[1] ||
+            (length > 16 && (load_8(key + 16) & KEPT[length - 16]) != words[2]))
             continue;
         uint32_t value = colon + 1;
         while (row[value] == ' ')
@@ -55,7 +53,7 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
             quotes &= ~find_escaped(masks.backslash, &escape_carry);
             has_escapes = 1;
         }
-        const uint64_t strings = PARITY(quotes) ^ in_string; /* opening quotes, and what they quote */
+        const uint64_t strings = NAME(parity)(quotes) ^ in_string; /* opening quotes, and what they quote */
         const uint64_t outside = valid & ~strings, openings = quotes & strings;
         in_string = (uint64_t)((int64_t)strings >> 63);
         uint64_t brackets = (masks.open | masks.close) & outside, colons = masks.colon & outside;
@@ -64,8 +62,8 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
             if (depth == 1) {
                 for (uint64_t here = colons & before; here; here &= here - 1) {
                     const uint64_t earlier = openings & ((here & -here) - 1);
-                    const uint32_t latest = earlier ? (uint32_t)base + HIGHEST(earlier) : opening;
-                    if (!NAME(take_key)(row, latest, (uint32_t)base + LOWEST(here), has_escapes, heads, found))
+                    const uint32_t latest = earlier ? (uint32_t)base + (uint32_t)HIGHEST(earlier) : opening;
+                    if (!NAME(take_key)(row, latest, (uint32_t)base + (uint32_t)LOWEST(here), has_escapes, heads, found))
                         return 0;
                 }
             }
@@ -73,7 +71,7 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
                 break;
             colons &= ~before;
             brackets ^= bracket;
-            const uint32_t at = (uint32_t)base + LOWEST(bracket);
+            const uint32_t at = (uint32_t)base + (uint32_t)LOWEST(bracket);
             const uint64_t kind = row[at] >> 5 & 1; /* one for { and }, none for [ and ] */
             const uint64_t opens = (masks.open & bracket) != 0;
             wrong |= ~opens & (kinds ^ kind) & 1; /* closes what is of the other kind */
@@ -86,7 +84,7 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
             end = at;
         }
         if (openings)
-            opening = (uint32_t)base + HIGHEST(openings);
+            opening = (uint32_t)base + (uint32_t)HIGHEST(openings);
     }
     if (!end || depth || wrong)
         return 0;
@@ -100,8 +98,3 @@ TARGET static int NAME(scan)(const uint8_t *row, uint64_t length, const Heads *h
             return 0;
     return is_utf8(row, length);
 }
-
-#undef NAME
-#undef TARGET
-#undef MASKS
-#undef PARITY

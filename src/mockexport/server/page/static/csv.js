@@ -25,9 +25,9 @@ export function readCsv(text) {
 
 const isNumber = (text) => text !== "" && !Number.isNaN(Number(text));
 
-export async function csvTable({ path, run, signal }) {
+export async function csvTable({ path, run, signal, nothing = "There is nothing in the answer." }) {
   const [names = [], ...rows] = readCsv(await (await request(`${path}/result.csv`, { signal })).text());
-  if (!rows.length) return h("p", {}, "There is nothing in the answer.");
+  if (!rows.length) return h("p", {}, nothing);
   const columns = names.map((name, at) => {
     const numeric = rows.every((row) => row[at] === "" || isNumber(row[at]));
     return {

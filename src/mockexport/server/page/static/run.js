@@ -2,11 +2,12 @@
 
 import { events, json, pause, request } from "./api.js";
 import { announce, failure, fill, h, heading, number, save, say, short } from "./dom.js";
+import { certificate } from "./certificate.js";
 import { heatMap } from "./heatmap.js";
 import { csvTable } from "./csv.js";
 
 const ANNOUNCED = 25; // per cent: a screen reader is told at each quarter
-const answers = { heatmap: heatMap, table: csvTable };
+const answers = { heatmap: heatMap, certificate, table: csvTable };
 
 export async function showRun({ main, argument, signal }) {
   const path = `/page/runs/${encodeURIComponent(argument)}`;

@@ -1,0 +1,35 @@
+from typing import Final, Self
+
+from mockexport.stats.contract import Ranges
+from mockexport.stats.result import Stats
+
+INSTRUCTION_SETS: Final[tuple[str, ...]]
+"""What this processor has of the instruction sets that there is code for, the best one first."""
+
+class NativeResourceStats:
+    """The native statistics of FHIR, with any buffer for bytes.
+
+    The contract is `mockexport.stats.contract.ResourceStatsAccumulator`. `instructions`, `seed` and the limits of
+    `max_row_bytes` and `max_pairs` are those of the native tally. Raises RuntimeError when two threads use one of these
+    at the same time.
+    """
+
+    def __new__(
+        cls,
+        *,
+        ranges: Ranges,
+        now: int,
+        skip: bool = False,
+        max_row_bytes: int = ...,
+        max_pairs: int = ...,
+        strict: bool = False,
+        base: str | None = None,
+        instructions: str | None = None,
+        seed: bytes = ...,
+    ) -> Self: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def between_rows(self) -> bool: ...
+    def feed(self, chunk: bytes, /) -> None: ...
+    def finish(self) -> Stats: ...
