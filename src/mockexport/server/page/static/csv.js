@@ -23,19 +23,22 @@ export function readCsv(text) {
   return rows;
 }
 
+const IDS = new Set(["patient_id", "event_type", "code"]); // text, whatever it looks like
+const figure = (value) => (value && Math.abs(value) < 1 ? String(Number(value.toPrecision(3))) : number(value));
 const isNumber = (text) => text !== "" && !Number.isNaN(Number(text));
 
 export async function csvTable({ path, run, signal, nothing = "There is nothing in the answer." }) {
   const [names = [], ...rows] = readCsv(await (await request(`${path}/result.csv`, { signal })).text());
   if (!rows.length) return h("p", {}, nothing);
   const columns = names.map((name, at) => {
-    const numeric = rows.every((row) => row[at] === "" || isNumber(row[at]));
+    const numeric = at > 0 && !IDS.has(name) && rows.every((row) => row[at] === "" || isNumber(row[at]));
     return {
       name,
       head: at === 0,
       width: numeric ? undefined : 14,
       number: numeric,
-      text: (row) => row[at] ?? "",
+      text: (row) => (numeric && row[at] ? figure(Number(row[at])) : (row[at] ?? "")),
+      draw: numeric ? (cell, row) => (cell.title = row[at] ?? "") : null, // all its digits
       by: numeric ? (row) => (row[at] === "" ? -Infinity : Number(row[at])) : (row) => row[at] ?? "",
     };
   });

@@ -111,12 +111,12 @@ export async function showExport({ main, argument, about, signal }) {
     return;
   }
   const columns = [
-    { name: "Download", text: (row) => row.id, by: (row) => row.id, head: true, width: 22 },
+    { name: "Download", text: (row) => row.id, by: (row) => row.id, head: true, width: 23.5 },
     { name: "Rows", text: (row) => number(row.rows), by: (row) => row.rows ?? -1, number: true },
     { name: "Size", text: (row) => bytes(row.size), by: (row) => row.size ?? -1, number: true },
     { name: "Patients", text: (row) => number(row.patients && row.patients.all), by: (row) => row.patients?.all ?? -1, number: true },
-    { name: "Types", text: (row) => names(row.types, 4), width: 16 },
-    { name: "Window", text: (row) => span(row.start_time, row.end_time), by: (row) => row.start_time ?? "", width: 23 },
+    { name: "Types", text: (row) => names(row.types, 4), width: 11 },
+    { name: "Window", text: (row) => span(row.start_time, row.end_time), by: (row) => row.start_time ?? "", width: 22 },
   ].filter((column) => !["Size", "Patients"].includes(column.name) || downloads.some((row) => row[column.name.toLowerCase()] !== null));
   fill(
     table,
