@@ -10,6 +10,7 @@ from mockexport.stats.contract import (
     Ranges,
     ResourceStatsAccumulator,
     StatsAccumulator,
+    TimesReader,
 )
 from mockexport.stats.fhir_reference import ReferenceResourceStats
 from mockexport.stats.figures import Gaps, TimeFigures, gaps_in_order, pair_figures, time_figures, total_figures
@@ -50,6 +51,7 @@ __all__ = [
     "StatsAccumulator",
     "StatsSpec",
     "TimeFigures",
+    "TimesReader",
     "choose_resource_stats",
     "choose_resource_times",
     "choose_stats",
