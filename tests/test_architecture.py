@@ -24,7 +24,7 @@ __main__
 cli
 __init__
 factory
-server heartrate pipeline sources
+server heartrate pipeline sources report
 reconciliation
 stats
 http smart sorting tally

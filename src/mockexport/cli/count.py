@@ -15,6 +15,7 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
+from mockexport.cli.report import write_report
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
 from mockexport.identity import is_strong
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mockexport.cli.counts_table import CountsTable
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
+    from mockexport.report import About
 
 __all__ = ["app"]
 
@@ -46,7 +48,7 @@ Examples:
 
 
 @app.command("count", cls=CommandWithSections, short_help="Count an export by patient and type.", epilog=EXAMPLES)
-@with_run(parallel=True, counts=True, on_cluster=True)
+@with_run(parallel=True, counts=True, on_cluster=True, reports=True)
 def count_command(
     run: Run,
     export: ExportArgument = None,
@@ -121,7 +123,14 @@ def count_command(
             ["patient_id", "event_type", "records", "unassigned"], chain(((*row, None) for row in rows), without)
         )
 
-    run.write(counts_document(counts), table=table, csv=csv)
+    def report(about: About) -> str:
+        from mockexport.report import counts_report
+
+        return counts_report(document, about)
+
+    document = counts_document(counts)
+    run.write(document, table=table, csv=csv)
+    write_report(run, export, report)
     if elapsed:
         print_note(f"elapsed: {seconds:.3f} s")
 

@@ -11,12 +11,15 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption
 from mockexport.cli.output import csv_text, is_stdout, write_output
 from mockexport.cli.prepare import Run, with_run
+from mockexport.cli.report import write_report
 from mockexport.cli.sizes import read_size
 from mockexport.reconciliation import check_codes
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from mockexport.report import About
 
 __all__ = ["app"]
 
@@ -36,7 +39,7 @@ NOT_WHOLE = 1
 @app.command(
     "reconcile", cls=CommandWithSections, short_help="Certify that an export is what was declared.", epilog=EXAMPLES
 )
-@with_run(parallel=True, certifies=True)
+@with_run(parallel=True, certifies=True, reports=True)
 def reconcile_command(
     run: Run,
     export: ExportArgument = None,
@@ -94,6 +97,11 @@ def reconcile_command(
 
         return certificate_table(certificate, all_rows=run.all_rows)
 
+    def report(about: About) -> str:
+        from mockexport.report import certificate_report
+
+        return certificate_report(certificate, about)
+
     if not (digest and is_stdout(run.output)):
         run.write(
             certificate.document(),
@@ -104,6 +112,7 @@ def reconcile_command(
         )
     if digest:
         write_output(f"{certificate.digest}\n".encode(), None)
+    write_report(run, export, report)
     for line in summary_lines(certificate, run.terminal.width, short=run.format is Format.table):
         run.terminal.line(line)
     raise typer.Exit(0 if certificate.whole else NOT_WHOLE)

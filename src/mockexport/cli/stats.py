@@ -15,6 +15,7 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
+from mockexport.cli.report import write_report
 from mockexport.cli.sizes import read_size
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
@@ -24,6 +25,7 @@ from mockexport.stats import MAX_STATS_PAIRS, read_ranges
 
 if TYPE_CHECKING:
     from mockexport.cli.grid import Grid
+    from mockexport.report import About
 
 __all__ = ["app"]
 
@@ -43,7 +45,7 @@ Examples:
 
 
 @app.command("stats", cls=CommandWithSections, short_help="Show figures of values and times.", epilog=EXAMPLES)
-@with_run(parallel=True, values=True, on_cluster=True)
+@with_run(parallel=True, values=True, on_cluster=True, reports=True)
 def stats_command(
     run: Run,
     export: ExportArgument = None,
@@ -131,7 +133,13 @@ def stats_command(
 
         return stats_table(export, found, all_rows=run.all_rows, top=top)
 
+    def report(about: About) -> str:
+        from mockexport.report import statistics_report
+
+        return statistics_report(document, about)
+
     run.write(document, table=table, csv=lambda: csv_of(document))
+    write_report(run, export, report)
 
 
 def csv_of(document: dict[str, Any]) -> str:
