@@ -1,7 +1,7 @@
 """Generates parts of the docs: run `uv run --group dev python -m tests.documents`.
 
-The help of every command goes to docs/cli.md, a picture of a terminal to docs/terminal.svg. A test checks that the help
-is up to date.
+The help of every command goes to docs/cli.md, a picture of a terminal to docs/terminal.svg, and the man page and the
+completions, which wheels install, to src/share. Tests check that all but the picture is up to date.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
     from mockexport.cli.grid import Grid
 
 DOCS = Path(__file__).parent.parent / "docs"
+SHARE = DOCS.parent / "src" / "share"
+COMPLETIONS = {  # where the packages of each shell look for them, below share/
+    "bash": "bash-completion/completions/mockexport",
+    "zsh": "zsh/site-functions/_mockexport",
+    "fish": "fish/vendor_completions.d/mockexport.fish",
+}
+# zsh runs the file for the first completion, and the script of Typer would only define the function then.
+ZSH_FIRST_TIME = """
+if [ "$funcstack[1]" = _mockexport ]; then
+  _mockexport_completion "$@"
+fi
+"""
 HELP_PATHS = (
     "",
     "exports",
@@ -35,6 +48,9 @@ HELP_PATHS = (
     "downloads list",
     "downloads fetch",
     "count",
+    "stats",
+    "reconcile",
+    "diff",
     "verify",
     "serve",
     "heartrate",
@@ -59,6 +75,23 @@ def help_section() -> str:
         text = run.stdout.replace("python -m mockexport", "mockexport").rstrip()
         parts.append(f"### `mockexport {path}".rstrip() + f"`\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def shared_files() -> dict[str, str]:
+    """What wheels install to share/, by the path there: the man page, and the completions for each shell."""
+    from tests.man_page import man_page
+
+    files = {"man/man1/mockexport.1": man_page((DOCS / "cli.md").read_text(encoding="utf-8"))}
+    for shell, path in COMPLETIONS.items():
+        run = subprocess.run(
+            [Path(sysconfig.get_path("scripts")) / "mockexport"],
+            env={"_MOCKEXPORT_COMPLETE": f"source_{shell}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        files[path] = run.stdout.strip() + "\n" + (ZSH_FIRST_TIME if shell == "zsh" else "")
+    return files
 
 
 def terminal_picture() -> str:
@@ -133,6 +166,9 @@ def main() -> None:
     page = DOCS / "cli.md"
     text, mark, _ = page.read_text(encoding="utf-8").partition(HELP_MARK)
     page.write_text(text + (mark or HELP_MARK) + "\n" + help_section(), encoding="utf-8")
+    for name, content in shared_files().items():
+        (SHARE / name).parent.mkdir(parents=True, exist_ok=True)
+        (SHARE / name).write_text(content, encoding="utf-8")
     (DOCS / "terminal.svg").write_text(terminal_picture(), encoding="utf-8")
 
 

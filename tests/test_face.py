@@ -35,6 +35,22 @@ FUNCTIONS = {
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None, restart: bool = False) -> list[Fetched]""",
+    "statistics": """(
+        source: Source, export: str = 'demo', *, now: datetime | None = None,
+        ranges: Mapping[str, tuple[float | None, float | None]] | None = None,
+        patients: Collection[str] | None = None, suppress_below: int = 0, skip_malformed: bool = False,
+        max_pairs: int = 1000000, memory: int = 268435456, kernel: str = 'auto', csv: CsvFormat = CsvFormat(
+            patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
+        fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
+        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
+        on_listing: OnListing | None = None) -> Statistics""",
+    "reconcile": """(source: Source, export: str = 'demo', *, allow: Collection[str] = (), deny: Collection[str] = (),
+        by_patient: bool = False, ask_server: bool = False, memory: int = 268435456, jobs: int | None = None,
+        max_pairs: int = 10000000, kernel: str = 'auto', csv: CsvFormat = CsvFormat(
+            patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
+        fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
+        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
+        on_listing: OnListing | None = None) -> Certificate""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
@@ -49,8 +65,11 @@ FUNCTIONS = {
 FIELDS = {
     "Committed": "patients totals left_out unassigned",
     "Counts": "patients left_out unassigned",
+    "Certificate": "source export begun ended downloads records patients distinct findings accepted asked by_patient "
+    "deleted",
+    "Finding": "code severity count places by",
     "CsvFormat": "patient_column type_column delimiter time_column value_column",
-    "Difference": "patient event_type expected actual left_out unassigned",
+    "Difference": "patient event_type expected actual left_out unassigned figure",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
     "Export": "id downloads rows patients event_types start_time end_time",
     "FhirExport": "types since until type_filters elements state restart timeout allow_partial "
@@ -58,6 +77,7 @@ FIELDS = {
     "FhirFormat": "by strict max_row_bytes",
     "Fetched": "id file rows bytes sha256",
     "Split": "download id begin stop header size",
+    "Statistics": "patients totals all left_out unassigned suppressed",
     "Subject": "source export skip_malformed csv fhir",
 }
 MEMBERS = {  # of the other classes: what users may call
@@ -77,6 +97,7 @@ ERRORS = {
     "NotResumableError": (mockexport.UnreachableError, 5),
     "UntrustedDataError": (MockExportError, 6),
     "ChangedError": (mockexport.UntrustedDataError, 6),
+    "MissingError": (mockexport.UntrustedDataError, 6),
 }
 ALIASES = {
     "OnListing": "Callable[[int, int | None], None]",
@@ -84,7 +105,7 @@ ALIASES = {
     "StartWorkers": "Callable[[Source, int, int], AbstractContextManager[Workers]]",
 }
 # The types of others that stand in the signatures above; every other type is public.
-TYPES = "Any Callable Generator Iterable Sequence AbstractContextManager Path"
+TYPES = "Any Callable Collection Generator Iterable Mapping Sequence AbstractContextManager Path datetime"
 TYPES += " str int float bool list tuple type"
 
 

@@ -1,4 +1,4 @@
-"""Count, verify and fetch bulk healthcare exports.
+"""Count, describe, verify and fetch bulk healthcare exports.
 
     from mockexport import count, open_source
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ProgressCounters,
         Split,
         StartWorkers,
+        Statistics,
         Subject,
         Workers,
         cluster_workers,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         process_workers,
         read_committed,
         reconcile,
+        statistics,
         thread_workers,
     )
     from mockexport.reconciliation import Certificate, Finding
@@ -83,6 +85,7 @@ __all__ = [
     "Source",
     "Split",
     "StartWorkers",
+    "Statistics",
     "Subject",
     "UnreachableError",
     "UntrustedDataError",
@@ -97,6 +100,7 @@ __all__ = [
     "process_workers",
     "read_committed",
     "reconcile",
+    "statistics",
     "summarise",
     "thread_workers",
 ]
@@ -119,6 +123,7 @@ __getattr__ = lazy_attributes(
             "ProgressCounters",
             "Split",
             "StartWorkers",
+            "Statistics",
             "Subject",
             "Workers",
             "cluster_workers",
@@ -128,6 +133,7 @@ __getattr__ = lazy_attributes(
             "process_workers",
             "read_committed",
             "reconcile",
+            "statistics",
             "thread_workers",
         ),
         "reconciliation": ("Certificate", "Finding"),

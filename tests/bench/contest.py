@@ -6,7 +6,8 @@ import json
 import statistics
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,8 +133,12 @@ def read_answer(output: str) -> dict[tuple[str, str], int]:
     """
     if output.startswith("{"):
         document = json.loads(output)
-        pairs = {(p, t): n for p, types in document["patients"].items() for t, n in types.items()}
-        total = sum(document["totals"].values())
+        cells = {(p, t): n for p, types in document["patients"].items() for t, n in types.items()}
+        if "all" in document:  # statistics: a cell has many figures, which stand behind the type
+            pairs = {(p, figures_text(t, cell)): cell["count"] for (p, t), cell in cells.items()}
+            total = document["all"]["count"]
+        else:
+            pairs, total = cells, sum(document["totals"].values())
     else:
         lines = (line.rsplit(",", 2) for line in output.splitlines())
         pairs = {(patient, kind): int(records) for patient, kind, records in lines}
@@ -141,6 +146,13 @@ def read_answer(output: str) -> dict[tuple[str, str], int]:
     if total != sum(pairs.values()):
         raise DifferentAnswerError(f"an answer says {total:,} records in all, and {sum(pairs.values()):,} in its parts")
     return pairs
+
+
+def figures_text(kind: str, cell: dict[str, Any]) -> str:
+    """A type and its figures, to six digits: doubles that are added one by one differ in the last ones."""
+    names = ("mean", "min", "max", "sd", "p05", "median", "p95", "anomalies", "latency")
+    figures = [*(cell[name] for name in names), datetime.fromisoformat(cell["first"]).timestamp(), cell["longest_gap"]]
+    return "|".join([kind, *(f"{figure:.6g}" for figure in figures)])
 
 
 def progress(result: Result) -> None:

@@ -30,6 +30,8 @@ __all__ = [
     "ours",
     "polars",
     "reader_counter",
+    "stats_duckdb",
+    "stats_polars",
     "warm_up",
 ]
 
@@ -105,6 +107,14 @@ def ndjson_orjson(inputs: Sequence[object], rounds: int | None = None) -> Contes
 
 def httpx_csv(urls: Sequence[str], rounds: int | None = None) -> Contestant:
     return script("httpx, csv.reader, Counter", "httpx_csv.py", urls, rounds)
+
+
+def stats_duckdb(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
+    return script("DuckDB", "stats_duckdb.py", inputs, rounds, needs("duckdb"))
+
+
+def stats_polars(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
+    return script("Polars", "stats_polars.py", inputs, rounds, needs("polars"))
 
 
 def mawk(inputs: Sequence[object], rounds: int | None = None) -> Contestant:

@@ -1,7 +1,7 @@
 """Count bytes that are in memory already: `python -m tests.bench.in_memory WAY FILE [TIMES]` tells how long it took.
 
 A way is one of the native tally's instruction sets, `pure`, such a way of the tally of FHIR resources (`fhir-avx2`,
-`fhir-strict`), or the name of a peer's module. The bytes are gone through
+`fhir-strict`), `stats-auto` and `stats-pure` for statistics, or the name of a peer's module. The bytes are gone through
 as often as it takes for half a second, once at least; the time is the median of these passes. With TIMES, a tally is
 fed the rows so many times over, as if they were one body.
 """
@@ -34,6 +34,8 @@ def way(name: str, times: int) -> Count:
         return partial(tally_bytes, ReferenceTally, times)
     if name.startswith("fhir-"):
         return partial(tally_resources, resource_tally(name.removeprefix("fhir-")))
+    if name.startswith("stats-"):
+        return partial(stats_of_bytes, name.removeprefix("stats-"))
     from mockexport.tally import _native
 
     if name in _native.INSTRUCTION_SETS:
@@ -51,6 +53,15 @@ def resource_tally(name: str) -> Callable[[], ResourceTally]:
     if name == "strict":
         return partial(_native.NativeResourceTally, strict=True)
     return partial(_native.NativeResourceTally, instructions=name)
+
+
+def stats_of_bytes(kernel: str, data: bytes) -> dict[tuple[str, str], int]:
+    from mockexport.stats import CsvStatsSpec
+
+    accumulator, rows = CsvStatsSpec(1 << 60, kernel).new(), memoryview(data)
+    for at in range(0, len(rows), CHUNK):
+        accumulator.feed(bytes(rows[at : at + CHUNK]))
+    return {pair: stats.records for pair, stats in accumulator.finish().pairs.items()}
 
 
 def tally_resources(new_tally: Callable[[], ResourceTally], data: bytes) -> dict[tuple[str, str], int]:

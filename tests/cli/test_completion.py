@@ -12,26 +12,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import COMMAND, environment, write_export
+from tests.documents import COMPLETIONS, SHARE
 from tests.scripted_http import Request, ScriptedServer, json
 from tests.sources import HEADER
 from tests.terminals import OnTerminal
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
 SHELLS = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],
     "zsh": ["zsh", "--no-rcs", "-i"],
     "fish": ["fish", "--no-config", "-i"],
 }
-PREPARE = {"bash": "", "zsh": "autoload -Uz compinit; compinit -u -D; ", "fish": ""}
+COMPINIT = "autoload -Uz compinit; compinit -u -D"
+SOURCED = {"bash": "source {script}", "zsh": f"{COMPINIT}; source {{script}}", "fish": "source {script}"}
+SHOWN = {  # what the command shows on a terminal: by itself it knows the shell
+    shell: f"mockexport --show-completion > shown; {load.format(script='./shown')}" for shell, load in SOURCED.items()
+}
+SHARED = {  # what wheels install to share/, found as each shell finds it there
+    "bash": f"source {SHARE / COMPLETIONS['bash']}",
+    "zsh": f"fpath=({(SHARE / COMPLETIONS['zsh']).parent} $fpath); {COMPINIT}",
+    "fish": f"set -p fish_complete_path {(SHARE / COMPLETIONS['fish']).parent}",
+}
 TRIES = 5
 START_OF_LINE = "\x01"
 LINE = re.compile(r"[\r\n]LINE (.*?) *[\r\n]")
 
 
-def completed(shell: str, typed: str, workplace: Path, **changes: str) -> str:
-    """Type this in a shell, with the script that --install-completion installs, and Tab; return the line."""
+def completed(shell: str, typed: str, workplace: Path, loaded: Mapping[str, str] = SOURCED, **changes: str) -> str:
+    """Type this in a shell that has loaded the completions, with the script of --install-completion, and Tab.
+
+    Returns the line.
+    """
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     home, empty = workplace / "home", workplace / "here"
@@ -44,7 +58,7 @@ def completed(shell: str, typed: str, workplace: Path, **changes: str) -> str:
     with script.open("wb") as file:
         subprocess.run([COMMAND], env=asked, stdout=file, check=True, timeout=60)
     with OnTerminal(SHELLS[shell], empty, changes, width=200) as terminal:
-        terminal.type(f"{PREPARE[shell]}source {script}; echo prepared''!\r")
+        terminal.type(f"{loaded[shell].format(script=script)}; echo prepared''!\r")
         terminal.wait_for("prepared!")
         terminal.type(f"{typed}\t{START_OF_LINE}echo LINE \r")
         line = terminal.wait_for_match(LINE)[1]
@@ -53,9 +67,11 @@ def completed(shell: str, typed: str, workplace: Path, **changes: str) -> str:
         return line
 
 
-def becomes(line: str, shell: str, typed: str, workplace: Path, **changes: str) -> bool:
+def becomes(
+    line: str, shell: str, typed: str, workplace: Path, loaded: Mapping[str, str] = SOURCED, **changes: str
+) -> bool:
     """Tell whether Tab makes this of what was typed; on a busy machine it may take more time than it has, so again."""
-    return any(completed(shell, typed, workplace, **changes).removesuffix("/") == line for _ in range(TRIES))
+    return any(completed(shell, typed, workplace, loaded, **changes).removesuffix("/") == line for _ in range(TRIES))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -75,6 +91,14 @@ def test_what_a_user_types_is_completed(shell: str, typed: str, line: str, workp
     write_export(workplace / "here" / "folder", "trial", day=HEADER)
     source = "http://host:8042" if "host" in typed else "mock"
     assert becomes(line.removesuffix("/"), shell, typed, workplace, MOCKEXPORT_SOURCE=source)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("loaded", [SHOWN, SHARED], ids=["shown", "shared"])
+def test_what_is_shown_and_what_wheels_install_complete_as_well(
+    shell: str, loaded: Mapping[str, str], workplace: Path
+) -> None:
+    assert becomes("mockexport count small", shell, "mockexport count s", workplace, loaded)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

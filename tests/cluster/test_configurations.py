@@ -61,13 +61,6 @@ def test_all_containers_run_one_image_of_this_version(cluster: Any, job: Any) ->
     assert {container(pod)["image"] for pod in pods} == {IMAGE}
 
 
-def test_the_image_is_built_from_here_with_the_extra() -> None:
-    text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
-    assert f"-t {IMAGE} ." in text
-    assert re.search(r"pip install .*mockexport-\*\.whl\)\[cluster", text)
-    assert re.findall(r"^FROM python:(\S+)", text, re.MULTILINE) == ["3.13", "3.13-slim"]
-
-
 def test_the_operator_finds_what_it_needs(cluster: Any) -> None:
     assert (cluster["apiVersion"], cluster["kind"]) == ("kubernetes.dask.org/v1", "DaskCluster")
     scheduler = container(cluster["spec"]["scheduler"]["spec"])

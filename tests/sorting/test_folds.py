@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import KERNELS
 from tests.seeds import examples, rng
 
 from mockexport.sorting import (
@@ -151,8 +153,8 @@ def test_no_records_are_folded_to_nothing(choose: Any, width: int, kernel: str) 
 
 @either_fold
 def test_records_out_of_order_are_refused_within_a_block_and_between_two(choose: Any, width: int, kernel: str) -> None:
-    low, high = bytes(width), bytes(width - 1) + b"\1"
-    for before, block in ((b"", high + low), (high, low), (low + high, low + high)):
+    low, high, highest = bytes(width), bytes(width - 1) + b"\1", b"\1" + bytes(width - 1)
+    for before, block in ((b"", high + low), (high, low), (low + high, low + high), (highest, high)):
         folding = choose(kernel)()
         folding.feed(before)
         with pytest.raises(ValueError, match="not in order"):
@@ -175,3 +177,27 @@ def test_a_fold_ends_once(choose: Any, width: int, kernel: str) -> None:
     for use in (folding.finish, lambda: folding.feed(bytes(width))):
         with pytest.raises(ValueError, match="this fold has ended"):
             use()
+
+
+@pytest.mark.skipif("native" not in KERNELS, reason="the native part was not built")
+@either_fold
+def test_two_threads_in_one_fold_at_a_time_are_refused(choose: Any, width: int) -> None:
+    folding = choose("native")()
+    block = bytes(width) * 500_000
+    refusals: list[str] = []
+
+    def feed() -> None:
+        for _ in range(500):
+            if refusals:
+                break
+            try:
+                folding.feed(block)
+            except RuntimeError as error:
+                refusals.append(str(error))
+
+    workers = [threading.Thread(target=feed) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert set(refusals) == {"this fold is in use by another thread"}

@@ -70,6 +70,14 @@ def test_rows_are_those_of_the_tally(body: bytes, skip: bool) -> None:
     assert_twins([body[at : at + 7] for at in range(0, min(len(body), 1000), 7)], skip=skip)
 
 
+@pytest.mark.parametrize("limit", [63, 64, 65, 100, 129])
+def test_the_longest_row_is_that_of_the_reference(limit: int) -> None:
+    sound = b"Q,,x,1\n" * 40
+    fits = b"Q,%b,x,1" % (b"t" * (limit - 6))
+    for row in (fits, b"Q" + fits, fits + b"\r", fits.replace(b"t", b'"', 1), b'"Q"' + fits[3:], b'"Q"' + fits[2:]):
+        assert_twins([HEADER + sound + row + b"\n" + sound], max_row_bytes=limit)
+
+
 # ---- One field ----
 
 
@@ -196,6 +204,20 @@ def test_every_day_is_that_of_the_reference() -> None:
         b"9999-12-31T23:59:59-01",
     ]
     assert_read_as_the_reference_does(b"event_time", texts)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (b"event_time", b"2025-08-26T00:00:04.906404Z"),
+        (b"event_time", b"2025-08-26T00:00:04Z"),
+        (b"value", b"-123.456"),
+        (b"value", b"12345678"),
+    ],
+)
+def test_any_byte_in_any_place_is_read_as_by_the_reference(column: bytes, text: bytes) -> None:
+    others = [text[:at] + bytes([byte]) + text[at + 1 :] for at in range(len(text)) for byte in range(256)]
+    assert_read_as_the_reference_does(column, [each for other in others for each in (text, other)])
 
 
 # ---- Many values ----

@@ -104,9 +104,9 @@ def verdict_document(file: str, export: str, differences: Sequence[Difference], 
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
-    """Return a difference; `left_out` and `unassigned` are there only if it is one of these."""
+    """Return a difference; `left_out`, `unassigned` and `figure` are there only if it is one of these."""
     document = asdict(difference)
-    for key in ("left_out", "unassigned"):
+    for key in ("left_out", "unassigned", "figure"):
         if document[key] is None:
             del document[key]
     return document

@@ -121,9 +121,15 @@ def _verdict(document: dict[str, Any], difference: dict[str, Any] | None) -> lis
         where = [Cell("left out", HEADING), Cell(difference["left_out"])]
     elif "unassigned" in difference:
         where = [Cell(difference["unassigned"], HEADING), Cell(printable(difference["event_type"]))]
+    elif "figure" in difference:
+        who = HEADING if difference["patient"] is None else ""
+        name = difference["patient"] or ("total" if difference["event_type"] else "all")
+        of = " ".join(filter(None, (difference["event_type"], difference["figure"])))
+        where = [Cell(printable(name), who), Cell(printable(of))]
     elif difference["patient"] is None:
         where = [Cell("total", HEADING), Cell(printable(difference["event_type"]))]
     else:
         where = [Cell(printable(difference["patient"])), Cell(printable(difference["event_type"]))]
-    numbers = [difference["expected"], difference["actual"]]
-    return [*head, *where, *(ABSENT if number is None else Cell(f"{number:,}") for number in numbers)]
+    sides = [difference["expected"], difference["actual"]]
+    texts = [printable(side) if isinstance(side, str) else side if side is None else f"{side:,}" for side in sides]
+    return [*head, *where, *(ABSENT if text is None else Cell(text) for text in texts)]

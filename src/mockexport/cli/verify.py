@@ -17,13 +17,23 @@ from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, Remedy, UntrustedDataError, UsageError
 from mockexport.local_file import read_whole
-from mockexport.pipeline import Difference, compare, read_committed
+from mockexport.pipeline import (
+    Committed,
+    CommittedStatistics,
+    Difference,
+    compare,
+    compare_statistics,
+    is_statistics,
+    read_committed,
+    read_committed_statistics,
+)
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mockexport.cli.grid import Grid
+    from mockexport.source import Source
 
 __all__ = ["app"]
 
@@ -40,7 +50,7 @@ DIFFERENCES_FOUND = 1
 
 
 @app.command("verify", cls=CommandWithSections, epilog=EXAMPLES)
-@with_run(parallel=True, counts=True, on_cluster=True)
+@with_run(parallel=True, counts=True, values=True, on_cluster=True)
 def verify_command(
     run: Run,
     paths: Annotated[
@@ -48,8 +58,8 @@ def verify_command(
         typer.Argument(
             metavar="PATH",
             show_default=False,
-            help="Files with counts, or folders of them; NAME.json holds the counts of export NAME.  "
-            "[default: outputs/]",
+            help="Files with counts or statistics, or folders of them; NAME.json has the counts of export NAME, "
+            "NAME.stats.json its statistics.  [default: outputs/]",
         ),
     ] = None,
     export: Annotated[
@@ -64,7 +74,7 @@ def verify_command(
     ] = None,
     max_pairs: MaxPairsOption = MAX_PAIRS,
 ) -> None:
-    """Compare saved counts with new counts.
+    """Compare saved counts and statistics with new ones.
 
     The exit code is 0 if all files match and 1 if one differs, as with diff. A file that cannot be checked has the
     status "error" and determines the exit code. If malformed rows were left out of a file (count --on-malformed skip),
@@ -86,11 +96,11 @@ def verify_command(
         code = code or (problem.exit_code if problem else 0)
     differing = sum(bool(differences) for _, differences, _ in results)
     documents = [
-        verdict_document(str(file), export or file.stem, differences, problem_text(problem) if problem else None)
+        verdict_document(str(file), export or export_of(file), differences, problem_text(problem) if problem else None)
         for file, differences, problem in results
     ]
     found = {key for document in documents for difference in document["differences"] for key in difference}
-    columns = [column for column in Difference.__slots__ if column != "unassigned" or column in found]
+    columns = [name for name in Difference.__slots__ if name not in ("unassigned", "figure") or name in found]
     matching = sum(document["status"] == "match" for document in documents)
 
     def table() -> Grid:
@@ -127,30 +137,51 @@ def files_to_check(paths: list[Path]) -> list[Path]:
     return files
 
 
-def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Difference]:
-    """Count the export of a file, the one that it is named after if None, and compare."""
-    from mockexport.pipeline import count
+def export_of(file: Path) -> str:
+    """Return the export that a file is named after: NAME of NAME.json and of NAME.stats.json."""
+    return file.stem.removesuffix(".stats")
 
+
+def check(run: Run, file: Path, export: str | None, max_pairs: int) -> list[Difference]:
+    """Work out again what a file has of an export, the one that it is named after if None, and compare."""
     try:
-        saved = read_committed(orjson.loads(read_whole(file)))
+        document = orjson.loads(read_whole(file))
+        saved = read_committed_statistics(document) if is_statistics(document) else read_committed(document)
     except orjson.JSONDecodeError as error:
         raise UntrustedDataError(f"it is not valid JSON: {error}") from error
     except OSError as error:
         raise NotFoundError(f"it cannot be read: {error.strerror}") from error
-    with run.says_variables(), run.progress(export or file.stem) as progress:
+    with run.says_variables(), run.progress(export or export_of(file)) as progress:
+        shared: dict[str, Any] = {
+            "skip_malformed": bool(saved.left_out), "max_pairs": max_pairs, "kernel": run.kernel, "csv": run.csv,
+            "fhir": run.fhir, "start_workers": run.start_workers, "on_progress": progress.downloads,
+            "on_listing": progress.listing,
+        }  # fmt: skip
         try:
-            counts = count(
-                run.source, export or file.stem, skip_malformed=bool(saved.left_out), max_pairs=max_pairs,
-                kernel=run.kernel, csv=run.csv, fhir=run.fhir, start_workers=run.start_workers,
-                on_progress=progress.downloads, on_listing=progress.listing,
-            )  # fmt: skip
+            return differences_of(saved, run.source, export or export_of(file), shared)
         except NotFoundError as error:
             if export is not None:
                 raise
             raise NotFoundError(
                 f"{error_text(error)}; --export names the export that {file.name} was counted from"
             ) from error
-    return compare(saved, counts)
+
+
+def differences_of(
+    saved: Committed | CommittedStatistics, source: Source, export: str, shared: dict[str, Any]
+) -> list[Difference]:
+    """Count an export, or work out its statistics, with these arguments, and compare."""
+    from mockexport.pipeline import count, statistics
+
+    if isinstance(saved, Committed):
+        return compare(saved, count(source, export, **shared))
+    asked: dict[str, Any] = {
+        "now": saved.now,
+        "ranges": saved.ranges,
+        "patients": saved.only,
+        "suppress_below": saved.suppress_below,
+    }
+    return compare_statistics(saved, statistics(source, export, **asked, **shared))
 
 
 def verdict_rows(documents: list[dict[str, Any]], columns: Sequence[str]) -> list[tuple[object, ...]]:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from mockexport.pipeline.splits import Split
     from mockexport.pipeline.stats import SORT_MEMORY, Figures, Statistics, statistics
     from mockexport.pipeline.verify import Committed, Difference, compare, read_committed
+    from mockexport.pipeline.verify_stats import (
+        CommittedStatistics,
+        compare_statistics,
+        is_statistics,
+        read_committed_statistics,
+    )
 
 __all__ = [
     "BUSY",
@@ -26,6 +32,7 @@ __all__ = [
     "SORT_MEMORY",
     "Checkpoint",
     "Committed",
+    "CommittedStatistics",
     "Difference",
     "Fetched",
     "Figures",
@@ -41,11 +48,14 @@ __all__ = [
     "Workers",
     "cluster_workers",
     "compare",
+    "compare_statistics",
     "count",
     "fetch",
+    "is_statistics",
     "kept_in",
     "process_workers",
     "read_committed",
+    "read_committed_statistics",
     "reconcile",
     "statistics",
     "thread_workers",
@@ -100,6 +110,12 @@ __getattr__ = lazy_attributes(
             "Difference",
             "compare",
             "read_committed",
+        ),
+        "verify_stats": (
+            "CommittedStatistics",
+            "compare_statistics",
+            "is_statistics",
+            "read_committed_statistics",
         ),
     },
 )

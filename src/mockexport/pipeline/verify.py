@@ -20,15 +20,17 @@ class Difference:
     """A number that is not as committed; None is absent.
 
     Without a patient, it is the total of an event type, the number of rows left out for the reason `left_out`, or the
-    number of resources of a type without a patient for the reason `unassigned`.
+    number of resources of a type without a patient for the reason `unassigned`. Of statistics, `figure` says which one
+    it is: of a patient and type, of a type, or without both over all.
     """
 
     patient: str | None
     event_type: str | None
-    expected: int | None
-    actual: int | None
+    expected: float | str | bool | None
+    actual: float | str | bool | None
     left_out: str | None = None
     unassigned: str | None = None
+    figure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,10 +214,10 @@ static PyObject *first_tuple(const Repeats *repeats, PyObject *new_repeat)
     PyObject *first = PyTuple_New(repeats->kept);
     for (int i = 0; first && i < repeats->kept; i++) {
         const Repeat *repeat = &repeats->first[i];
-        PyObject *told = PyObject_CallFunction(
+        PyObject *made = PyObject_CallFunction(
             new_repeat, "IKIK", (unsigned)repeat->place.download, (unsigned long long)repeat->place.line,
             (unsigned)repeat->first.download, (unsigned long long)repeat->first.line);
-        if (!told || PyTuple_SetItem(first, i, told)) /* which takes the reference */
+        if (!made || PyTuple_SetItem(first, i, made)) /* which takes the reference */
             Py_CLEAR(first);
     }
     return first;

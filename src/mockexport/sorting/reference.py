@@ -111,7 +111,7 @@ class ReferenceDistinct(InOrder):
 
     def _add(self, record: bytes) -> None:
         key, place = record[:KEY_BYTES], place_of(record)
-        if key != self._key or not self._keys:
+        if key != self._key:
             self._keys += 1
             self._key, self._first, self._first_here = key, place, place
         elif place[0] != self._first_here[0]:

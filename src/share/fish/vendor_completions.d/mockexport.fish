@@ -1,0 +1,1 @@
+complete --command mockexport --no-files --arguments "(env _MOCKEXPORT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) mockexport)" --condition "env _MOCKEXPORT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) mockexport"
