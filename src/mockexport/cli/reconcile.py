@@ -19,9 +19,10 @@ from mockexport.tally import MAX_PAIRS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mockexport.reconciliation import Certificate
     from mockexport.report import About
 
-__all__ = ["app"]
+__all__ = ["app", "findings_csv"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -106,9 +107,7 @@ def reconcile_command(
         run.write(
             certificate.document(),
             table=table,
-            csv=lambda: csv_text(
-                ["code", "severity", "accepted", "count", "meaning", "places"], finding_rows(certificate)
-            ),
+            csv=lambda: findings_csv(certificate),
         )
     if digest:
         write_output(f"{certificate.digest}\n".encode(), None)
@@ -116,3 +115,8 @@ def reconcile_command(
     for line in summary_lines(certificate, run.terminal.width, short=run.format is Format.table):
         run.terminal.line(line)
     raise typer.Exit(0 if certificate.whole else NOT_WHOLE)
+
+
+def findings_csv(certificate: Certificate) -> str:
+    """Return the output of `reconcile` as CSV: a row for each finding."""
+    return csv_text(["code", "severity", "accepted", "count", "meaning", "places"], finding_rows(certificate))

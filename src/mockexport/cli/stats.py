@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mockexport.cli.grid import Grid
     from mockexport.report import About
 
-__all__ = ["app"]
+__all__ = ["app", "statistics_csv"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -138,11 +138,11 @@ def stats_command(
 
         return statistics_report(document, about)
 
-    run.write(document, table=table, csv=lambda: csv_of(document))
+    run.write(document, table=table, csv=lambda: statistics_csv(document))
     write_report(run, export, report)
 
 
-def csv_of(document: dict[str, Any]) -> str:
+def statistics_csv(document: dict[str, Any]) -> str:
     """Return a row for each patient and type; a figure that only some have is empty in the other rows."""
     cells = [(patient, name, found) for patient, types in document["patients"].items() for name, found in types.items()]
     names = list(dict.fromkeys(chain.from_iterable(found for _, _, found in cells)))
