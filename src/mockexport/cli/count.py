@@ -16,7 +16,6 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
-from mockexport.cli.report import write_report
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
 from mockexport.identity import is_strong
@@ -120,7 +119,8 @@ def count_command(
 
     document = counts_document(counts)
     run.write(document, table=table, csv=partial(counts_csv, counts))
-    write_report(run, export, report)
+    if run.report:
+        run.report.write(run.source.name, export, report)
     if elapsed:
         print_note(f"elapsed: {seconds:.3f} s")
 

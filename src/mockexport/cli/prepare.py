@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,7 +57,7 @@ from mockexport.cli.options import (
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
 from mockexport.cli.progress import download_progress, while_asking
 from mockexport.cli.remedies import says_variable, source_variable, token_variable
-from mockexport.cli.report import check_report
+from mockexport.cli.report import begin_report
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mockexport.cli.progress import Progress
+    from mockexport.cli.report import Report
     from mockexport.pipeline import StartWorkers
     from mockexport.source import Source
 
@@ -108,8 +108,7 @@ class Run(NamedTuple):
     restart: bool = False  # another one is begun
     jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
-    report: Path | None = None  # where a report goes
-    begun: datetime | None = None
+    report: Report | None = None
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
     @contextmanager
@@ -236,14 +235,12 @@ def prepare(
     verbose: VerboseOption = False,
 ) -> Run:
     """Make a Run from the options. Raises UsageError or NotFoundError before any work is done."""
-    begun = datetime.now(UTC)
     settings = Settings.from_environment()
     on_terminal = is_stdout(output) and sys.stdout.isatty()
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if output is not None and not is_stdout(output):
         check_writable(output)
-    if report is not None:
-        check_report(report, output)
+    to_report = None if report is None else begin_report(report, output)
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter), time_column, value_column)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -292,8 +289,7 @@ def prepare(
         restart=restart,
         jobs=jobs,
         timeout=timeout if "://" in data.name else None,
-        report=report,
-        begun=begun,
+        report=to_report,
     )
 
 

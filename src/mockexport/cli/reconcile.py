@@ -11,7 +11,6 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption
 from mockexport.cli.output import csv_text, is_stdout, write_output
 from mockexport.cli.prepare import Run, with_run
-from mockexport.cli.report import write_report
 from mockexport.cli.sizes import read_size
 from mockexport.reconciliation import check_codes
 from mockexport.tally import MAX_PAIRS
@@ -111,7 +110,8 @@ def reconcile_command(
         )
     if digest:
         write_output(f"{certificate.digest}\n".encode(), None)
-    write_report(run, export, report)
+    if run.report:
+        run.report.write(run.source.name, export, report)
     for line in summary_lines(certificate, run.terminal.width, short=run.format is Format.table):
         run.terminal.line(line)
     raise typer.Exit(0 if certificate.whole else NOT_WHOLE)

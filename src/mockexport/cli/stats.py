@@ -15,7 +15,6 @@ from mockexport.cli.help import CommandWithSections
 from mockexport.cli.options import ExportArgument, Format, MaxPairsOption, MemoryOption, OnMalformed, OnMalformedOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
-from mockexport.cli.report import write_report
 from mockexport.cli.sizes import read_size
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
@@ -139,7 +138,8 @@ def stats_command(
         return statistics_report(document, about)
 
     run.write(document, table=table, csv=lambda: statistics_csv(document))
-    write_report(run, export, report)
+    if run.report:
+        run.report.write(run.source.name, export, report)
 
 
 def statistics_csv(document: dict[str, Any]) -> str:
