@@ -12,7 +12,16 @@ from mockexport.stats.contract import (
     StatsAccumulator,
 )
 from mockexport.stats.fhir_reference import ReferenceResourceStats
-from mockexport.stats.figures import Gaps, TimeFigures, gaps_in_order, pair_figures, time_figures, total_figures
+from mockexport.stats.figures import (
+    FLAWS,
+    Gaps,
+    TimeFigures,
+    badness,
+    gaps_in_order,
+    pair_figures,
+    time_figures,
+    total_figures,
+)
 from mockexport.stats.kernel import (
     CsvStatsSpec,
     ResourceStatsSpec,
@@ -30,6 +39,7 @@ from mockexport.stats.times import parse_event_time, text_of_time
 
 __all__ = [
     "DEFAULT_RANGES",
+    "FLAWS",
     "MAX_STATS_PAIRS",
     "CsvStatsSpec",
     "Gaps",
@@ -50,6 +60,7 @@ __all__ = [
     "StatsAccumulator",
     "StatsSpec",
     "TimeFigures",
+    "badness",
     "choose_resource_stats",
     "choose_resource_times",
     "choose_stats",
