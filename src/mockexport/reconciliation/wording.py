@@ -24,13 +24,16 @@ def verdict_text(certificate: Certificate) -> str:
         "accepted finding": len(certificate.accepted),
     }
     said = listed([numbered(n, kind) for kind, n in kinds.items() if n])
+    notes = [said] if said else []
+    if certificate.without_rows:
+        notes.append(f"of {numbered(certificate.without_rows, 'download')} no number of rows was declared")
     whole = "whole" if certificate.whole else "NOT WHOLE"
     parts = [
         numbered(len(certificate.downloads), "download"),
         numbered(sum(certificate.records.values()), "record"),
         numbered(certificate.patients, "patient"),
     ]
-    return f"{certificate.export} is {whole}: {', '.join(parts)}{f'; {said}' if said else ''}"
+    return "; ".join([f"{certificate.export} is {whole}: {', '.join(parts)}", *notes])
 
 
 def place_text(place: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ def certificate_report(certificate: Certificate, about: About) -> str:
 
 def _findings(findings: Sequence[tuple[Finding, str]]) -> Markup:
     if not findings:
-        return element("p", "None: the export is what was declared.")
+        return element("p", "None: nothing differs from what was declared.")
     columns = [Column("Finding", "wide"), Column("Severity"), Column("Count", "number"), Column("What to do", "text")]
     columns.append(Column("Where", "text"))
     return table(
@@ -99,7 +99,9 @@ def _downloads(downloads: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
     columns[3] = Column(element("span", "Declared and found, drawn", class_="unseen"), "plot")
     everything = [sum(n or 0 for n in map(of, downloads)) for of in (_declared, _found)]
     sizes = sum(document["found"]["bytes"] or 0 for document in downloads if document.get("found"))
-    footer = ["All downloads", *(f"{n:,}" for n in everything), "", f"{sizes:,}", *[""] * 4]
+    declares = any(_declared(document) is not None for document in downloads)
+    totals = [f"{everything[0]:,}" if declares else "·", f"{everything[1]:,}"]
+    footer = ["All downloads", *totals, "", f"{sizes:,}", *[""] * 4]
     yield table("Downloads, as declared and as found", columns, [_row(one, largest) for one in shown], [footer])
     yield element(
         "p", "Of each two bars, the upper one is what was declared, the lower one what was found.", class_="faint"
