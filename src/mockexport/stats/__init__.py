@@ -10,6 +10,7 @@ from mockexport.stats.contract import (
     Ranges,
     ResourceStatsAccumulator,
     StatsAccumulator,
+    TimesReader,
 )
 from mockexport.stats.fhir_reference import ReferenceResourceStats
 from mockexport.stats.figures import (
@@ -60,6 +61,7 @@ __all__ = [
     "StatsAccumulator",
     "StatsSpec",
     "TimeFigures",
+    "TimesReader",
     "badness",
     "choose_resource_stats",
     "choose_resource_times",
