@@ -181,6 +181,7 @@ def test_the_changes_lead_from_one_export_to_the_other(
         (certificate(by_patient={"p": 1}), '"by_patient" does not hold numbers'),
         (certificate(deleted=[1]), '"deleted" is not a list of ids'),
         (certificate(downloads=[1]), '"downloads" does not hold downloads'),
+        (certificate(downloads=[{"id": "a", "found": 1}]), '"downloads" does not hold downloads'),
     ],
 )
 def test_what_is_no_certificate_is_refused(document: Any, message: str) -> None:

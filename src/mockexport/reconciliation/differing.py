@@ -91,11 +91,15 @@ def read_certificate(document: Any) -> Mapping[str, Any]:
         raise UntrustedDataError('it is not a certificate: "by_patient" does not hold numbers by patient and type')
     if not isinstance(deleted, list) or not all(isinstance(name, str) for name in deleted):
         raise UntrustedDataError('it is not a certificate: "deleted" is not a list of ids')
-    if not all(
-        isinstance(download, dict) and isinstance(download.get("id"), str) for download in document["downloads"]
-    ):
+    if not all(map(_is_download, document["downloads"])):
         raise UntrustedDataError('it is not a certificate: "downloads" does not hold downloads with ids')
     return document
+
+
+def _is_download(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("found", {}), dict | None)
+    )
 
 
 def _are_numbers(value: Any) -> bool:
