@@ -139,7 +139,7 @@ def _times(totals: Mapping[str, Any], types: Sequence[str]) -> Markup:
         table("Times by type", columns, map(row, types)),
         element(
             "p",
-            "Latency is the average time between two records of a patient and type, the longest gap the longest.",
+            "A gap is the time from a record to the next one of its patient and type; latency is the average gap.",
             class_="faint",
         ),
     )
