@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mockexport.errors import ChangedError
 from mockexport.pipeline.folding import Folding, fold
-from mockexport.sorting import GAPS_WIDTH, Runs, RunWriter, choose_gaps, sorted_blocks
+from mockexport.sorting import GAPS_WIDTH, Runs, RunWriter, choose_gaps, sorted_blocks, temporary_folder
 from mockexport.stats import CsvStatsSpec, Gaps, choose_resource_times, choose_times
 from mockexport.tally import HeaderFirst
 
@@ -65,21 +64,21 @@ def sort_times(
         f"{len(pairs):,}", f"{len(wanted):,}", f"{times:,}",
     )  # fmt: skip
     read = {number: found for number, found in rows.items() if number not in wanted}
-    with tempfile.TemporaryDirectory(prefix="mockexport-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         share = max(1, memory // SHARES)
         by_download = {downloads[number].id: found for number, found in wanted.items()}
         run = Folding(
-            source, downloads, TimesSpec(spec, by_download, Path(folder), share),
-            lambda _: RunsTotal(Path(folder), share, spec.kernel), start_workers, on_progress, read,
+            source, downloads, TimesSpec(spec, by_download, folder, share),
+            lambda _: RunsTotal(folder, share, spec.kernel), start_workers, on_progress, read,
         )  # fmt: skip
-        with RunWriter(GAPS_WIDTH, folder=Path(folder), memory=memory // 2, kernel=spec.kernel) as writer:
+        with RunWriter(GAPS_WIDTH, folder=folder, memory=memory // 2, kernel=spec.kernel) as writer:
             with contextlib.closing(fold(run)) as folded:
                 for _, runs in folded:
                     writer.add_runs(runs)
             runs = writer.finish()
         on_disk = sum(run.stat().st_size for run in runs.runs if isinstance(run, Path))
         if on_disk:
-            log.info("%s bytes of times were written to temporary files in %s", f"{on_disk:,}", Path(folder).parent)
+            log.info("%s bytes of times were written to temporary files in %s", f"{on_disk:,}", folder.parent)
         gaps = choose_gaps(spec.kernel)()
         for block in sorted_blocks(runs, memory=memory // 2, kernel=spec.kernel):
             gaps.feed(block)
