@@ -26,10 +26,10 @@ __init__
 factory
 server heartrate pipeline sources
 reconciliation
-stats
+stats stores
 http smart sorting tally
 _version bulk_manifest bulk_wire encoding errors extras fhir_export files identity lazy local_file manifest model \
-native settings source wire zstd
+native place settings source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),
@@ -45,6 +45,7 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),
+    "obstore": ("stores",),
     "joserfc": ("smart",),
     "cryptography": ("smart",),
 }
@@ -53,6 +54,8 @@ NEEDS_NO_EXTRA = (
     "heartrate.folder",
     "heartrate.readings",
     "heartrate.load",
+    "stores",
+    "stores.settings",
     "smart",
     "smart.tokens",
     "smart.credentials",

@@ -15,6 +15,7 @@ __all__ = ["needs_extra"]
 
 NEEDED_FOR = MappingProxyType(
     {
+        "cloud": "an object store",
         "cluster": "counting on a Dask cluster",
         "heartrate": "heart-rate data",
         "server": "serving",
