@@ -49,6 +49,8 @@ HELP_PATHS = (
     "downloads fetch",
     "count",
     "stats",
+    "reconcile",
+    "diff",
     "verify",
     "serve",
     "heartrate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -30,7 +31,26 @@ def test_all_that_a_manifest_declares_is_read() -> None:
         deleted=(BulkFile("https://ehr.example/files/3.ndjson", "Bundle", 1),),
         errors=(BulkFile("https://ehr.example/files/4.ndjson", "OperationOutcome", 2),),
         base="https://ehr.example/fhir",
+        request="https://ehr.example/fhir/$export?_type=Patient",
+        transaction_time=datetime(2025, 6, 26, tzinfo=UTC),
     )
+
+
+@pytest.mark.parametrize(
+    ("request_url", "types", "since"),
+    [
+        (None, None, None),
+        ("https://ehr.example/fhir/$export", (), None),
+        ("https://ehr.example/fhir/$export?_type=Patient,Condition&_type=Patient", ("Patient", "Condition"), None),
+        ("https://ehr.example/$export?_since=2025-01-01T01:00:00%2B01:00", (), datetime(2025, 1, 1, tzinfo=UTC)),
+        ("https://ehr.example/$export?_since=yesterday", (), None),
+    ],
+)
+def test_a_manifest_tells_what_was_asked_for(
+    request_url: str | None, types: tuple[str, ...] | None, since: datetime | None
+) -> None:
+    manifest = parse_bulk_manifest({**WHOLE, "request": request_url, "transactionTime": "soon"})
+    assert (manifest.types, manifest.since, manifest.transaction_time) == (types, since, None)
 
 
 def test_a_manifest_needs_no_more_than_its_output() -> None:

@@ -44,6 +44,13 @@ FUNCTIONS = {
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None) -> Statistics""",
+    "reconcile": """(source: Source, export: str = 'demo', *, allow: Collection[str] = (), deny: Collection[str] = (),
+        by_patient: bool = False, ask_server: bool = False, memory: int = 268435456, jobs: int | None = None,
+        max_pairs: int = 10000000, kernel: str = 'auto', csv: CsvFormat = CsvFormat(
+            patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
+        fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),
+        start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
+        on_listing: OnListing | None = None) -> Certificate""",
     "compare": "(committed: Committed, counts: Counts) -> list[Difference]",
     "read_committed": "(document: Any) -> Committed",
     "summarise": "(export: str, downloads: Iterable[Download]) -> Export",
@@ -58,6 +65,9 @@ FUNCTIONS = {
 FIELDS = {
     "Committed": "patients totals left_out unassigned",
     "Counts": "patients left_out unassigned",
+    "Certificate": "source export begun ended downloads records patients distinct findings accepted asked by_patient "
+    "deleted",
+    "Finding": "code severity count places by",
     "CsvFormat": "patient_column type_column delimiter time_column value_column",
     "Difference": "patient event_type expected actual left_out unassigned figure",
     "Download": "export id rows event_types patients start_time end_time size etag split_size format base",
@@ -87,6 +97,7 @@ ERRORS = {
     "NotResumableError": (mockexport.UnreachableError, 5),
     "UntrustedDataError": (MockExportError, 6),
     "ChangedError": (mockexport.UntrustedDataError, 6),
+    "MissingError": (mockexport.UntrustedDataError, 6),
 }
 ALIASES = {
     "OnListing": "Callable[[int, int | None], None]",

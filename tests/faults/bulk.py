@@ -97,6 +97,7 @@ BULK_SPECS = {
     ),
     "token-expired": ("file:token-expired,times=1", "poll:token-expired,times=1", "fhir:token-expired,p=0.2"),
     "twice": ("file:twice=0.5,p=0.3", "file:twice=0.001,times=1"),
+    "window": ("poll:window=3600",),
     "rows": ("poll:rows=+1,p=0.5", "poll:rows=-1,p=0.5"),
     "no-rows": ("poll:no-rows", f"{CUT};poll:no-rows"),
     "error-file": tuple(f"poll:error-file={severity}" for severity in ("error", "fatal", "warning", "information")),

@@ -71,6 +71,8 @@ SPECS = {
     "rows": ("download:rows=+1,p=0.2", "download:rows=-1,p=0.2"),
     "no-rows": ("data:cut=0..3000000,p=0.5;download:no-rows,p=0.5",),
     "malformed": ("data:malformed=0.0001,p=0.1", "data:malformed=0.5,p=0.1"),
+    "twice": ("data:twice=0.5,p=0.1", "data:twice=0.0001,p=0.1"),
+    "window": ("download:window=3600",),
     "ignore-range": ("data:cut=100000..2000000,p=0.6;data:ignore-range,p=0.5",),
     "wrong-range": ("data:cut=100000..2000000,p=0.6;data:wrong-range,p=0.5",),
     "etag": ("data:cut=100000..2000000,p=0.6;data:etag,p=0.5", "data:etag"),

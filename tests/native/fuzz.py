@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting MODULE SEED ROUNDS
+    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting|keys|fhir_keys MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -16,6 +16,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from mockexport.reconciliation import ReferenceCsvKeys, ReferenceResourceKeys
 from mockexport.sorting import DISTINCT_WIDTH, GAPS_WIDTH, MAX_WIDTH, choose_distinct, choose_gaps, choose_sort
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
@@ -147,6 +148,36 @@ def fuzz_stats(native: Any, draw: random.Random) -> None:
         assert found == expected, (instructions, options, chunks, found, expected)
 
 
+def keys_with(new_keys: Any, chunks: list[Any], **options: Any) -> list[Any]:
+    """Return what a tally gives, and the places of the records, each with a number for its key."""
+    keys = new_keys(key=bytes(range(16)), download=70_000, **options)
+    told = tally_with(lambda: keys, chunks)
+    try:
+        records = keys.take_records() + keys.take_ids()
+    except ValueError:
+        records = b""
+    numbers: dict[bytes, int] = {}
+    split = [records[at : at + 24] for at in range(0, len(records), 24)]
+    return [told, [(numbers.setdefault(record[:16], len(numbers)), record[16:]) for record in split]]
+
+
+def fuzz_keys(native: Any, draw: random.Random) -> None:
+    chunks = cut(draw, make_body(draw))
+    options = {
+        "begin": draw.choice([None, 0]),
+        "end": draw.choice([None, 10**18]),
+        "max_row_bytes": draw.choice([1 << 20, 1 << 20, 1 << 20, 300, 128, 64, 63]),
+    }
+    expected = keys_with(ReferenceCsvKeys, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert native.INSTRUCTION_SETS
+    for instructions in native.INSTRUCTION_SETS:
+        found = keys_with(native.NativeCsvKeys, exact, instructions=instructions, **options)
+        assert found[0] == expected[0], (instructions, options, chunks, found, expected)
+        if not isinstance(expected[0][-2], str):  # after an error, what was read before is of no use
+            assert found == expected, (instructions, options, chunks)
+
+
 RESOURCES = [
     b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]}}',
     b'{"id":"1","contained":[{"resourceType":"Group","id":"2"}],"resourceType":"Patient","text":{"div":"\\"<p>\\u00e9"}}',
@@ -169,6 +200,10 @@ OBSERVATIONS = [
         b'{"resourceType":"Observation","component":[{"code":{"text":"a"},"valueQuantity":{"value":-7.10e1}},{}],'
         b'"effectivePeriod":{"start":"2025-08"},"effectiveInstant":"2025\\u002d08-26","valueQuantity":{"value":120}}'
     ),
+]
+IDENTITIES = [
+    b'{"resourceType":"Group","id":"1","meta":{"versionId":"2","lastUpdated":"2025-08-26","tag":[{"code":"SUBSETTED"}]}}',
+    b'{"resourceType":"Group","id":"\\u0031","meta":{"lastUpdated":"2025-13","tag":{"code":"\\ud800"},"versionId":"\\u0032"}}',
 ]
 OBSERVATION_ODDITIES = [
     b'"valueQuantity":{"value":', b'"component":[', b'"component":{}', b'"effectiveInstant":"2024"', b'"value":1',
@@ -221,6 +256,19 @@ def fuzz_fhir_stats(native: Any, draw: random.Random) -> None:
     }
     chunks = make_resources(draw, [*OBSERVATIONS * 3, *RESOURCES], [*OBSERVATION_ODDITIES * 2, *JSON_ODDITIES])
     fuzz_resources(native, native.NativeResourceStats, ReferenceResourceStats, chunks, options)
+
+
+def fuzz_fhir_keys(native: Any, draw: random.Random) -> None:
+    chunks = make_resources(draw, [*IDENTITIES, *RESOURCES], [b'"meta":{}', b'"id":"1"', *JSON_ODDITIES])
+    options = {
+        "begin": draw.choice([None, 0]),
+        "end": draw.choice([None, 10**15]),
+        "ids": draw.random() < 0.5,
+        "max_row_bytes": draw.choice([1 << 24, 1 << 24, 300, 64]),
+    }
+    expected = keys_with(ReferenceResourceKeys, chunks, **options)
+    exact = [exactly(chunk) for chunk in chunks]
+    assert keys_with(native.NativeResourceKeys, exact, **options) == expected, (options, chunks)
 
 
 def edge_of_memory(native: Any, new: Any) -> None:
@@ -321,6 +369,8 @@ def main() -> None:
         "fhir_stats": fuzz_fhir_stats,
         "mock": fuzz_mock,
         "sorting": fuzz_sorting,
+        "keys": fuzz_keys,
+        "fhir_keys": fuzz_fhir_keys,
     }
     if part == "tally":
         edge_of_memory(native, native.NativeTally)

@@ -24,6 +24,8 @@ PARTS = {
     "fhir_stats": "stats/_fhir_native.c",
     "mock": "sources/mock/_native.c",
     "sorting": "sorting/_native.c",
+    "keys": "reconciliation/_native.c",
+    "fhir_keys": "reconciliation/_fhir_native.c",
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
@@ -61,7 +63,7 @@ def test_the_c_code_compiles_without_warnings(part: str, level: str) -> None:
     compile_part(part, level, *WARNINGS, "-c", "-o", os.devnull)
 
 
-@pytest.mark.parametrize("part", ["tally", "fhir", "stats", "fhir_stats"])
+@pytest.mark.parametrize("part", ["tally", "fhir", "stats", "fhir_stats", "keys", "fhir_keys"])
 def test_the_parts_that_read_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
     module = module_file(tmp_path, part)
     compile_part(part, "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
@@ -103,11 +105,15 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
         ("fhir", 100),
         ("stats", 10),
         ("fhir_stats", 100),
+        ("keys", 10),
+        ("fhir_keys", 100),
         ("mock", 100),
         ("sorting", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("stats", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("fhir_keys", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param("keys", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir_stats", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("mock", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("sorting", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.reconcile.codes import codes, found
-from tests.server.serving import serving
+from tests.faults.misbehaving import misbehaving
+from tests.reconcile.codes import DeclaringSource, codes, found, ndjson
+from tests.sources import EXPORT
 
 from mockexport import FhirExport, reconcile
 from mockexport.http import ClientSettings, Retries
-from mockexport.server.faults import read_faults
-from mockexport.sources import FhirSource, HttpSource, MockFhirSource, MockSource
+from mockexport.server import Fhir
+from mockexport.sources import FhirSource, HttpSource, MockSource
 from mockexport.sources.fhir import job
 
 if TYPE_CHECKING:
@@ -19,20 +21,30 @@ if TYPE_CHECKING:
 
 RETRIES = Retries(1, 10.0, 0.001)
 ROWS = 18_784  # of demo
+META = {"lastUpdated": "2025-01-01T00:00:00Z"}
+PATIENTS = [{"resourceType": "Patient", "id": f"P{n}", "meta": META} for n in range(4)]
+OBSERVATIONS = [
+    {"resourceType": "Observation", "id": str(n), "meta": META, "subject": {"reference": f"Patient/P{n % 4}"}}
+    for n in range(200)
+]
 
 
 def over_http(faults: str) -> Certificate:
-    with serving(MockSource(), faults=read_faults(faults)) as url:
-        return reconcile(HttpSource(url, retries=RETRIES), "demo")
+    with misbehaving(MockSource(), faults) as url, closing(HttpSource(url, retries=RETRIES)) as source:
+        return reconcile(source, "demo")
 
 
 def over_fhir(faults: str, **export: Any) -> Certificate:
-    with serving(MockFhirSource(), faults=read_faults(faults)) as url:
-        source = FhirSource(ClientSettings(f"{url}/fhir", retries=RETRIES), FhirExport(**export))
-        try:
-            return reconcile(source, "group/demo")
-        finally:
-            source.close()
+    served = DeclaringSource(
+        {"patients": ndjson(*PATIENTS), "observations": ndjson(*OBSERVATIONS)},
+        rows={"patients": len(PATIENTS), "observations": len(OBSERVATIONS)},
+        fields={"patients": {"event_types": ("Patient",)}, "observations": {"event_types": ("Observation",)}},
+        format="ndjson",
+    )
+    with misbehaving(served, faults, fhir=Fhir()) as url:
+        settings = ClientSettings(f"{url}/fhir", retries=RETRIES)
+        with closing(FhirSource(settings, FhirExport(**export))) as source:
+            return reconcile(source, f"group/{EXPORT}")
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +69,7 @@ def test_truncated_bodies_are_rows_that_differ_or_broken() -> None:
     cut = over_http("data:end=4000")  # and HTTP says that they are complete
     assert set(codes(cut)) & {"rows-differ", "bytes-differ", "download-broken"}
     assert not cut.whole
-    assert codes(over_http("data:cut=4000"))["download-broken"] == ("error", 2)
-
-
-def test_a_length_that_is_too_small_is_found() -> None:
-    assert not over_http("data:length=-100").whole
+    assert codes(over_http("data:reset=0"))["download-broken"] == ("error", 2)
 
 
 def test_rows_that_are_sent_twice_are_duplicates() -> None:
@@ -73,7 +81,7 @@ def test_rows_that_are_sent_twice_are_duplicates() -> None:
     assert certificate.distinct == ROWS
     extra = sum(place["found"] - place["declared"] for place in found(certificate, "rows-differ"))
     assert codes(certificate)["duplicate"] == ("warning", extra)
-    served = codes(over_fhir("poll:no-rows;file:twice=0.01"))
+    served = codes(over_fhir("poll:no-rows;file:twice=0.1"))
     assert served.keys() == {"duplicate"}
     assert served["duplicate"][0] == "error"
 
@@ -88,12 +96,13 @@ def test_a_window_that_is_too_short_is_found() -> None:
     certificate = over_http("download:window=3600")
     assert codes(certificate).keys() == {"outside-window"}
     assert {place["is"] for place in found(certificate, "outside-window")} == {"after"}
+    assert codes(over_fhir("poll:window=3000000000")) == {"outside-window": ("warning", 204)}
 
 
 def test_a_resource_that_is_deleted_and_there_is_found() -> None:
-    certificate = over_fhir("poll:deleted=Patient/P001")
+    certificate = over_fhir("poll:deleted=Patient/P1")
     assert codes(certificate) == {"deleted-present": ("error", 1)}
-    assert found(certificate, "deleted-present")[0]["id"] == "Patient/P001"
+    assert found(certificate, "deleted-present")[0]["id"] == "Patient/P1"
 
 
 @pytest.mark.parametrize("severity", ["fatal", "error", "warning"])
@@ -116,5 +125,5 @@ def test_a_server_that_refuses_a_file_breaks_it() -> None:
 
 def test_a_type_that_the_server_does_not_have_is_absent() -> None:
     certificate = over_fhir("seed=1", types=("Patient", "Condition"))
-    assert codes(certificate) == {"type-absent": ("warning", 1)}
+    assert codes(certificate) == {"type-absent": ("warning", 1), "patient-empty": ("warning", 4)}
     assert certificate.asked["types"] == ["Condition", "Patient"]

@@ -143,7 +143,7 @@ def test_any_number_of_equal_records_are_given_in_blocks_that_fit(tmp_path: Path
     assert max(map(len, blocks)) <= memory // 3
 
 
-def test_runs_that_are_alike_are_cut_into_few_blocks(kernel: str) -> None:
+def test_runs_that_are_alike_are_cut_into_blocks_of_about_the_same_size(kernel: str) -> None:
     """Were samples evenly spaced, each would be the first record of a run: as many as samples, of one length."""
     samples, records = 64 * 5, 50  # of so many, 4,800 at a time make five parts
     memory = 3 * 4800 * {"native": 10, "pure": 154}[kernel]  # bytes a record
@@ -153,7 +153,7 @@ def test_runs_that_are_alike_are_cut_into_few_blocks(kernel: str) -> None:
         runs += Runs(8, (b"".join(value.to_bytes(8, "big") for value in values),), records)
     blocks = list(sorted_blocks(runs, memory=memory, kernel=kernel))
     assert b"".join(blocks) == in_order(b"".join(bytes(run) for run in runs.runs), 8)
-    assert len(blocks) < 30
+    assert min(len(block) for block in blocks if len(block) > 8) > 8 * 1000  # the others equal a cut
 
 
 def test_runs_are_files_of_the_folder_when_they_are_more_than_memory_holds(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
 
-__all__ = ["app"]
+__all__ = ["app", "counts_csv"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -110,20 +111,20 @@ def count_command(
 
         return counts_table(export, counts, all_rows=run.all_rows, top=top)
 
-    def csv() -> str:
-        rows = [(p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items())]
-        if not counts.unassigned:
-            return csv_text(["patient_id", "event_type", "records"], rows)
-        without = (
-            (None, t, n, why) for t, whys in sorted(counts.unassigned.items()) for why, n in sorted(whys.items())
-        )
-        return csv_text(
-            ["patient_id", "event_type", "records", "unassigned"], chain(((*row, None) for row in rows), without)
-        )
-
-    run.write(counts_document(counts), table=table, csv=csv)
+    run.write(counts_document(counts), table=table, csv=partial(counts_csv, counts))
     if elapsed:
         print_note(f"elapsed: {seconds:.3f} s")
+
+
+def counts_csv(counts: Counts) -> str:
+    """Return the output of `count` as CSV; the column `unassigned` is there only if it is not empty."""
+    rows = [(p, t, n) for p, types in sorted(counts.patients.items()) for t, n in sorted(types.items())]
+    if not counts.unassigned:
+        return csv_text(["patient_id", "event_type", "records"], rows)
+    without = ((None, t, n, why) for t, whys in sorted(counts.unassigned.items()) for why, n in sorted(whys.items()))
+    return csv_text(
+        ["patient_id", "event_type", "records", "unassigned"], chain(((*row, None) for row in rows), without)
+    )
 
 
 @contextmanager

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from mockexport.pipeline import ProgressCounters, Split
     from mockexport.source import Source
 
-__all__ = ["Progress", "asking", "download_progress", "sending_progress", "while_asking"]
+__all__ = [
+    "OVERALL",
+    "Progress",
+    "asking",
+    "asks",
+    "download_bars",
+    "download_progress",
+    "sending_progress",
+    "while_asking",
+]
 
 T = TypeVar("T")
 OVERALL = "overall"  # the key of the bar that sums up the others

@@ -18,7 +18,9 @@ from mockexport.tally import MAX_PAIRS
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["app"]
+    from mockexport.reconciliation import Certificate
+
+__all__ = ["app", "findings_csv"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -98,12 +100,15 @@ def reconcile_command(
         run.write(
             certificate.document(),
             table=table,
-            csv=lambda: csv_text(
-                ["code", "severity", "accepted", "count", "meaning", "places"], finding_rows(certificate)
-            ),
+            csv=lambda: findings_csv(certificate),
         )
     if digest:
         write_output(f"{certificate.digest}\n".encode(), None)
     for line in summary_lines(certificate, run.terminal.width, short=run.format is Format.table):
         run.terminal.line(line)
     raise typer.Exit(0 if certificate.whole else NOT_WHOLE)
+
+
+def findings_csv(certificate: Certificate) -> str:
+    """Return the output of `reconcile` as CSV: a row for each finding."""
+    return csv_text(["code", "severity", "accepted", "count", "meaning", "places"], finding_rows(certificate))

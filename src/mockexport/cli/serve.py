@@ -182,8 +182,9 @@ def serve_command(
 ) -> None:
     """Serve the exports of a source over HTTP, until you press Ctrl-C.
 
-    The API is documented at /docs of the server. With --verbose, each request is logged. With --data, the server
-    accepts heart-rate readings too (docs/heart-rate.md). At /fhir it answers by the FHIR Bulk Data API (docs/fhir.md).
+    The page at / shows the exports and counts them (docs/page.md). The API is documented at /docs. With --verbose, each
+    request is logged. With --data, the server accepts heart-rate readings too (docs/heart-rate.md). At /fhir it answers
+    by the FHIR Bulk Data API (docs/fhir.md).
     """
     settings = Settings.from_environment()
     terminal = Terminal(quiet=quiet, verbose=verbose)
@@ -196,7 +197,15 @@ def serve_command(
         raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
     if not isfinite(export_seconds):
         raise UsageError(f"--export-seconds {export_seconds:g} is not a number of seconds")
-    from mockexport.server import Faults, Fhir, create_app, read_faults, run  # needs the extra, and takes its time
+    from mockexport.cli.page import kinds_of_runs
+    from mockexport.server import (
+        Faults,
+        Fhir,
+        Page,
+        create_app,
+        read_faults,
+        run,
+    )  # needs the extra, and takes its time
     from mockexport.sources import as_fhir
 
     plan = read_faults(faults) if faults else None
@@ -219,12 +228,15 @@ def serve_command(
                     priorities=read_priorities(priority),
                 )
         routes = served.routes
+        kinds = kinds_of_runs(served.source, settings.kernel)
+        page = stack.enter_context(closing(Page(served.source, kinds, routes.fresh if routes else None)))
         application = create_app(
             served.source,
             token=token,
             routes=routes.router if routes else None,
             health=routes.health if routes else None,
             fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source), tokens=tokens),
+            page=page,
         )
         run(
             Faults(application, plan) if plan else application,
@@ -232,6 +244,7 @@ def serve_command(
             port,
             access_log=verbose,
             on_listening=lambda url: terminal.note(f"listening on {url}"),
+            on_stopping=page.stop,
         )
 
 

@@ -25,7 +25,7 @@ from mockexport.stats import MAX_STATS_PAIRS, read_ranges
 if TYPE_CHECKING:
     from mockexport.cli.grid import Grid
 
-__all__ = ["app"]
+__all__ = ["app", "statistics_csv"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -131,10 +131,10 @@ def stats_command(
 
         return stats_table(export, found, all_rows=run.all_rows, top=top)
 
-    run.write(document, table=table, csv=lambda: csv_of(document))
+    run.write(document, table=table, csv=lambda: statistics_csv(document))
 
 
-def csv_of(document: dict[str, Any]) -> str:
+def statistics_csv(document: dict[str, Any]) -> str:
     """Return a row for each patient and type; a figure that only some have is empty in the other rows."""
     cells = [(patient, name, found) for patient, types in document["patients"].items() for name, found in types.items()]
     names = list(dict.fromkeys(chain.from_iterable(found for _, _, found in cells)))

@@ -96,6 +96,8 @@ def reconcile(
     check_codes("allow", allow)
     check_codes("deny", deny)
     choose_tally(kernel)
+    if ask_server:
+        totals_of(source, export, ["Patient"])  # a server that can't be asked is an error before any work
     begun = datetime.now(UTC)
     declared = declared_by(source, export, on_listing)
     if not declared.downloads and not declared.missing:
@@ -253,12 +255,16 @@ def fold_distinct(records: Runs, memory: int, kernel: str) -> DistinctKeys:
 
 
 def compare_totals(source: Source, export: str, found: Counts, types: Sequence[str]) -> Findings:
-    """Return of which types the server counts another number. Raises UsageError if it can't be asked."""
-    if not isinstance(source, CountsResources):
-        raise UsageError(f"{source.name} is no FHIR server; only such a server can be asked for its totals")
+    """Return of which types the server counts another number."""
     findings, totals = Findings(), found.totals
-    for name in sorted({*totals, *types}):
-        number = source.resources(export, name)
+    for name, number in totals_of(source, export, sorted({*totals, *types})).items():
         if number != totals.get(name, 0):
             findings.add("total-differs", "warning", [{"type": name, "server": number, "found": totals.get(name, 0)}])
     return findings
+
+
+def totals_of(source: Source, export: str, types: Sequence[str]) -> dict[str, int]:
+    """Ask a server for its numbers of resources. Raises UsageError for a source that is none, or can't be asked."""
+    if not isinstance(source, CountsResources):
+        raise UsageError(f"{source.name} is no FHIR server; only such a server can be asked for its totals")
+    return {name: source.resources(export, name) for name in types}

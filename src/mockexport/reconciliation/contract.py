@@ -123,7 +123,7 @@ class RecordKeys(Accumulator[RecordFacts], Protocol):
 
 
 class CsvRecordKeys(RecordKeys, Protocol):
-    """Those of CSV. `columns`, `delimiter` and `max_row_bytes` are those of `Tally`."""
+    """Those of CSV. `columns`, `delimiter` and `max_row_bytes` are those of `Tally`; no column, no times."""
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ class ReferenceResourceKeys:
     def _take(self, identities: Iterable[Identity]) -> None:
         for name, version, time, subsetted in identities:
             line = self._reader.line
-            whole = f"{name}/_history/{version}" if version else name
+            whole = f"{name}/_history/{version}" if name and version else name
             made_of = whole.encode() if whole else self._reader.row.strip(WHITE_SPACE)
             self._records.append(distinct_record(record_key(self._key, made_of), self._download, line))
             if self._ids is not None and name:

@@ -30,26 +30,21 @@ NATIVE = "mockexport.reconciliation._native"
 NATIVE_FHIR = "mockexport.reconciliation._fhir_native"
 
 
-def optional(kernel: str) -> str:
-    """Return a kernel that may be absent: the parts in C of these accumulators are not all there yet."""
-    return "auto" if kernel == "native" else kernel
-
-
 def choose_csv_keys(kernel: str = "auto") -> type[CsvRecordKeys]:
     """Return the accumulator of CSV that `kernel` means; it raises what `choose_tally` raises."""
-    native = native_part(NATIVE, optional(kernel))
+    native = native_part(NATIVE, kernel)
     return cast("type[CsvRecordKeys]", native.NativeCsvKeys if native else reference.ReferenceCsvKeys)
 
 
 def choose_resource_keys(kernel: str = "auto") -> type[ResourceKeys]:
     """Return the accumulator of FHIR that `kernel` means. Raises what `choose_tally` raises."""
-    native = native_part(NATIVE_FHIR, optional(kernel))
+    native = native_part(NATIVE_FHIR, kernel)
     return cast("type[ResourceKeys]", native.NativeResourceKeys if native else fhir_reference.ReferenceResourceKeys)
 
 
 def choose_key(kernel: str = "auto") -> RecordKey:
     """Return the hash of the accumulator of FHIR that `kernel` means. Raises what `choose_tally` raises."""
-    native = native_part(NATIVE_FHIR, optional(kernel))
+    native = native_part(NATIVE_FHIR, kernel)
     return cast("RecordKey", native.record_key if native else reference.record_key)
 
 

@@ -39,6 +39,7 @@ class ReferenceCsvKeys:
     ) -> None:
         self._reader = RecordReader(columns, delimiter, skip=True, max_row_bytes=max_row_bytes)
         self._facts = FactsBuilder(begin, end)
+        self._has_times = columns[1] is not None
         self._key = key
         self._download = download
         self._delimiter = delimiter
@@ -90,7 +91,7 @@ class ReferenceCsvKeys:
             line = self._reader.line
             key = record_key(self._key, canonical(self._reader.fields, self._delimiter))
             self._records.append(distinct_record(key, self._download, line))
-            self._facts.add(parse_event_time(record.time), line)
+            self._facts.add(parse_event_time(record.time) if self._has_times else None, line)
 
 
 def canonical(fields: Sequence[bytes], delimiter: bytes) -> bytes:

@@ -6,6 +6,19 @@ with needs_extra("server"):
     from mockexport.server.app import create_app
     from mockexport.server.faults import Faults, read_faults
     from mockexport.server.fhir import Fhir
+    from mockexport.server.page import Answer, Kind, Page, Progress, Step, Watch
     from mockexport.server.server import run
 
-__all__ = ["Faults", "Fhir", "create_app", "read_faults", "run"]
+__all__ = [
+    "Answer",
+    "Faults",
+    "Fhir",
+    "Kind",
+    "Page",
+    "Progress",
+    "Step",
+    "Watch",
+    "create_app",
+    "read_faults",
+    "run",
+]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from mockexport.model import Download
+    from mockexport.server.page import Page
     from mockexport.source import Source
 
 __all__ = ["create_app"]
@@ -59,13 +60,14 @@ def create_app(
     routes: APIRouter | None = None,
     health: APIRouter | None = None,
     fhir: Fhir | None = None,
+    page: Page | None = None,
 ) -> FastAPI:
     """Make the application that serves a source. The caller still has to close the source.
 
     With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health` and the
     description of the API, at `/docs` and `/openapi.json`, are open: they tell nothing of the data. `routes` are those
     of another service, protected by the same token; `health` replaces the route `/health`. `fhir` says how the FHIR
-    Bulk Data API answers, at `/fhir`.
+    Bulk Data API answers, at `/fhir`. `page` is what is shown at `/`: its own files are open, its data is not.
     """
     app = Application(
         title="mockexport",
@@ -78,6 +80,9 @@ def create_app(
     if routes:
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
+    if page:
+        app.include_router(page.files)
+        app.include_router(page.data, dependencies=guards)
     fhir = fhir or Fhir()
     app.mount(FHIR, fhir_application(fhir.source or source, fhir, _bearer(token) if token else None))
     app.add_exception_handler(MockExportError, _answer_error)

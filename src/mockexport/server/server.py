@@ -32,14 +32,23 @@ SWITCH_INTERVAL = 0.0005  # seconds
 PORTS = range(1 << 16)
 
 
-def run(app: ASGIApp, host: str, port: int, *, access_log: bool, on_listening: Callable[[str], None]) -> None:
+def run(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    access_log: bool,
+    on_listening: Callable[[str], None],
+    on_stopping: Callable[[], None] | None = None,
+) -> None:
     """Serve an application until SIGINT or SIGTERM, which then has its usual effect.
 
-    Port 0 selects a free port. `on_listening` is called with the URL once the server accepts connections. The number of
-    connections is bounded by the number of files that the process may open. Raises UsageError if it can't listen.
+    Port 0 selects a free port. `on_listening` is called with the URL once the server accepts connections, `on_stopping`
+    before it waits for responses that are being sent. The number of connections is bounded by the number of files that
+    the process may open. Raises UsageError if it can't listen.
     """
     with listen(host, port) as listener, log_to_stderr(access_log=access_log), _short_switch_interval():
-        Server(app, on_listening).run([listener])
+        Server(app, on_listening, on_stopping=on_stopping).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,7 +92,14 @@ def _reason(error: Exception) -> str:
 class Server(uvicorn.Server):
     """A uvicorn server with bounded connections, which calls `on_listening` once it accepts."""
 
-    def __init__(self, app: ASGIApp, on_listening: Callable[[str], None], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_listening: Callable[[str], None],
+        limits: Limits | None = None,
+        *,
+        on_stopping: Callable[[], None] | None = None,
+    ) -> None:
         limits = limits or Limits.of_process()
         self._connections = Connections(limits)
         super().__init__(
@@ -101,6 +117,7 @@ class Server(uvicorn.Server):
             )
         )
         self._on_listening = on_listening
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections, and report the URLs."""
@@ -112,6 +129,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait up to `GRACE_SECONDS` for running downloads, then abort them."""
+        if self._on_stopping:
+            self._on_stopping()
         await super().shutdown(sockets)
         self._connections.end()
         for connection in list(self.server_state.connections):

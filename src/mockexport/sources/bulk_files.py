@@ -134,7 +134,7 @@ def other_files(manifest: BulkManifest | None, folder: Place, kind: str) -> Othe
 
 def issues_in(files: Iterable[Place]) -> Counter[tuple[str, str]]:
     """Return the issues in files of errors, by severity and code."""
-    from mockexport.sources.fhir.outcome import read_issues  # with all that a client needs
+    from mockexport.sources.fhir import read_issues  # with all that a client needs
 
     return sum((read_issues(read_whole(file).splitlines()).numbers for file in files), Counter())
 

@@ -17,13 +17,25 @@ typedef struct {
     LatestDate latest;
     const Type *observation;
     int heads[OBSERVATION_HEADS];
+    Known quantities;    /* what stands behind the number, where that comes first */
     Text component_text; /* the label of a component */
 } ResourceStats;
 
 /* ---- What is read ---- */
 
+/* Where the number of a Quantity ends, if that comes first; NULL where it does not. */
+static const uint8_t *end_of_first_number(const uint8_t *quantity, const uint8_t *end, const uint8_t **number)
+{
+    static const char FIRST[] = "{\"value\":";
+    const uint64_t length = sizeof FIRST - 1;
+    *number = quantity + length;
+    if ((uint64_t)(end - quantity) <= length || memcmp(quantity, FIRST, length) || (**number != '-' && !is_digit(**number)))
+        return NULL;
+    return check_scalar(*number, end);
+}
+
 /* Read the number of a Quantity; of anything else, none. */
-static enum problem read_number(const uint8_t *quantity, Record *record)
+static enum problem read_number(const uint8_t *quantity, const uint8_t *end, Record *record)
 {
     const uint8_t *found = NULL;
     record->has_value = 0;
@@ -31,13 +43,30 @@ static enum problem read_number(const uint8_t *quantity, Record *record)
         return NO_PROBLEM;
     if (find_member(quantity, VALUE, &found))
         return TWICE;
-    if (!found || (*found != '-' && !is_digit(*found)))
-        return NO_PROBLEM;
-    const uint8_t *end = found + 1;
-    while (is_digit(*end) || *end == '.' || *end == '-' || *end == '+' || (*end | 0x20) == 'e')
-        end++;
-    record->has_value = parse_number(found, (uint64_t)(end - found), &record->value);
+    if (found && (*found == '-' || is_digit(*found)))
+        record->has_value = parse_number(found, (uint64_t)(check_scalar(found, end) - found), &record->value);
     return NO_PROBLEM;
+}
+
+/* Read the Quantity of an Observation. */
+static enum problem read_quantity(Reader *r, const Resource *resource, const uint8_t **quantity, Record *record)
+{
+    static const Span NOTHING = {NULL, 0};
+    ResourceStats *s = r->owner;
+    const uint32_t at = resource->found->at[s->heads[QUANTITY]];
+    const uint8_t *value = resource->row + at, *end = resource->end, *number = NULL;
+    const uint8_t *behind = at && at != STANDS_TWICE ? end_of_first_number(value, end, &number) : NULL;
+    if (behind && find_known(&s->quantities, behind, end)) {
+        *quantity = value;
+        record->has_value = parse_number(number, (uint64_t)(behind - number), &record->value);
+        return NO_PROBLEM;
+    }
+    enum problem problem = value_of_head(resource, s->heads[QUANTITY], quantity);
+    if (problem == NO_PROBLEM)
+        problem = read_number(*quantity, end, record);
+    if (problem == NO_PROBLEM && behind)
+        add_known(&s->quantities, behind, (uint64_t)(skip_value(value) - behind), NOTHING);
+    return problem;
 }
 
 /* Read the first of the times that is there. */
@@ -62,7 +91,7 @@ static enum problem read_time(Reader *r, const Resource *resource, Record *recor
 }
 
 /* Read the type and the number of a component. */
-static enum problem read_component(Reader *r, const uint8_t *component, Span *label, Record *record)
+static enum problem read_component(Reader *r, const uint8_t *component, const uint8_t *end, Span *label, Record *record)
 {
     ResourceStats *s = r->owner;
     const uint8_t *found;
@@ -74,7 +103,7 @@ static enum problem read_component(Reader *r, const uint8_t *component, Span *la
         return problem;
     if (!label->length)
         *label = (Span){r->latest_name.bytes, r->latest_name.length};
-    return find_member(component, VALUE_QUANTITY, &found) ? TWICE : read_number(found, record);
+    return find_member(component, VALUE_QUANTITY, &found) ? TWICE : read_number(found, end, record);
 }
 
 /* ---- What comes of it ---- */
@@ -100,17 +129,6 @@ static int add_measurement(Reader *r, Span patient, Span label, Record *record)
     return add_record(table, record) ? fail(r, NO_MEMORY) : 0;
 }
 
-/* The components one by one: NULL behind the last. Those of a list, or the one that stands alone; objects only. */
-static const uint8_t *next_component(const uint8_t *components, const uint8_t *latest)
-{
-    if (*components == '{')
-        return latest ? NULL : components;
-    const uint8_t *item = *components == '[' ? next_item(latest ? skip_value(latest) : components + 1) : NULL;
-    while (item && *item != '{')
-        item = next_item(skip_value(item));
-    return item;
-}
-
 /* All of an Observation is read before a record of it is added: it may be malformed in its last component. */
 static int use_resource(Reader *r, const Resource *resource)
 {
@@ -122,14 +140,12 @@ static int use_resource(Reader *r, const Resource *resource)
     Span label;
     enum problem problem = read_time(r, resource, &record);
     if (problem == NO_PROBLEM)
-        problem = value_of_head(resource, s->heads[QUANTITY], &quantity);
-    if (problem == NO_PROBLEM)
-        problem = read_number(quantity, &record);
+        problem = read_quantity(r, resource, &quantity, &record);
     if (problem == NO_PROBLEM)
         problem = value_of_head(resource, s->heads[COMPONENT], &components);
     int has_components = 0;
-    while (problem == NO_PROBLEM && components && (component = next_component(components, component))) {
-        problem = read_component(r, component, &label, &component_record);
+    while (problem == NO_PROBLEM && components && (component = next_object(components, component))) {
+        problem = read_component(r, component, resource->end, &label, &component_record);
         has_components = 1;
     }
     if (problem != NO_PROBLEM)
@@ -138,8 +154,8 @@ static int use_resource(Reader *r, const Resource *resource)
     const int has_quantity = quantity && *quantity == '{';
     if ((has_quantity || !has_components) && add_measurement(r, resource->patient, resource->label, &record))
         return -1;
-    while (components && (component = next_component(components, component))) {
-        if (read_component(r, component, &label, &record) != NO_PROBLEM)
+    while (components && (component = next_object(components, component))) {
+        if (read_component(r, component, resource->end, &label, &record) != NO_PROBLEM)
             return fail(r, NO_MEMORY); /* it was read before */
         if (add_measurement(r, resource->patient, label, &record))
             return -1;

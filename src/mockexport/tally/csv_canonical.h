@@ -2,13 +2,13 @@
 
 #include "csv_rows.h"
 
-/* Whether a field means something else without quotes. A CR does where it would belong to the line end. */
-static int needs_quotes(const Field *field, uint8_t delimiter, int is_last)
+/* Whether a field means something else without quotes. A CR at the end does not: the text has no line end. */
+static int needs_quotes(const Field *field, uint8_t delimiter)
 {
     for (uint64_t i = 0; i < field->length; i++)
         if (field->bytes[i] == delimiter || field->bytes[i] == '"' || field->bytes[i] == '\n')
             return 1;
-    return is_last && field->length && field->bytes[field->length - 1] == '\r';
+    return 0;
 }
 
 /* The canonical text of a row that is just being taken. It is in the row itself, or in `text`, and stays there until the
@@ -27,7 +27,7 @@ static Field canonical_row(CsvRows *r, const CsvRow *row, Text *text)
     uint8_t *out = text->bytes;
     while (at) {
         const Field field = next_field(r, &at, end);
-        const int quoted = needs_quotes(&field, r->delimiter, !at);
+        const int quoted = needs_quotes(&field, r->delimiter);
         if (quoted)
             *out++ = '"';
         for (uint64_t i = 0; i < field.length; i++) {

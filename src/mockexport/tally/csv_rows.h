@@ -12,6 +12,7 @@
 
 #define READABLE 32 /* bytes that may be read from the start of each field on, whatever its length */
 #define ROWS_AT_A_TIME 32
+#define LINES_KEPT 10 /* of the rows that are left out, by reason */
 
 typedef struct {
     const uint8_t *bytes;
@@ -54,7 +55,7 @@ struct CsvRows {
     int has_quotes;
 
     CsvRow batch[ROWS_AT_A_TIME];
-    uint64_t rows, left_out[REASON_COUNT];
+    uint64_t rows, left_out[REASON_COUNT], first_left_out[REASON_COUNT][LINES_KEPT];
     enum problem problem;
     uint64_t problem_line;
 };
@@ -72,6 +73,8 @@ static int refuse_row(CsvRows *r, enum problem reason, uint64_t line)
 {
     if (!r->skip)
         return refuse(r, reason, line);
+    if (r->left_out[reason] < LINES_KEPT)
+        r->first_left_out[reason][r->left_out[reason]] = line;
     r->left_out[reason]++;
     return 0;
 }

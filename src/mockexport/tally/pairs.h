@@ -65,7 +65,7 @@ static inline uint32_t likely_number(const Pairs *pairs, uint64_t hash)
 }
 
 /* The slot that holds the key, or the empty one where it belongs. The fields are looked at for long keys alone. */
-static uint64_t find_slot(const Pairs *pairs, const Key *key, const uint8_t *patient, const uint8_t *type)
+static inline uint64_t find_slot(const Pairs *pairs, const Key *key, const uint8_t *patient, const uint8_t *type)
 {
     uint64_t slot = key->hash & pairs->mask;
     for (;; slot = (slot + 1) & pairs->mask) {
@@ -152,7 +152,7 @@ static int pairs_grow(Pairs *pairs)
     return 0;
 }
 
-static int pairs_init(Pairs *pairs, const uint8_t *seed)
+static inline int pairs_init(Pairs *pairs, const uint8_t *seed)
 {
     memcpy(&pairs->seed, seed, sizeof pairs->seed);
     return pairs_grow(pairs);
@@ -172,7 +172,7 @@ static inline uint64_t longest_probe(const Pairs *pairs)
 
 /* Add a key that is not there yet, with its hash by the present seed; 0, or -1 without memory. There is always room for
    one more: what makes room may change the seed, and with it the hash that a key should have. */
-static int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_t *type, uint64_t count)
+static inline int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_t *type, uint64_t count)
 {
     pairs->key_bytes += (uint32_t)key.lengths + (key.lengths >> 32);
     if (!is_short(key.lengths)) {
@@ -201,7 +201,7 @@ static int pairs_add(Pairs *pairs, Key key, const uint8_t *patient, const uint8_
     return pairs->used == pairs->room ? pairs_grow(pairs) : 0;
 }
 
-static void pairs_free(Pairs *pairs)
+static inline void pairs_free(Pairs *pairs)
 {
     free(pairs->slots);
     free(pairs->entries);

@@ -53,7 +53,7 @@ static PyObject *limit_text(PyObject *contract, int too_many, uint64_t max_pairs
 #define NAMES_SHARED 1024 /* types, of which most bodies have a few */
 
 /* A type's name; `names` has those made so far, so that a million pairs share one. */
-static PyObject *type_name(PyObject *names, const Pairs *pairs, const Entry *entry)
+static inline PyObject *type_name(PyObject *names, const Pairs *pairs, const Entry *entry)
 {
     PyObject *name =
         PyUnicode_DecodeUTF8((const char *)entry_type(pairs, entry), (Py_ssize_t)(entry->key.lengths >> 32), NULL);
@@ -87,7 +87,7 @@ static inline int set_number(PyObject *numbers, PyObject *one, PyObject *other, 
 }
 
 /* The numbers of rows left out, by the reasons that `module` names. */
-static PyObject *left_out_dict(PyObject *module, const uint64_t *numbers, int reason_count)
+static inline PyObject *left_out_dict(PyObject *module, const uint64_t *numbers, int reason_count)
 {
     PyObject *left_out = PyDict_New();
     PyObject *reasons = PyObject_GetAttrString(module, "REASONS");
@@ -108,7 +108,7 @@ static PyObject *left_out_dict(PyObject *module, const uint64_t *numbers, int re
 }
 
 /* A seed for the keys: what was given, or random bytes from the operating system. */
-static PyObject *seed_bytes(PyObject *given)
+static inline PyObject *seed_bytes(PyObject *given)
 {
     if (given && PyBytes_Size(given) != (Py_ssize_t)sizeof(Seed)) {
         PyErr_Format(PyExc_ValueError, "seed must be %d bytes", (int)sizeof(Seed));

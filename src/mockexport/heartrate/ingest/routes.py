@@ -20,6 +20,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from mockexport.errors import MockExportError
+from mockexport.heartrate.ingest.fresh import FreshReadings
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.ingest.schemas import (
@@ -63,11 +64,12 @@ T = TypeVar("T")
 class HeartRateRoutes:
     """The routes of a service. The caller still has to close the service.
 
-    `router` may be protected by a token; `health` is meant to be open.
+    `router` may be protected by a token; `health` is meant to be open. `fresh` tells of readings as they are stored.
     """
 
     def __init__(self, service: HeartRate) -> None:
         self._service = service
+        self.fresh = FreshReadings()
         self._metrics = Metrics(service.statistics)
         self._loop_bridge = LoopBridge()
         self._posts = 0
@@ -162,7 +164,9 @@ class HeartRateRoutes:
             except InvalidError as error:
                 self._metrics.rejected.inc()
                 raise HTTPException(400, str(error)) from None
-            await self._keep(valid(found))
+            readings = valid(found)
+            await self._keep(readings)
+            self.fresh.tell(readings)
             self._metrics.post_seconds.observe(time.perf_counter() - started)
         return found
 

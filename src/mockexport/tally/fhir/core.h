@@ -34,6 +34,7 @@ enum unassigned { NO_PATH, NO_REFERENCE, NOT_A_PATIENT, CONTAINED, IDENTIFIER_ON
 #define TYPE_SLOTS 256
 #define MAX_STEPS 2
 #define MAX_HEAD_BYTES 24
+#define FIRST_LINES 10 /* that are kept of each reason */
 #define PADDING 64 /* bytes that may be read behind a row */
 
 typedef struct {
@@ -70,6 +71,21 @@ typedef struct {
 } Found;
 #define STANDS_TWICE UINT32_MAX
 
+/* Values that were read before, and what was read there: most labels of a body are a few. A value of brackets is the same
+   where its bytes are, whatever stands behind it. */
+#define KNOWN_VALUES 8
+#define KNOWN_BYTES 512
+typedef struct {
+    uint64_t length, text_length;
+    uint8_t bytes[KNOWN_BYTES], text[KNOWN_BYTES];
+} KnownValue;
+
+typedef struct {
+    KnownValue values[KNOWN_VALUES];
+    unsigned next;         /* whose place is taken next */
+    uint64_t found, added; /* values are added while some are found again */
+} Known;
+
 typedef int (*Scan)(const uint8_t *row, uint64_t length, const Heads *heads, Found *found);
 
 typedef struct {
@@ -91,8 +107,9 @@ typedef struct {
     int at_start, dropping; /* dropping: the row is too long */
     uint64_t line;
 
+    Known labels;
     Text patient_text, label_text, other_text; /* what was read, with its escapes resolved */
-    uint64_t rows, left_out[REASON_COUNT];
+    uint64_t rows, left_out[REASON_COUNT], first_left_out[REASON_COUNT][FIRST_LINES]; /* the lines of the first of each */
     enum problem problem;
     uint64_t problem_line;
 } Reader;
@@ -120,6 +137,8 @@ static int malformed(Reader *r, enum problem reason)
 {
     if (!r->skip)
         return fail(r, reason);
+    if (r->left_out[reason] < FIRST_LINES)
+        r->first_left_out[reason][r->left_out[reason]] = r->line;
     r->left_out[reason]++;
     return 0;
 }

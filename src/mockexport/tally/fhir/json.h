@@ -235,6 +235,18 @@ static const uint8_t *next_item(const uint8_t *p)
     return *p == ']' ? NULL : p;
 }
 
+/* Go through the objects of a list, or take the one that stands in place of it: `latest` is NULL at first, then what was
+   returned. Returns NULL at the end. */
+static inline const uint8_t *next_object(const uint8_t *value, const uint8_t *latest)
+{
+    if (*value == '{')
+        return latest ? NULL : value;
+    const uint8_t *item = *value == '[' ? next_item(latest ? skip_value(latest) : value + 1) : NULL;
+    while (item && *item != '{')
+        item = next_item(skip_value(item));
+    return item;
+}
+
 /* Find a member of an object; NULL if there is none. -1 if there are two. */
 static int find_member(const uint8_t *object, Span name, const uint8_t **found)
 {

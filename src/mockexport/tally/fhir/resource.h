@@ -234,6 +234,33 @@ static int wrong_resource(Reader *r, enum problem problem, int is_checked)
     return is_checked ? malformed(r, problem) : UNUSUAL;
 }
 
+/* Find a value of brackets among those that are known. */
+static inline const KnownValue *find_known(Known *known, const uint8_t *value, const uint8_t *end)
+{
+    for (int i = 0; i < KNOWN_VALUES; i++) {
+        const KnownValue *one = &known->values[i];
+        if (one->length && (uint64_t)(end - value) >= one->length && !memcmp(value, one->bytes, one->length)) {
+            known->found++;
+            return one;
+        }
+    }
+    return NULL;
+}
+
+/* Remember a value of brackets of so many bytes, and what was read there. */
+static void add_known(Known *known, const uint8_t *value, uint64_t length, Span text)
+{
+    if (length > KNOWN_BYTES || text.length > KNOWN_BYTES || known->added > known->found + 8 * KNOWN_VALUES)
+        return;
+    KnownValue *one = &known->values[known->next++ % KNOWN_VALUES];
+    known->added++;
+    one->length = length;
+    one->text_length = text.length;
+    memcpy(one->bytes, value, length);
+    if (text.length)
+        memcpy(one->text, text.bytes, text.length);
+}
+
 /* The value of a head, NULL where there is none: one that may be read, or the problem. */
 static inline enum problem value_of_head(const Resource *resource, int head, const uint8_t **value)
 {
@@ -293,10 +320,19 @@ static int read_resource(Reader *r, const uint8_t *row, const uint8_t *end, cons
     if (label_at == STANDS_TWICE)
         problem = TWICE;
     else if (label_at) {
-        if (!is_checked && !is_sound(row + label_at, end))
-            return UNUSUAL;
         Span read = {NULL, 0};
-        problem = read_label(r, row + label_at, &r->label_text, &read);
+        value = row + label_at;
+        const KnownValue *known = find_known(&r->labels, value, end);
+        if (known) {
+            read.bytes = known->text;
+            read.length = known->text_length;
+        } else if (!is_checked && !is_sound(value, end)) {
+            return UNUSUAL;
+        } else {
+            problem = read_label(r, value, &r->label_text, &read);
+            if (problem == NO_PROBLEM && (*value == '{' || *value == '['))
+                add_known(&r->labels, value, (uint64_t)(skip_value(value) - value), read);
+        }
         label = read.length ? read : label;
     }
     if (problem == NO_PROBLEM) {

@@ -1,0 +1,119 @@
+"""Heart rates in a real browser, as they arrive, and the service's own figures."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+from tests.server.page.serving import page_over
+from tests.sources import MemorySource, csv_body
+
+from mockexport.heartrate.export import HeartRateSource
+from mockexport.heartrate.ingest.routes import HeartRateRoutes
+from mockexport.heartrate.service import HeartRate
+from mockexport.sources.union import UnionSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+    from tests.browser.conftest import Look
+
+pytestmark = pytest.mark.browser
+SHOWN_SECONDS = 2.0  # within which a fresh reading is to be seen
+EVIL = "<script>alert(1)</script>"
+
+
+@contextmanager
+def service_page(folder: Path) -> Iterator[httpx.Client]:
+    """Serve a folder of readings, with the page."""
+    with HeartRate(folder) as service:
+        routes = HeartRateRoutes(service)
+        source = UnionSource(MemorySource({"a": csv_body(1)}), HeartRateSource(folder, service))
+        with page_over(source, fresh=routes.fresh, routes=routes.router, health=routes.health) as (client, _):
+            yield client
+
+
+def send(client: httpx.Client, rate: float, device: str = "device_a", user: str = "anna", **given: str) -> None:
+    """Send a reading of this moment."""
+    reading = {"user_id": user, "device_id": device, "heart_rate": rate}
+    timestamp = given.get("timestamp") or datetime.now(UTC).isoformat()
+    assert client.post("/metrics/heart-rate", json=reading | {"timestamp": timestamp}).status_code == 202
+
+
+def test_heart_rates_show_within_two_seconds_while_one_looks(look: Look, tmp_path: Path) -> None:
+    with service_page(tmp_path / "data") as client, look(client.base_url) as looking:
+        send(client, 61)
+        page = looking.page
+        looking.go("heart-rate")
+        expect(page.get_by_label("User")).to_have_value("anna")
+        expect(page.get_by_role("img", name="Heart rate of anna")).to_be_visible()
+        expect(page.get_by_text("61 beats a minute", exact=True)).to_be_visible()
+        with page.expect_response("**/page/heart-rate?user=anna"):
+            page.reload()
+        for rate, device in ((172, "device_a"), (45, "device_b"), (118, "device_c")):
+            begun = time.monotonic()
+            send(client, rate, device)
+            expect(page.get_by_text(f"{rate} beats a minute", exact=True)).to_be_visible()
+            seconds = time.monotonic() - begun
+            assert seconds < SHOWN_SECONDS
+            expect(page.locator(".now")).to_contain_text(device)
+        assert looking.findings() == []
+
+
+def test_a_day_is_drawn_minute_by_minute_with_its_devices_told_apart(look: Look, tmp_path: Path) -> None:
+    complains = "404 (Not Found)"  # so the API answers for a day without readings, and browsers log it
+    with service_page(tmp_path / "data") as client, look(client.base_url, complains=complains) as looking:
+        for minute, device in ((1, "device_a"), (2, "device_b"), (3, "strap")):
+            send(client, 60 + minute, device, timestamp=f"2025-08-26T10:0{minute}:00Z")
+        send(client, 99, timestamp="2025-08-27T12:00:00Z")
+        page = looking.page
+        looking.go("heart-rate/anna%2F2025-08-26")
+        told = "3 minutes, 61 to 63 beats a minute, from device_a, device_b, strap"
+        expect(page.get_by_role("img", name=told)).to_be_visible()
+        expect(page.locator("canvas")).to_be_visible()
+        page.get_by_text("The minutes as a table").click()
+        expect(page.get_by_role("row", name="10:02")).to_contain_text("device_b")
+        assert looking.findings() == []
+        page.get_by_role("button", name="The day after").press("Enter")
+        expect(page.get_by_role("img", name="1 minutes, 99 to 99")).to_be_visible()
+        page.get_by_role("button", name="The day after").click()
+        expect(page.get_by_role("img", name="No readings on this day.")).to_be_visible()
+
+
+def test_the_ids_of_users_and_devices_are_text(look: Look, tmp_path: Path) -> None:
+    with service_page(tmp_path / "data") as client, look(client.base_url) as looking:
+        send(client, 77, device=EVIL, user=EVIL)
+        looking.go("heart-rate")
+        expect(looking.page.get_by_label("User")).to_have_value(EVIL)
+        expect(looking.page.locator(".now")).to_contain_text(EVIL)
+        assert looking.page.locator("main script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280, 2000])
+def test_the_service_tells_its_figures_on_any_screen(look: Look, tmp_path: Path, width: int, scheme: Any) -> None:
+    size = {"width": width, "height": 800}
+    with (
+        service_page(tmp_path / "data") as client,
+        look(client.base_url, viewport=size, color_scheme=scheme) as looking,
+    ):
+        send(client, 61)
+        page = looking.page
+        for view, shown in (("service", "Readings accepted"), ("heart-rate", "61 beats a minute")):
+            looking.go(view)
+            expect(page.get_by_text(shown, exact=True)).to_be_visible()
+            assert looking.findings() == []
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        looking.go("service")
+        accepted = page.get_by_text("Readings accepted").locator("xpath=..")
+        expect(accepted).to_contain_text("1")
+        for _ in range(4):
+            send(client, 62)
+        expect(accepted).to_contain_text("5")
+        expect(page.get_by_text("Files", exact=True)).to_be_visible()
