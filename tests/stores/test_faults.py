@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,7 +128,9 @@ def test_an_object_that_is_gone_is_not_found(store: SmallStore) -> None:
 
 def test_refused_credentials_are_told_without_the_secret(store: SmallStore) -> None:
     def fault(request: Handler) -> bool:
-        request.answer(403, b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>very-secret</StringToSign></Error>")
+        request.answer(
+            403, b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>very-secret</StringToSign></Error>"
+        )
         return True
 
     store.fault = fault
@@ -151,7 +154,7 @@ def test_a_store_without_etags_is_refused_for_nothing_would_tell_that_an_object_
 
 
 def test_a_store_that_stalls_is_left_after_the_timeout(store: SmallStore) -> None:
-    done = mockexport.source.threading.Event()  # type: ignore[attr-defined]
+    done = threading.Event()
 
     def fault(_request: Handler) -> bool:
         done.wait(30)
