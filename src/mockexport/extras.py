@@ -18,6 +18,7 @@ NEEDED_FOR = MappingProxyType(
         "cloud": "an object store",
         "cluster": "counting on a Dask cluster",
         "heartrate": "heart-rate data",
+        "parquet": "reading Parquet",
         "server": "serving",
         "smart": "SMART Backend Services",
         "zstd": "reading zstd before Python 3.14",

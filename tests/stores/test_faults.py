@@ -86,7 +86,7 @@ def test_an_object_that_is_replaced_between_two_ranges_is_an_error_and_never_a_m
     """Also where the store does not know If-Match, and sends a part of the new one."""
     store.matches = matches
 
-    def fault(request: Handler) -> bool:
+    def fault(_request: Handler) -> bool:
         if store.reads(KEY) == 2:
             store.objects[KEY] = csv_body(ROWS, b"P002,2025-08-26T00:00:04.906404Z,bp_dia,7\n") + b"\n" * 10
         return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3  # type: ignore[import-untyped]
 import orjson
+import polars as pl
 import pytest
 from tests.cli.conftest import COMMAND, environment
 from tests.cluster.machines import Cluster
@@ -91,6 +93,14 @@ def test_a_bucket_has_the_exports_downloads_and_counts_that_a_folder_with_the_sa
         assert [d.id for d in source.downloads(export)] == [d.id for d in folder.downloads(export)]
         assert count(source, export) == count(folder, export)
     assert count(source, "packed").rows == 9
+
+
+def test_parquet_in_a_bucket_is_counted(source: Source, bucket: Any) -> None:
+    file = io.BytesIO()
+    row = {"patient_id": "P001", "event_time": "2025-08-26T00:00:04Z", "event_type": "x", "value": 1}
+    pl.DataFrame([row] * 5).write_parquet(file)
+    bucket.put_object(Key="here/columns/a.parquet", Body=file.getvalue())
+    assert count(source, "columns").rows == 5
 
 
 def test_a_prefix_that_has_files_itself_is_an_export(server: str, bucket: Any) -> None:

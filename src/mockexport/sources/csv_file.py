@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.place import open_file
 from mockexport.sources.data_files import compression
+from mockexport.sources.parquet import is_parquet, read_parquet
 from mockexport.sources.zstd_frames import zstd_frames
 from mockexport.zstd import zstd_module
 
@@ -47,6 +48,9 @@ def read_csv_file(
     or whose SHA-256 differs.
     """
     try:
+        if is_parquet(path.name):
+            yield from read_parquet(path, offset, etag, **watch)
+            return
         with open_file(path, etag, **watch) as file:
             try:
                 yield from _chunks(file, path, offset, etag, sha256)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.manifest import MANIFEST
+from mockexport.sources.parquet import is_parquet, rows_of
 from mockexport.sources.zstd_frames import zstd_frames
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ P = TypeVar("P", bound="Place")
 
 SPLIT_BYTES = 1 << 26
 STORE_SPLIT_BYTES = 1 << 27  # what is requested beyond the end of a split is little beside it
-FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson"}
+FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".parquet": "csv"}  # as they are read
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
 CHECKSUMS = ("*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sum*", "sha1sum*", "sha256sum*", "sha512sum*")
@@ -131,7 +132,7 @@ def _checked(path: Place, named: Container[str]) -> bool:
         and uncompressed(path.name) not in named
     ):
         raise UntrustedDataError(
-            f"{path} would not be counted: it is not a .csv, .tsv, .txt or .ndjson file, plain or compressed",
+            f"{path} would not be counted: it is not a .csv, .tsv, .txt, .ndjson or .parquet file, plain or compressed",
             remedy=Remedy.IGNORE,
         )
     return True
@@ -162,6 +163,8 @@ def declared(path: Place, version: Version | None, *, can_be_split: bool, otherw
     if version is None:
         return known
     known |= {"etag": version.etag}
+    if is_parquet(path.name):
+        return known | {"rows": rows_of(path)}
     can_be_split = can_be_split and version.etag is not None
     suffix = compression(path.name)
     if suffix is None:

@@ -127,6 +127,8 @@ class FolderSource:
         for entry in entries:
             file = folder / entry.file
             known = declared(file, versions[file], can_be_split=not entry.sha256, otherwise=entry.download.format)
+            if entry.download.rows is not None:  # what a manifest declares is what is compared
+                known.pop("rows", None)
             downloads.append(replace(entry.download, **known))
             listed[_key(downloads[-1])] = (file, entry.sha256)
         self._listed[export] = listed
