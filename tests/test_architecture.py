@@ -26,10 +26,10 @@ __init__
 factory
 server heartrate pipeline sources report
 reconciliation
-stats
+stats stores
 http smart sorting tally
 _version bulk_manifest bulk_wire encoding errors extras fhir_export files formatting identity lazy local_file manifest \
-model native outliers settings source wire zstd
+model native outliers place settings source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),
@@ -40,11 +40,12 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "pydantic_core": ("heartrate",),
     "backports": ("zstd",),
     "deltalake": ("heartrate",),
-    "polars": ("heartrate",),
+    "polars": ("heartrate", "sources.parquet"),
     "prometheus_client": ("heartrate",),
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),
+    "obstore": ("stores",),
     "joserfc": ("smart",),
     "cryptography": ("smart",),
 }
@@ -53,6 +54,9 @@ NEEDS_NO_EXTRA = (
     "heartrate.folder",
     "heartrate.readings",
     "heartrate.load",
+    "sources.parquet",
+    "stores",
+    "stores.settings",
     "smart",
     "smart.tokens",
     "smart.credentials",

@@ -20,9 +20,10 @@ from tests.sources import HEADER, WAIT_SECONDS
 
 from mockexport import Download, UntrustedDataError, count
 from mockexport.errors import ChangedError
-from mockexport.local_file import LocalFile, file_versions, read_whole
+from mockexport.local_file import LocalFile
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.splits import Split, split_download
+from mockexport.place import file_versions, read_whole
 from mockexport.sources.folder import FolderSource
 from mockexport.tally import TallySpec
 

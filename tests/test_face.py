@@ -17,10 +17,14 @@ from mockexport import MockExportError
 README = Path(__file__).parent.parent / "README.md"
 
 FUNCTIONS = {
+    "open_place": """(
+        name: str | Path, *, endpoint: str | None = None, timeout: float = 30.0, retries: int = 5,
+        retry_budget: float = 300.0, ca_bundle: str | Path | None = None) -> Place""",
     "open_source": """(
         name: str | Path = 'mock', *, kernel: str = 'auto', timeout: float = 30.0, retries: int = 5,
         retry_budget: float = 300.0, token: str | None = None, ca_bundle: str | Path | None = None,
-        allow_unproven_end: bool = False, ignore: Sequence[str] = (), fhir: FhirExport | None = None) -> Source""",
+        allow_unproven_end: bool = False, ignore: Sequence[str] = (), fhir: FhirExport | None = None,
+        endpoint: str | None = None) -> Source""",
     "count": """(
         source: Source, export: str = 'demo', *, skip_malformed: bool = False, max_pairs: int = 10000000,
         kernel: str = 'auto', csv: CsvFormat = CsvFormat(
@@ -29,7 +33,7 @@ FUNCTIONS = {
         start_workers: StartWorkers = thread_workers, on_progress: OnProgress | None = None,
         on_listing: OnListing | None = None, checkpoint: Checkpoint | None = None) -> Counts""",
     "fetch": """(
-        source: Source, export: str, root: Path, *, max_pairs: int = 10000000, kernel: str = 'auto',
+        source: Source, export: str, root: Place, *, max_pairs: int = 10000000, kernel: str = 'auto',
         csv: CsvFormat = CsvFormat(
             patient_column=None, type_column=None, delimiter=None, time_column=None, value_column=None),
         fhir: FhirFormat = FhirFormat(by='type', strict=False, max_row_bytes=16777216),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         UntrustedDataError,
         UsageError,
     )
-    from mockexport.factory import open_source
+    from mockexport.factory import open_place, open_source
     from mockexport.fhir_export import FhirExport
     from mockexport.model import Counts, Download, Export, summarise
     from mockexport.pipeline import (
@@ -96,6 +96,7 @@ __all__ = [
     "compare",
     "count",
     "fetch",
+    "open_place",
     "open_source",
     "process_workers",
     "read_committed",
@@ -110,7 +111,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "errors": ("Remedy", *(name for name in __all__ if name.endswith("Error"))),
-        "factory": ("open_source",),
+        "factory": ("open_place", "open_source"),
         "fhir_export": ("FhirExport",),
         "model": ("Counts", "Download", "Export", "summarise"),
         "pipeline": (

@@ -55,6 +55,7 @@ class Remedy(Enum):
     ALLOW_UNPROVEN_END = "allow_unproven_end=True takes them as they are"
     CA_BUNDLE = "ca_bundle names other certificates to trust"
     COLUMNS = "patient_column and type_column name the columns"
+    ENDPOINT = "endpoint names another server of the store"
     EXPORT_TIMEOUT = "a longer timeout of the export waits longer for it"
     FEWER_JOBS = "fewer jobs need less memory"
     IGNORE = "ignore=[NAME] leaves it out"

@@ -15,8 +15,10 @@ __all__ = ["needs_extra"]
 
 NEEDED_FOR = MappingProxyType(
     {
+        "cloud": "an object store",
         "cluster": "counting on a Dask cluster",
         "heartrate": "heart-rate data",
+        "parquet": "reading Parquet",
         "server": "serving",
         "smart": "SMART Backend Services",
         "zstd": "reading zstd before Python 3.14",

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UsageError
+from mockexport.extras import needs_extra
 from mockexport.fhir_export import FhirExport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mockexport.place import Place
     from mockexport.source import Source
+    from mockexport.stores import StoreSettings
 
-__all__ = ["open_source"]
+__all__ = ["open_place", "open_source"]
 
 
 def open_source(
@@ -28,11 +31,12 @@ def open_source(
     allow_unproven_end: bool = False,
     ignore: Sequence[str] = (),
     fhir: FhirExport | None = None,
+    endpoint: str | None = None,
 ) -> Source:
     """Return the Source that `name` means.
 
-    That is `mock`, `mock-fhir`, an http(s) URL, `fhir+https://…` for a FHIR server, a folder, a file, or a pattern such
-    as `data/*.csv`.
+    That is `mock`, `mock-fhir`, an http(s) URL, `fhir+https://…` for a FHIR server, an object store such as
+    `s3://bucket/prefix` (or `gs://`, `az://`), a folder, a file, or a pattern such as `data/*.csv`.
 
     A folder holds exports, each a folder of CSV files or of a FHIR bulk export; or such files itself; or what
     `mockexport serve --data` keeps there. A file or folder called mock is `./mock`. `ignore` has patterns for names of
@@ -43,7 +47,7 @@ def open_source(
     again without progress, `retry_budget` the seconds that the tries for one download may take in all; `token` is sent
     as a bearer token, to this origin alone; `ca_bundle` is a file of certificates to trust in place of the usual ones;
     `allow_unproven_end` takes a body for whole that ends with its connection, where nothing else proves its end.
-    `fhir` says what to ask a FHIR server for.
+    `fhir` says what to ask a FHIR server for, `endpoint` is the URL of a server with the API of an object store.
 
     Raises UsageError for another kind of URL, and NotFoundError when there is no such file or folder. Close the source
     when done, or use `contextlib.closing`.
@@ -59,16 +63,21 @@ def open_source(
     scheme, separator, _ = str(name).partition("://")
     if not separator:
         return _open_local(name, ignore)
+    if scheme in ("s3", "gs", "az"):
+        from mockexport.sources import StoreSource
+
+        settings = _store_settings(endpoint, timeout, retries, retry_budget, ca_bundle)
+        return StoreSource(str(name), settings, ignore=ignore)
     kind, _, scheme = scheme.lower().rpartition("+")
     if kind not in ("", "fhir") or scheme not in ("http", "https"):
         raise UsageError(
-            f"source {name!s} is neither http nor https; a source is mock, a folder, a file or an http(s) URL, or "
-            "fhir+https://… for a FHIR server"
+            f"source {name!s} is neither http nor https; a source is mock, a folder, a file, an http(s) URL, "
+            "fhir+https://… for a FHIR server, or s3://, gs:// or az:// for an object store"
         )
     from mockexport.http import ClientSettings, Retries
     from mockexport.sources import FhirSource, HttpSource
 
-    settings = ClientSettings(
+    client = ClientSettings(
         str(name)[len("fhir+") if kind else 0 :],
         timeout=timeout,
         retries=Retries(retries, retry_budget),
@@ -76,7 +85,39 @@ def open_source(
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
         allow_unproven_end=allow_unproven_end,
     )
-    return FhirSource(settings, fhir or FhirExport()) if kind else HttpSource(**settings._asdict())
+    return FhirSource(client, fhir or FhirExport()) if kind else HttpSource(**client._asdict())
+
+
+def open_place(
+    name: str | Path,
+    *,
+    endpoint: str | None = None,
+    timeout: float = 30.0,
+    retries: int = 5,
+    retry_budget: float = 300.0,
+    ca_bundle: str | Path | None = None,
+) -> Place:
+    """Return the file or folder that `name` means, on disk or in an object store; the rest is that of `open_source`.
+
+    Raises UsageError for a URL of a store that is not valid, and without the [cloud] extra.
+    """
+    from mockexport.stores import is_store_url
+
+    if not is_store_url(str(name)):
+        return Path(name)
+    with needs_extra("cloud"):
+        from mockexport.stores import StorePath
+    return StorePath.of(str(name), _store_settings(endpoint, timeout, retries, retry_budget, ca_bundle))
+
+
+def _store_settings(
+    endpoint: str | None, timeout: float, retries: int, retry_budget: float, ca_bundle: str | Path | None
+) -> StoreSettings:
+    from mockexport.http import Retries
+    from mockexport.stores import StoreSettings
+
+    bundle = None if ca_bundle is None else str(ca_bundle)
+    return StoreSettings(endpoint, timeout, Retries(retries, retry_budget), bundle)
 
 
 def _open_local(name: str | Path, ignore: Sequence[str]) -> Source:
@@ -90,8 +131,6 @@ def _open_local(name: str | Path, ignore: Sequence[str]) -> Source:
     elif is_pattern(str(name)):
         return FilesSource(name, ignore=ignore)
     if _holds_readings(folder):
-        from mockexport.extras import needs_extra
-
         with needs_extra("heartrate"):
             from mockexport.heartrate import HeartRateSource
 

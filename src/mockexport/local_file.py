@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["LocalFile", "file_versions", "read_whole"]
+__all__ = ["LocalFile", "local_versions"]
 
 YOUNG_SECONDS = 0.02  # two ticks of the slowest kernel clock (100 Hz)
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO opens at once, and is refused; regular files are not affected
 
 
-def file_versions(paths: Iterable[Path]) -> dict[Path, FileVersion | None]:
+def local_versions(paths: Iterable[Path]) -> dict[Path, FileVersion | None]:
     """Return the version of each file, None for one that is being written at this moment.
 
     Waits for at most `YOUNG_SECONDS`. Raises UntrustedDataError for one that is not a regular file, and OSError.
@@ -119,11 +119,3 @@ class LocalFile:
             raise ChangedError(f"{self._path} was removed while it was read") from None
         if self._file.tell() < self._version.size:
             raise ChangedError(f"{self._path} ended after {self._file.tell()} of its {self._version.size} bytes")
-
-
-def read_whole(path: Path) -> bytes:
-    """Return the bytes of a small file, all of one version. Raises what `LocalFile` raises."""
-    with LocalFile(path) as file:
-        data = file.read()
-        file.check_end()
-        return data

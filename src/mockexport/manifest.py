@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from mockexport.bulk_manifest import BulkManifest, is_bulk_manifest, parse_bulk_manifest
 from mockexport.errors import UnreachableError, UntrustedDataError
-from mockexport.local_file import read_whole
+from mockexport.place import Place, read_whole
 from mockexport.wire import download_body, is_plain_id, is_plain_path, read_download, same_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mockexport.model import Download
 
@@ -36,6 +35,8 @@ __all__ = [
     "own_manifest",
     "read_manifest",
 ]
+
+P = TypeVar("P", bound=Place)
 
 MANIFEST = "manifest.json"
 OWN_MANIFEST = ".mockexport.json"  # ours, where MANIFEST is the server's
@@ -65,7 +66,7 @@ class Manifest:
     others: Sequence[str] = ()
 
 
-def own_manifest(folder: Path) -> Path:
+def own_manifest(folder: P) -> P:
     """Return where our manifest is in a folder, if it has one."""
     hidden = folder / OWN_MANIFEST
     return hidden if hidden.exists() else folder / MANIFEST
@@ -90,7 +91,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
     } | ({"others": manifest.others} if manifest.others else {})
 
 
-def read_manifest(path: Path, export: str) -> list[ManifestEntry] | BulkManifest | None:
+def read_manifest(path: Place, export: str) -> list[ManifestEntry] | BulkManifest | None:
     """Read the entries of a complete manifest, or the manifest of a FHIR bulk export; None if there is no manifest.
 
     Raises what `load_manifest` raises, and UntrustedDataError if the fetch that wrote it has not finished.
@@ -112,7 +113,7 @@ def read_manifest(path: Path, export: str) -> list[ManifestEntry] | BulkManifest
     return list(manifest.entries)
 
 
-def load_manifest(path: Path, export: str) -> Manifest | None:
+def load_manifest(path: Place, export: str) -> Manifest | None:
     """Read a manifest, complete or not; None if there is none.
 
     Raises UntrustedDataError if it is invalid, is not a regular file or changes while it is read, and UnreachableError
@@ -124,7 +125,7 @@ def load_manifest(path: Path, export: str) -> Manifest | None:
         return None
 
 
-def _document(path: Path) -> Any:
+def _document(path: Place) -> Any:
     """Read the JSON in a manifest. Raises FileNotFoundError too."""
     try:
         return orjson.loads(read_whole(path))
@@ -136,7 +137,7 @@ def _document(path: Path) -> Any:
         raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _manifest_at(path: Path, document: Any, export: str) -> Manifest:
+def _manifest_at(path: Place, document: Any, export: str) -> Manifest:
     try:
         return _manifest(document, export)
     except UntrustedDataError as error:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import threading
 from typing import TYPE_CHECKING
 
 import boto3  # type: ignore[import-untyped]
 import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import MINUTE, TEN, batch
+from tests.moto import moto_server
 
 from mockexport.heartrate.readings import Point
 from mockexport.heartrate.service import HeartRate
@@ -25,19 +22,8 @@ URL = "s3://readings/tables/heart"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """An S3-compatible server, in a process of its own: some of deltalake's calls hold the interpreter."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            assert any("Running on" in line for line in process.stderr)
-            threading.Thread(target=process.stderr.read, daemon=True).start()  # or its log would fill the pipe
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

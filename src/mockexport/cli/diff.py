@@ -20,7 +20,7 @@ from mockexport.cli.tables import shortened
 from mockexport.encoding import printable
 from mockexport.errors import NotFoundError, UntrustedDataError
 from mockexport.factory import open_source
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 from mockexport.reconciliation import diff_certificates, read_certificate
 from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from mockexport.cli.grid import Grid
+    from mockexport.place import Place
     from mockexport.source import Source
 
 __all__ = ["app"]
@@ -76,9 +77,10 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
     return downloads
 
 
-def state_file(directory: Path, export: str | None, **_others: object) -> Path | None:
+def state_file(directory: str, export: str | None, **_others: object) -> Path | None:
     """Return where the state of an export is kept that is fetched; None if it can't be a folder."""
-    return directory / export / STATE if export and is_plain_path(export) else None
+    is_folder = "://" not in directory and export and is_plain_path(export)
+    return Path(directory, str(export), STATE) if is_folder else None
 
 
 @app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
@@ -86,9 +88,12 @@ def state_file(directory: Path, export: str | None, **_others: object) -> Path |
 def fetch_command(
     run: Run,
     directory: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--dir", metavar="DIR", help="Write to DIR/EXPORT, which is created if needed.", show_default=False
+            "--dir",
+            metavar="DIR",
+            show_default=False,
+            help="Write to DIR/EXPORT, which is created if needed. DIR may be a URL such as s3://bucket/prefix.",
         ),
     ],
     export: ExportArgument = None,
@@ -106,18 +111,20 @@ def fetch_command(
     from mockexport.pipeline import fetch
 
     export = run.export(export)
-    manifest = directory / export / OWN_MANIFEST
-    is_known = is_plain_path(export) and manifest.exists() and not run.restart
-    before = FileVersion.of(manifest.stat()) if is_known else None
-    with says_what_is_kept(run, directory / export, export), run.progress(export) as progress:
+    root = run.open_place(directory)
+    folder = root / export
+    manifest = folder / OWN_MANIFEST
+    is_known = isinstance(manifest, Path) and is_plain_path(export) and manifest.exists() and not run.restart
+    before = FileVersion.of(Path(str(manifest)).stat()) if is_known else None
+    with says_what_is_kept(run, folder, export), run.progress(export) as progress:
         fetched = fetch(
-            run.source, export, directory,
+            run.source, export, root,
             max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
             start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
             restart=run.restart,
         )  # fmt: skip
-    if before and before == FileVersion.of(manifest.stat()):  # so nothing was fetched
-        run.terminal.note(f"{export} was complete in {directory / export}; --restart has it exported again")
+    if before and before == FileVersion.of(Path(str(manifest)).stat()):  # so nothing was fetched
+        run.terminal.note(f"{export} was complete in {folder}; --restart has it exported again")
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]
 
@@ -127,14 +134,14 @@ def fetch_command(
         return listing_table(documents, "downloads", all_rows=run.all_rows)
 
     run.write(
-        {"export": export, "dir": str(directory / export), "downloads": documents},
+        {"export": export, "dir": str(folder), "downloads": documents},
         table=table,
         csv=lambda: csv_text(columns, ([document[column] for column in columns] for document in documents)),
     )
 
 
 @contextmanager
-def says_what_is_kept(run: Run, folder: Path, export: str) -> Generator[None, None, None]:
+def says_what_is_kept(run: Run, folder: Place, export: str) -> Generator[None, None, None]:
     """If the fetch is interrupted, or the source fails, say what the next fetch need not fetch."""
     from mockexport.pipeline import kept_in
 
@@ -142,7 +149,7 @@ def says_what_is_kept(run: Run, folder: Path, export: str) -> Generator[None, No
         yield
     except BaseException as error:
         if not isinstance(error, MockExportError) or isinstance(error, UnreachableError):
-            kept = kept_in(folder, export)
+            kept = kept_in(folder, export) if isinstance(folder, Path) else None
             if kept and (kept.files or kept.bytes):
                 rest = f" and {size_text(kept.bytes)} of the others" if kept.bytes else ""
                 run.terminal.note(

@@ -15,7 +15,7 @@ from mockexport.cli.completion import complete_source
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
-    OutputOption,
+    FileOption,
     ProgressOption,
     QuietOption,
     RetriesOption,
@@ -168,7 +168,7 @@ def send_command(
     retry_budget: BudgetOption = 300.0,
     token_file: TokenOption = None,
     ca_bundle: BundleOption = None,
-    output: OutputOption = None,
+    output: FileOption = None,
     progress: ProgressOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -244,7 +244,7 @@ def query_command(
     retry_budget: BudgetOption = 300.0,
     token_file: TokenOption = None,
     ca_bundle: BundleOption = None,
-    output: OutputOption = None,
+    output: FileOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:

@@ -25,8 +25,10 @@ __all__ = [
     "ClientSecretOption",
     "DelimiterOption",
     "ElementsOption",
+    "EndpointOption",
     "ExportArgument",
     "ExportTimeoutOption",
+    "FileOption",
     "Format",
     "FormatOption",
     "IgnoreOption",
@@ -113,7 +115,8 @@ SourceOption = Annotated[
     typer.Option(
         "--source", "-s", metavar="SOURCE", show_default=False, autocompletion=complete_source,
         help="mock or mock-fhir (generated data), a file, a quoted pattern such as 'data/*.csv', a folder of CSV files "
-        "or of a FHIR export, or a URL, fhir+https://… for a FHIR server.  [env: MOCKEXPORT_SOURCE; default: mock]",
+        "or of a FHIR export, or a URL: fhir+https://… for a FHIR server, s3://, gs:// or az:// for an object store.  "
+        "[env: MOCKEXPORT_SOURCE; default: mock]",
     ),
 ]  # fmt: skip
 JobsOption = Annotated[
@@ -132,6 +135,13 @@ SchedulerOption = Annotated[
     ),
 ]  # fmt: skip
 OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", show_default=False,
+        help="Write the output to FILE, only once it is complete; - is stdout. It may be a URL such as s3://bucket/FILE.",
+    ),
+]  # fmt: skip
+FileOption = Annotated[
     Path | None,
     typer.Option(
         "--output", "-o", metavar="FILE", show_default=False,
@@ -379,6 +389,14 @@ BundleOption = Annotated[
     typer.Option(
         "--ca-bundle", metavar="FILE", show_default=False,
         help="Trust the CA certificates in FILE instead of the default ones.",
+    ),
+]  # fmt: skip
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", metavar="URL", show_default=False,
+        help="The server of an object store that is not the cloud's own, such as http://localhost:9000.  "
+        "[env: AWS_ENDPOINT_URL and its like]",
     ),
 ]  # fmt: skip
 UnprovenEndOption = Annotated[

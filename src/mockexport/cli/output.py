@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mockexport.encoding import json_bytes, unicode_only
 from mockexport.errors import UsageError
-from mockexport.files import mode_of, remove_leftovers, spooled, write_atomically
+from mockexport.files import mode_of, remove_leftovers, spooled
+from mockexport.place import RemotePlace, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mockexport.place import Place
 
 
 __all__ = [
@@ -60,16 +63,20 @@ class _Lines(NamedTuple):
     write: Callable[[str], object]
 
 
-def is_stdout(path: Path | None) -> bool:
+def is_stdout(path: Place | None) -> bool:
     """Tell whether `--output` is stdout."""
     return path is None or str(path) == "-"
 
 
-def check_writable(path: Path, option: str = "--output") -> None:
+def check_writable(path: Place, option: str = "--output") -> None:
     """Raise UsageError if `path`, which an option names, cannot be written.
 
     Call it before the work, so that no result is lost.
     """
+    if isinstance(path, RemotePlace):
+        path.check_writable()
+        return
+    path = Path(str(path))
     mode = _mode(path, option)
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{option} {path} is a folder; specify a file in it")
@@ -90,15 +97,16 @@ def _mode(path: Path, option: str) -> int | None:
         raise UsageError(f"cannot write {option} {path}: {error.strerror}") from error
 
 
-def write_output(data: bytes | Iterable[bytes], path: Path | None) -> None:
+def write_output(data: bytes | Iterable[bytes], path: Place | None) -> None:
     """Write output atomically to a file, or to stdout if `path` is None or `-`. Raises UsageError.
 
     A closed pipe is not an error: its reader has all it wanted.
     """
     if path is not None and not is_stdout(path):
-        target = Path(os.path.realpath(path))
-        remove_leftovers(target.parent, [target.name])
-        write_atomically(path, data)
+        if isinstance(path, Path):
+            target = Path(os.path.realpath(path))
+            remove_leftovers(target.parent, [target.name])
+        write_whole(path, data)
         return
     with spooled(data) as chunks:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from mockexport.cli.options import (
     ClientSecretOption,
     DelimiterOption,
     ElementsOption,
+    EndpointOption,
     ExportTimeoutOption,
     Format,
     FormatOption,
@@ -63,7 +64,7 @@ from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
 from mockexport.encoding import json_bytes
 from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError
-from mockexport.factory import open_source
+from mockexport.factory import open_place, open_source
 from mockexport.fhir_export import SCOPE, WEEK, FhirExport
 from mockexport.settings import Settings
 from mockexport.source import MakesExports
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from mockexport.cli.progress import Progress
     from mockexport.cli.report import Report
     from mockexport.pipeline import StartWorkers
+    from mockexport.place import Place
     from mockexport.source import Source
 
 __all__ = ["Run", "with_run"]
@@ -100,7 +102,7 @@ class Run(NamedTuple):
     fhir: FhirFormat
     start_workers: StartWorkers
     terminal: Terminal
-    output: Path | None
+    output: Place | None
     format: Format
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
@@ -109,6 +111,7 @@ class Run(NamedTuple):
     jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
     report: Report | None = None
+    open_place: Callable[[str], Place] = Path  # a file or folder that an option names
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
     @contextmanager
@@ -128,7 +131,7 @@ class Run(NamedTuple):
             return named
         if isinstance(self.source, MakesExports):
             raise UsageError("name an export: system, patient or group/ID")
-        if "://" in self.source.name:  # without a request
+        if self.source.name.startswith(("http://", "https://")):  # without a request
             return DEFAULT_EXPORT
         exports = self.source.exports()
         if len(exports) == 1:
@@ -199,6 +202,7 @@ def prepare(
     retry_budget: BudgetOption = 300.0,
     token_file: TokenOption = None,
     ca_bundle: BundleOption = None,
+    endpoint: EndpointOption = None,
     allow_unproven_end: UnprovenEndOption = False,
     jobs: JobsOption = None,
     scheduler: SchedulerOption = None,
@@ -236,11 +240,15 @@ def prepare(
 ) -> Run:
     """Make a Run from the options. Raises UsageError or NotFoundError before any work is done."""
     settings = Settings.from_environment()
-    on_terminal = is_stdout(output) and sys.stdout.isatty()
+    place = partial(
+        open_place, endpoint=endpoint, timeout=timeout, retries=retries, retry_budget=retry_budget, ca_bundle=ca_bundle
+    )
+    written = None if output is None else place(output)
+    on_terminal = is_stdout(written) and sys.stdout.isatty()
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
-    if output is not None and not is_stdout(output):
-        check_writable(output)
-    to_report = None if report is None else begin_report(report, output)
+    if written is not None and not is_stdout(written):
+        check_writable(written)
+    to_report = None if report is None else begin_report(report, written)
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter), time_column, value_column)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -255,6 +263,7 @@ def prepare(
             retry_budget=retry_budget,
             token=token,
             ca_bundle=ca_bundle,
+            endpoint=endpoint,
             allow_unproven_end=allow_unproven_end,
             ignore=ignore or (),
             fhir=FhirExport(
@@ -281,7 +290,7 @@ def prepare(
         fhir=FhirFormat(by, strict, max_row_bytes),
         start_workers=choose_workers(settings.kernel, jobs, scheduler, data, timeout),
         terminal=terminal,
-        output=output,
+        output=written,
         format=chosen,
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
@@ -290,6 +299,7 @@ def prepare(
         jobs=jobs,
         timeout=timeout if "://" in data.name else None,
         report=to_report,
+        open_place=place,
     )
 
 

@@ -28,6 +28,7 @@ OPTIONS = {
     Remedy.ALLOW_UNPROVEN_END: "--allow-unproven-end takes them as they are",
     Remedy.CA_BUNDLE: "--ca-bundle names other certificates to trust",
     Remedy.COLUMNS: "--patient-column and --type-column name the columns",
+    Remedy.ENDPOINT: "--endpoint URL names another server of the store",
     Remedy.EXPORT_TIMEOUT: "--export-timeout SECONDS waits longer for it",
     Remedy.FEWER_JOBS: "try fewer --jobs",
     Remedy.IGNORE: "--ignore NAME leaves it out",

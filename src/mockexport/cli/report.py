@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mockexport.cli.output import check_writable, is_stdout, write_output
@@ -13,8 +14,8 @@ from mockexport.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from mockexport.place import Place
     from mockexport.report import About
 
 __all__ = ["Report", "begin_report"]
@@ -35,11 +36,11 @@ class Report(NamedTuple):
         write_output(make(about).encode(), self.path)
 
 
-def begin_report(path: Path, output: Path | None) -> Report:
+def begin_report(path: Path, output: Place | None) -> Report:
     """Return a report to be written at the end. Raises UsageError, before the work, if it cannot be written there."""
     if is_stdout(path):
         raise UsageError("--report takes a file, such as report.html, and not stdout, where the usual output goes")
-    if output is not None and os.path.realpath(path) == os.path.realpath(output):
+    if isinstance(output, Path) and os.path.realpath(path) == os.path.realpath(output):
         raise UsageError(f"--report and --output are the same file, {path}; name two files")
     check_writable(path, "--report")
     return Report(path, datetime.now(UTC))

@@ -18,8 +18,8 @@ from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.sizes import read_size
 from mockexport.cli.terminal import print_note
 from mockexport.errors import NotFoundError, UsageError
-from mockexport.local_file import read_whole
 from mockexport.model import parse_time
+from mockexport.place import read_whole
 from mockexport.stats import MAX_STATS_PAIRS, read_ranges
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,6 @@ from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.remedies import error_text
 from mockexport.errors import MockExportError, NotFoundError, Remedy, UntrustedDataError, UsageError
-from mockexport.local_file import read_whole
 from mockexport.pipeline import (
     Committed,
     CommittedStatistics,
@@ -27,6 +26,7 @@ from mockexport.pipeline import (
     read_committed,
     read_committed_statistics,
 )
+from mockexport.place import read_whole
 from mockexport.tally import MAX_PAIRS
 
 if TYPE_CHECKING:

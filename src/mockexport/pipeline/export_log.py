@@ -15,7 +15,7 @@ import orjson
 
 from mockexport.bulk_manifest import LOG
 from mockexport.files import append_line, drop_half_line
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

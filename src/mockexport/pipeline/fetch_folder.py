@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import MockExportError, UsageError
-from mockexport.files import make_folder, write_atomically
+from mockexport.files import make_folder
 from mockexport.identity import is_strong
 from mockexport.manifest import (
     MANIFEST,
@@ -20,10 +21,10 @@ from mockexport.manifest import (
     own_manifest,
 )
 from mockexport.pipeline.export_log import ExportLog
+from mockexport.place import Place, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from mockexport.model import Download
     from mockexport.source import BulkExport
@@ -37,7 +38,7 @@ def new_entry(download: Download) -> ManifestEntry:
 
 
 def kept_entries(
-    folder: Path, export: str, downloads: Sequence[Download], source: str, exported: BulkExport | None
+    folder: Place, export: str, downloads: Sequence[Download], source: str, exported: BulkExport | None
 ) -> list[ManifestEntry]:
     """Return the entries, with the SHA-256 of each file that the folder's manifest has and that is still the same.
 
@@ -54,7 +55,7 @@ def kept_entries(
     if (exported and before.source != source) or not (exported or is_same):
         raise _holds_another(folder)
     for file in stale if exported else ():
-        (folder / file).unlink(missing_ok=True)
+        Path(str(folder), file).unlink(missing_ok=True)  # a folder: what a server has made is not fetched to a store
     if not is_same:
         return entries
     return [
@@ -63,14 +64,14 @@ def kept_entries(
     ]
 
 
-def check_kind(folder: Path, *, of_server: bool) -> None:
+def check_kind(folder: Place, *, of_server: bool) -> None:
     """Raise UsageError if our manifest is not where it belongs: beside a server's, or in its place."""
     hidden, plain = (folder / OWN_MANIFEST).exists(), (folder / MANIFEST).exists()
     if (plain and not hidden) if of_server else hidden:
         raise _holds_another(folder)
 
 
-def _holds_another(folder: Path) -> UsageError:
+def _holds_another(folder: Place) -> UsageError:
     return UsageError(f"{folder} holds another export of this name; fetch into another folder, or remove it")
 
 
@@ -90,7 +91,7 @@ class FetchFolder:
     Our manifest says that the export is complete once all else is there.
     """
 
-    folder: Path
+    folder: Place
     export: str
     source: str
     others: Sequence[str]
@@ -99,7 +100,8 @@ class FetchFolder:
     @property
     def log(self) -> ExportLog | None:
         """The log of a bulk export."""
-        return ExportLog(self.folder, self.exported.status_url) if self.exported else None
+        is_local = isinstance(self.folder, Path)
+        return ExportLog(Path(str(self.folder)), self.exported.status_url) if self.exported and is_local else None
 
     def url(self, entry: ManifestEntry) -> str:
         """Return where a file of a bulk export comes from."""
@@ -114,7 +116,7 @@ class FetchFolder:
         try:
             self.log.begin(self.exported)
             for folder in {(self.folder / file).parent for file in self.others}:
-                make_folder(folder)
+                make_folder(Path(str(folder)))
         except OSError as error:
             raise UsageError(f"cannot write {error.filename or self.folder}: {error.strerror}") from error
 
@@ -123,7 +125,7 @@ class FetchFolder:
         complete = complete and all(entry.sha256 for entry in entries)
         manifest = Manifest(self.export, entries, self.source, complete, self.others)
         path = self.folder / (OWN_MANIFEST if self.exported else MANIFEST)
-        write_atomically(path, json_bytes(manifest_document(manifest)), follow_link=False)
+        write_whole(path, json_bytes(manifest_document(manifest)), follow_link=False)
 
     @contextmanager
     def kept(self, entries: Sequence[ManifestEntry]) -> Generator[None, None, None]:
@@ -149,4 +151,4 @@ class FetchFolder:
         self.write(entries, complete=True)
 
     def _write_server_manifest(self, exported: BulkExport) -> None:
-        write_atomically(self.folder / MANIFEST, exported.manifest, follow_link=False)
+        write_whole(self.folder / MANIFEST, exported.manifest, follow_link=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mockexport.errors import MockExportError, NotFoundError, UntrustedDataError, UsageError
@@ -13,9 +14,11 @@ from mockexport.identity import is_strong
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, load_manifest, own_manifest
 from mockexport.pipeline.executors import thread_workers
 from mockexport.pipeline.fetch_folder import FetchFolder, check_kind, kept_entries, new_entry
+from mockexport.pipeline.object_part import ObjectPart
 from mockexport.pipeline.partial_file import PartialFile
 from mockexport.pipeline.reading import read_download
 from mockexport.pipeline.running import list_downloads, run_tasks
+from mockexport.place import RemotePlace, open_file
 from mockexport.source import HasManifest, MakesExports, ReadsFolder
 from mockexport.tally import CSV, FHIR, MAX_PAIRS, CountSpec, Malformed, choose_tally
 from mockexport.wire import is_plain_id, is_plain_path
@@ -23,7 +26,6 @@ from mockexport.wire import is_plain_id, is_plain_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mockexport.manifest import ManifestEntry
     from mockexport.model import Counts, Download
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mockexport.pipeline.export_log import ExportLog
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnListing, OnProgress
+    from mockexport.place import Place
     from mockexport.source import Source
     from mockexport.tally import Accumulator, CsvFormat, FhirFormat, ResourceSpec, TallySpec
 
@@ -43,7 +46,7 @@ LOCK = ".fetch.lock"  # one fetch at a time writes to a folder
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A download that lies on disk, whole: its rows, malformed ones included, its bytes, and their SHA-256."""
+    """A download that is kept, whole: its rows, malformed ones included, its bytes, and their SHA-256."""
 
     id: str
     file: str
@@ -55,7 +58,7 @@ class Fetched:
 def fetch(
     source: Source,
     export: str,
-    root: Path,
+    root: Place,
     *,
     max_pairs: int = MAX_PAIRS,
     kernel: str = "auto",
@@ -79,15 +82,18 @@ def fetch(
     make its exports, one that is there whole is not made again, unless `restart` says so.
 
     Raises what `count` raises, UntrustedDataError too for ids that can't be file names, and UsageError when the folder
-    can't be written, is being fetched into by another run, or holds another export's manifest.
+    can't be written, is being fetched into by another run, or holds another export's manifest. In an object store
+    nothing is locked, and a file that was begun is begun again.
     """
     choose_tally(kernel)  # an unknown one is an error before any work
     spec = CountSpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv, fhir=fhir)
     folder = root / export
+    if isinstance(source, MakesExports) and not isinstance(root, Path):
+        raise UsageError(f"what a FHIR server exports is fetched into a folder, not to {root}; copy it from there")
     with ExitStack() as stack:
         if isinstance(source, MakesExports):  # two runs would have it made twice
             _check_plain([export], is_plain_path)
-            stack.callback(_remove_if_empty, folder, root)
+            stack.callback(_remove_if_empty, Path(str(folder)), Path(str(root)))
             stack.enter_context(_taken(folder))
             check_kind(folder, of_server=isinstance(source, HasManifest))
             whole = None if restart else _whole(folder, source, export, spec, start_workers, on_progress)
@@ -99,7 +105,7 @@ def fetch(
             raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to fetch")
         _check_plain([export], is_plain_path)
         _check_plain((download.id for download in downloads), is_plain_id)
-        if isinstance(source, ReadsFolder) and folder.exists() and _holds_files_of(folder, source.folder_of(export)):
+        if _would_read_itself(folder, source, export):
             raise UsageError(f"{folder} is the folder that would be fetched; fetch into another folder")
         if not isinstance(source, MakesExports):
             stack.enter_context(_taken(folder))
@@ -112,8 +118,10 @@ def _check_plain(names: Iterable[str], is_plain: Callable[[str], bool]) -> None:
             raise UntrustedDataError(f"the id {name!r} cannot be a file name, so nothing was fetched")
 
 
-def _taken(folder: Path) -> AbstractContextManager[None]:
-    """Make a folder, and hold it for one run."""
+def _taken(folder: Place) -> AbstractContextManager[None]:
+    """Make a folder, and hold it for one run; a store has neither folders nor locks."""
+    if not isinstance(folder, Path):
+        return nullcontext()
     try:
         make_folder(folder)
     except OSError as error:
@@ -130,7 +138,7 @@ def _remove_if_empty(folder: Path, root: Path) -> None:
 
 
 def _whole(
-    folder: Path,
+    folder: Place,
     source: Source,
     export: str,
     spec: CountSpec,
@@ -155,6 +163,13 @@ def _whole(
     return [found[number] for number in range(len(entries))]
 
 
+def _would_read_itself(folder: Place, source: Source, export: str) -> bool:
+    """Tell whether a folder is the one that an export is read from."""
+    if not isinstance(folder, Path):
+        return str(folder) in (source.name, f"{source.name}/{export}")
+    return isinstance(source, ReadsFolder) and folder.exists() and _holds_files_of(folder, source.folder_of(export))
+
+
 def _holds_files_of(folder: Path, read: Path) -> bool:
     """Tell whether a folder is the one that an export is read from, or holds files that links in that one lead to."""
     return folder.samefile(read) or any(
@@ -163,7 +178,7 @@ def _holds_files_of(folder: Path, read: Path) -> bool:
 
 
 def _fetch_into(
-    folder: Path,
+    folder: Place,
     source: Source,
     export: str,
     downloads: Sequence[Download],
@@ -179,7 +194,8 @@ def _fetch_into(
     _check_plain((entry.download.id for entry in others), is_plain_path)
     manifest = FetchFolder(folder, export, name, [entry.file for entry in others], exported)
     all_of_them = [*entries, *others]
-    remove_leftovers(folder, {MANIFEST, OWN_MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
+    if isinstance(folder, Path):
+        remove_leftovers(folder, {MANIFEST, OWN_MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
     manifest.begin(entries)
     tasks = [
         FetchTask(number, _small(entry), folder, name, spec.of(entry.download), manifest.log, manifest.url(entry))
@@ -250,7 +266,7 @@ class FetchTask:
 
     number: int
     entry: ManifestEntry
-    folder: Path
+    folder: Place
     source: str
     spec: TallySpec | ResourceSpec
     log: ExportLog | None = None
@@ -266,7 +282,11 @@ def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetch
     """Fetch one download, in a worker, unless it is there already."""
     entry = task.entry
     path = task.folder / entry.file
-    part = PartialFile(path, entry.download, task.source)
+    part: PartialFile | ObjectPart
+    if isinstance(path, RemotePlace):
+        part = ObjectPart(path)
+    else:
+        part = PartialFile(Path(str(path)), entry.download, task.source)
     try:
         kept = _finished(path, entry, task.spec.new(), progress)
         if kept:
@@ -295,14 +315,16 @@ def check_task(_source: Source, task: FetchTask, progress: TaskProgress) -> Fetc
     return _finished(task.folder / task.entry.file, task.entry, task.spec.new(), progress)
 
 
-def _finished(path: Path, entry: ManifestEntry, counter: Accumulator[Counts], progress: TaskProgress) -> Fetched | None:
+def _finished(
+    path: Place, entry: ManifestEntry, counter: Accumulator[Counts], progress: TaskProgress
+) -> Fetched | None:
     """Return a file that an earlier run finished, if it is still what it was then."""
     if entry.sha256 is None or not path.is_file():
         return None
     digest = hashlib.sha256()
     size = 0
     try:
-        with path.open("rb") as file:
+        with open_file(path, on_retry=progress.retry_after, cancel=progress.cancel) as file:
             while chunk := file.read(READ_BYTES):
                 digest.update(chunk)
                 counter.feed(chunk)

@@ -23,8 +23,8 @@ from mockexport.encoding import json_bytes
 from mockexport.errors import NotResumableError, UnreachableError, UntrustedDataError
 from mockexport.files import open_locked, sync_folder, write_atomically
 from mockexport.identity import is_strong
-from mockexport.local_file import read_whole
 from mockexport.pipeline.progress import Cancelled
+from mockexport.place import read_whole
 from mockexport.tally import Malformed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mockexport.errors import MockExportError, UsageError
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 from mockexport.smart.keys import Key, UnusableKeyError, key_of_jwk, kid_of
 from mockexport.smart.scopes import is_scope
 

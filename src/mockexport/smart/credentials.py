@@ -15,7 +15,7 @@ import orjson
 
 from mockexport.errors import MockExportError, UsageError
 from mockexport.extras import needs_extra
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

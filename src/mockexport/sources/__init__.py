@@ -1,4 +1,4 @@
-"""The sources of exports: mock (made up in process), a folder, a server, the union of two; and any of them as FHIR."""
+"""The sources of exports: mock (made up), a folder, an object store, a server, a union; and any of them as FHIR."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         choose_generator,
         generator_name,
     )
+    from mockexport.sources.store import StoreSource
     from mockexport.sources.union import UnionSource
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MockFhirSource",
     "MockSource",
     "ReferenceGenerator",
+    "StoreSource",
     "UnionSource",
     "as_fhir",
     "choose_generator",
@@ -55,6 +57,7 @@ __getattr__ = lazy_attributes(
             "choose_generator",
             "generator_name",
         ),
+        "store": ("StoreSource",),
         "union": ("UnionSource",),
     },
 )

@@ -15,16 +15,16 @@ import orjson
 
 from mockexport.bulk_manifest import LOG
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError
-from mockexport.local_file import read_whole
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, ManifestEntry
 from mockexport.model import Download
+from mockexport.place import read_whole
 from mockexport.sources.data_files import data_id, is_data, uncompressed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-    from pathlib import Path
 
     from mockexport.bulk_manifest import BulkFile, BulkManifest
+    from mockexport.place import Place
 
 __all__ = ["LOG", "check_same", "entries_of", "names_in", "rows_in_log"]
 
@@ -41,7 +41,7 @@ class Differs:
     missing: list[str] = field(default_factory=list)
     undeclared: list[str] = field(default_factory=list)
 
-    def check(self, folder: Path) -> None:
+    def check(self, folder: Place) -> None:
         """Raise UntrustedDataError if they differ."""
         for name in self.missing:
             raise UntrustedDataError(
@@ -54,7 +54,7 @@ class Differs:
 
 
 def entries_of(
-    manifest: BulkManifest, path: Path, export: str, files: Collection[str], differs: Differs | None = None
+    manifest: BulkManifest, path: Place, export: str, files: Collection[str], differs: Differs | None = None
 ) -> list[ManifestEntry]:
     """Return what a manifest, which lies at `path`, declares of the files beside it, in its order.
 
@@ -102,11 +102,11 @@ def entries_of(
 class OtherFiles(NamedTuple):
     """The files of an export that are not counted: those that are there, by their ids, and those that are not."""
 
-    there: dict[str, Path]
+    there: dict[str, Place]
     missing: list[str]
 
 
-def other_files(manifest: BulkManifest | None, folder: Path, kind: str) -> OtherFiles:
+def other_files(manifest: BulkManifest | None, folder: Place, kind: str) -> OtherFiles:
     """Return the files of deleted resources or of errors: `kind` is `deleted` or `error`, as clients call their folder.
 
     With a manifest they are those that it lists, there or beside the others; without one, all that are there.
@@ -132,14 +132,14 @@ def other_files(manifest: BulkManifest | None, folder: Path, kind: str) -> Other
     return found
 
 
-def issues_in(files: Iterable[Path]) -> Counter[tuple[str, str]]:
+def issues_in(files: Iterable[Place]) -> Counter[tuple[str, str]]:
     """Return the issues in files of errors, by severity and code."""
     from mockexport.sources.fhir import read_issues  # with all that a client needs
 
     return sum((read_issues(read_whole(file).splitlines()).numbers for file in files), Counter())
 
 
-def check_same(manifest: BulkManifest, path: Path, entries: Sequence[ManifestEntry]) -> None:
+def check_same(manifest: BulkManifest, path: Place, entries: Sequence[ManifestEntry]) -> None:
     """Raise UntrustedDataError where a manifest, which lies at `path`, declares other files than ours beside it."""
     declared = [((file.type,), file.count) for file in manifest.output]
     if declared != [(entry.download.event_types, entry.download.rows) for entry in entries]:
@@ -160,7 +160,7 @@ def _names(listed: Sequence[BulkFile], found: Collection[str]) -> list[str]:
     return max(by_url, by_number, key=lambda names: len(set(names).intersection(found)))  # by URL, if it is a tie
 
 
-def rows_in_log(path: Path, files: Collection[str]) -> tuple[dict[str, int], str | None]:
+def rows_in_log(path: Place, files: Collection[str]) -> tuple[dict[str, int], str | None]:
     """Return the rows that a client's log declares of each file beside it, and what there is to tell of the log itself.
 
     The events are those of its last export. They name files by their URLs; unless these are the names of all files,

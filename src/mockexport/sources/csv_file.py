@@ -11,15 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
-from mockexport.local_file import LocalFile
+from mockexport.place import open_file
 from mockexport.sources.data_files import compression
+from mockexport.sources.parquet import is_parquet, read_parquet
 from mockexport.sources.zstd_frames import zstd_frames
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
+    from mockexport.place import OpenFile, Place
     from mockexport.source import Chunks
 
 __all__ = ["read_csv_file", "reading"]
@@ -37,16 +38,22 @@ def reading() -> Generator[None, None, None]:
         raise UnreachableError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
-def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: str | None = None) -> Chunks:
+def read_csv_file(
+    path: Place, offset: int = 0, etag: str | None = None, sha256: str | None = None, **watch: Any
+) -> Chunks:
     """Stream a file, decompressed, from byte `offset` of the text on; read to its end, its SHA-256 is checked.
 
-    `etag` is that of the version that was listed. Raises ChangedError for any other one, before a chunk of it is given;
-    UntrustedDataError for a file that cannot be decompressed, that is not a regular one, or whose SHA-256 differs.
+    `etag` is that of the version that was listed, `watch` that of `Source.open`. Raises ChangedError for any other one,
+    before a chunk of it is given; UntrustedDataError for a file that cannot be decompressed, that is not a regular one,
+    or whose SHA-256 differs.
     """
     try:
-        with LocalFile(path, etag) as file:
+        if is_parquet(path.name):
+            yield from read_parquet(path, offset, etag, **watch)
+            return
+        with open_file(path, etag, **watch) as file:
             try:
-                yield from _chunks(file, path, offset, sha256)
+                yield from _chunks(file, path, offset, etag, sha256)
             except (EOFError, zlib.error, gzip.BadGzipFile, UntrustedDataError) as error:
                 file.check()  # a file that changed is not a damaged one
                 if isinstance(error, UntrustedDataError):
@@ -56,10 +63,10 @@ def read_csv_file(path: Path, offset: int = 0, etag: str | None = None, sha256: 
         raise UnreachableError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chunks:
+def _chunks(file: OpenFile, path: Place, offset: int, etag: str | None, sha256: str | None) -> Chunks:
     reader = _HashingReader(file, sha256)
     if offset:
-        place, skipped = _place_of(offset, path, file)
+        place, skipped = _place_of(offset, path, etag)
         if place:
             file.seek(place)
             reader.forget()
@@ -74,16 +81,16 @@ def _chunks(file: LocalFile, path: Path, offset: int, sha256: str | None) -> Chu
     reader.check(path)
 
 
-def _place_of(offset: int, path: Path, file: LocalFile) -> tuple[int, int]:
+def _place_of(offset: int, path: Place, etag: str | None) -> tuple[int, int]:
     """Return from which byte of the file to read for a byte of its text, and which byte of the text that one begins."""
     suffix = compression(path.name)
     if suffix is None:
         return offset, offset
-    frames = zstd_frames(path, file.etag) if suffix == ".zst" else None
+    frames = zstd_frames(path, etag) if suffix == ".zst" and etag else None
     return frames.holding(offset) if frames else (0, 0)
 
 
-def _decompressed(path: Path, reader: _HashingReader) -> BinaryIO:
+def _decompressed(path: Place, reader: _HashingReader) -> BinaryIO:
     suffix = compression(path.name)
     if suffix == ".gz":
         return cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", reader)))
@@ -97,7 +104,7 @@ def _decompressed(path: Path, reader: _HashingReader) -> BinaryIO:
 class _ZstdReader:
     """A zstd file as the text in it; the module's own error becomes ours."""
 
-    def __init__(self, file: Path, reader: _HashingReader) -> None:
+    def __init__(self, file: Place, reader: _HashingReader) -> None:
         zstd = zstd_module()
         self._file = file
         self._error = zstd.ZstdError
@@ -117,7 +124,7 @@ class _StreamsReader:
     with which xz files may be padded.
     """
 
-    def __init__(self, file: Path, reader: _HashingReader, suffix: str) -> None:
+    def __init__(self, file: Place, reader: _HashingReader, suffix: str) -> None:
         try:
             self._new, self._error = _xz() if suffix == ".xz" else _bzip2()
         except ImportError as error:
@@ -172,7 +179,7 @@ def _xz() -> tuple[Callable[[], Any], type[Exception]]:
 class _HashingReader(io.RawIOBase):
     """A file that takes the SHA-256 of all that is read from it, when its manifest declares one."""
 
-    def __init__(self, file: LocalFile, sha256: str | None) -> None:
+    def __init__(self, file: OpenFile, sha256: str | None) -> None:
         self._file = file
         self._wanted = sha256
         self._hash = hashlib.sha256() if sha256 else None
@@ -195,7 +202,7 @@ class _HashingReader(io.RawIOBase):
         """Give up the check: the file is not read from its start."""
         self._hash = None
 
-    def check(self, file: Path) -> None:
+    def check(self, file: Place) -> None:
         """At the end of the file: raise UntrustedDataError when it isn't what the manifest declares."""
         if self._hash and self._hash.hexdigest() != self._wanted:
             raise UntrustedDataError(

@@ -9,21 +9,25 @@ import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.manifest import MANIFEST
+from mockexport.sources.parquet import is_parquet, rows_of
 from mockexport.sources.zstd_frames import zstd_frames
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from mockexport.identity import FileVersion
+    from mockexport.place import Place, Version
 
 __all__ = ["Ignored", "compression", "data_format", "data_id", "declared", "is_data", "uncompressed"]
 
+P = TypeVar("P", bound="Place")
+
 SPLIT_BYTES = 1 << 26
-FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson"}
+STORE_SPLIT_BYTES = 1 << 27  # what is requested beyond the end of a split is little beside it
+FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".parquet": "csv"}  # as they are read
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
 CHECKSUMS = ("*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sum*", "sha1sum*", "sha256sum*", "sha512sum*")
@@ -69,7 +73,7 @@ class Ignored:
 
     patterns: tuple[str, ...] = ()
 
-    def __call__(self, path: Path) -> bool:
+    def __call__(self, path: Place) -> bool:
         """Return whether a file or folder is left out."""
         name = path.name
         if name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in self.patterns):
@@ -77,7 +81,7 @@ class Ignored:
         known = KNOWN_FOLDERS if path.is_dir() else (*KNOWN_FILES, *CHECKSUMS)
         return any(fnmatchcase(name.lower(), pattern) for pattern in known)
 
-    def data_in(self, folder: Path, named: Container[str] = ()) -> list[Path]:
+    def data_in(self, folder: P, named: Container[str] = ()) -> list[P]:
         """Return the files of records in a folder, by name.
 
         `named` are more of them, whatever their suffixes, by their names without the suffix of a compression. Raises
@@ -90,11 +94,13 @@ class Ignored:
             if not self(path) and path.name not in runs and _checked(path, named)
         ]
 
-    def runs_in(self, folder: Path) -> set[str]:
+    def runs_in(self, folder: Place) -> set[str]:
         """Return the subfolders that are runs of the export in a folder, as smart-fetch leaves them, and no exports.
 
         The export's own files are symbolic links into them. A run that a later one replaced has no links any more.
         """
+        if not isinstance(folder, Path):  # a store has no links
+            return set()
         with os.scandir(folder) as scan:
             entries = list(scan)  # unlike those of Path.iterdir, they know whether they are links
         links = [entry.path for entry in entries if entry.is_symlink() and is_data(entry.name)]
@@ -118,7 +124,7 @@ class Ignored:
         return [path for path in paths if not self(path) and not _is_folder(path) and _leads_to_file(path)]
 
 
-def _checked(path: Path, named: Container[str]) -> bool:
+def _checked(path: Place, named: Container[str]) -> bool:
     if (
         not _is_folder(path)
         and _leads_to_file(path)
@@ -126,27 +132,27 @@ def _checked(path: Path, named: Container[str]) -> bool:
         and uncompressed(path.name) not in named
     ):
         raise UntrustedDataError(
-            f"{path} would not be counted: it is not a .csv, .tsv, .txt or .ndjson file, plain or compressed",
+            f"{path} would not be counted: it is not a .csv, .tsv, .txt, .ndjson or .parquet file, plain or compressed",
             remedy=Remedy.IGNORE,
         )
     return True
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Place) -> bool:
     if path.is_dir():
         raise UntrustedDataError(f"{path} is a folder within an export, and would not be counted", remedy=Remedy.IGNORE)
     return False
 
 
-def _leads_to_file(path: Path) -> bool:
-    if path.is_symlink() and not path.exists():
+def _leads_to_file(path: Place) -> bool:
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
         raise UnreachableError(
             f"cannot read {path}: it is a link to {path.readlink()}, which is not there; restore it, or remove the link"
         )
     return True
 
 
-def declared(path: Path, version: FileVersion | None, *, can_be_split: bool, otherwise: str = "csv") -> dict[str, Any]:
+def declared(path: Place, version: Version | None, *, can_be_split: bool, otherwise: str = "csv") -> dict[str, Any]:
     """Return what the file itself tells: its format, its ETag, and the size of its text where that is known.
 
     A file that is being written just now has no ETag and no size. One that need not be read from its start can be
@@ -157,10 +163,14 @@ def declared(path: Path, version: FileVersion | None, *, can_be_split: bool, oth
     if version is None:
         return known
     known |= {"etag": version.etag}
+    if is_parquet(path.name):
+        return known | {"rows": rows_of(path)}
+    can_be_split = can_be_split and version.etag is not None
     suffix = compression(path.name)
     if suffix is None:
-        return {**known, "size": version.size, "split_size": SPLIT_BYTES if can_be_split else None}
-    frames = zstd_frames(path, version.etag) if suffix == ".zst" and can_be_split else None
+        split_bytes = SPLIT_BYTES if isinstance(path, Path) else STORE_SPLIT_BYTES
+        return {**known, "size": version.size, "split_size": split_bytes if can_be_split else None}
+    frames = zstd_frames(path, version.etag) if suffix == ".zst" and can_be_split and version.etag else None
     if frames is None:
         return known
     return {**known, "size": frames.size, "split_size": max(SPLIT_BYTES, frames.largest)}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockexport.errors import ChangedError, NotFoundError, UntrustedDataError, no_such
-from mockexport.local_file import file_versions
 from mockexport.model import Download
+from mockexport.place import file_versions
 from mockexport.sources.csv_file import read_csv_file, reading
 from mockexport.sources.data_files import Ignored, data_id, declared
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mockexport.bulk_manifest import BulkManifest
 from mockexport.errors import NotFoundError, UntrustedDataError, no_such, url_meant
-from mockexport.local_file import file_versions
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, ManifestEntry, read_manifest
 from mockexport.model import Download
+from mockexport.place import Place, file_versions
 from mockexport.source import Declared
 from mockexport.sources.bulk_files import (
     LOG,
@@ -54,7 +54,7 @@ class _Folder:
     """The folder of an export as it was listed: the version of its manifest, and its files by download."""
 
     export: str
-    path: Path
+    path: Place
     manifest: object
     entries: dict[str, ManifestEntry]
 
@@ -66,15 +66,15 @@ class FolderSource:
     """
 
     @reading()
-    def __init__(self, root: Path | str, *, ignore: Sequence[str] = (), checked: bool = True) -> None:
-        self._root = Path(root)
+    def __init__(self, root: Place | str, *, ignore: Sequence[str] = (), checked: bool = True) -> None:
+        self._root: Place = Path(root) if isinstance(root, str) else root
         self._checked = checked
         self._ignored = Ignored(tuple(ignore))
         self._kept: _Folder | None = None  # the one that was listed last
-        self._listed: dict[str, dict[Key, tuple[Path, str | None]]] = {}  # of each export: its files and SHA-256
+        self._listed: dict[str, dict[Key, tuple[Place, str | None]]] = {}  # of each export: its files and SHA-256
         self._told: set[object] = set()  # what a warning was about
         self._differs = None if checked else Differs()  # how the files of the one that was listed last differ
-        self._deleted: dict[str, Path] = {}  # files of deleted resources, by id
+        self._deleted: dict[str, Place] = {}  # files of deleted resources, by id
         if not self._root.is_dir():
             meant = url_meant(str(root))
             hint = f"did you mean {meant}?" if meant else "a source is mock, a folder, a file or an http(s) URL"
@@ -90,7 +90,7 @@ class FolderSource:
         return str(self._root)
 
     @reading()
-    def folder_of(self, export: str) -> Path:
+    def folder_of(self, export: str) -> Place:
         """Return the folder of an export: one in this folder, or this one itself. Raises NotFoundError."""
         outer, _, inner = export.partition("/")
         for folder in self._root.iterdir():
@@ -123,10 +123,12 @@ class FolderSource:
         entries = self._list(folder, export, check=True).values()
         versions = file_versions(folder / entry.file for entry in entries)
         downloads: list[Download] = []
-        listed: dict[Key, tuple[Path, str | None]] = {}
+        listed: dict[Key, tuple[Place, str | None]] = {}
         for entry in entries:
             file = folder / entry.file
             known = declared(file, versions[file], can_be_split=not entry.sha256, otherwise=entry.download.format)
+            if entry.download.rows is not None:  # what a manifest declares is what is compared
+                known.pop("rows", None)
             downloads.append(replace(entry.download, **known))
             listed[_key(downloads[-1])] = (file, entry.sha256)
         self._listed[export] = listed
@@ -158,24 +160,24 @@ class FolderSource:
         )
 
     @reading()
-    def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
         """Stream a file, unpacked, from byte `offset` of the CSV on; read to its end, its SHA-256 is checked.
 
         Raises ChangedError when the file is not the one that was listed, or changes while it is read.
         """
         if download.id in self._deleted:
-            return read_csv_file(self._deleted[download.id], offset)
+            return read_csv_file(self._deleted[download.id], offset, **watch)
         file, sha256 = self._listed.get(download.export, {}).get(_key(download)) or (None, None)
         if file is None or not file.exists():  # what is there is compared with the ETag as it is opened
             file, sha256 = self._find(download)
         if not self._checked and not compression(file.name):  # whoever asked for it compares
             sha256 = None
-        return read_csv_file(file, offset, download.etag, sha256)
+        return read_csv_file(file, offset, download.etag, sha256, **watch)
 
     def close(self) -> None:
         """Do nothing: nothing is open between calls."""
 
-    def _find(self, download: Download) -> tuple[Path, str | None]:
+    def _find(self, download: Download) -> tuple[Place, str | None]:
         """Return a download's file, and the SHA-256 that it should have, if one is declared.
 
         A folder of thousands is listed once for all of them, unless one is not where it was.
@@ -196,7 +198,7 @@ class FolderSource:
     def _own_name(self) -> str:
         return self._root.absolute().name
 
-    def _is_export(self, folder: Path) -> bool:
+    def _is_export(self, folder: Place) -> bool:
         if not folder.is_dir() or (folder is not self._root and self._ignored(folder)):
             return False
         return any(
@@ -204,14 +206,14 @@ class FolderSource:
             for file in folder.iterdir()
         )
 
-    def _grouped(self, folder: Path) -> list[Path]:
+    def _grouped(self, folder: Place) -> list[Place]:
         """Return the exports in a folder that has no files of its own, such as `group` of those of a FHIR server."""
         if not folder.is_dir() or self._ignored(folder) or self._is_export(folder):
             return []
         inside = [path for path in folder.iterdir() if not self._ignored(path)]
         return [path for path in inside if self._is_export(path)] if all(path.is_dir() for path in inside) else []
 
-    def _named(self, folder: Path) -> list[str]:
+    def _named(self, folder: Place) -> list[str]:
         """Return the names of the exports in a folder: its own, or those below; tell once of one that can't be read."""
         try:
             if self._is_export(folder):
@@ -223,7 +225,7 @@ class FolderSource:
                 log.warning("passed over %s: %s", folder, error.strerror)
             return []
 
-    def _list(self, folder: Path, export: str, *, check: bool = False) -> dict[str, ManifestEntry]:
+    def _list(self, folder: Place, export: str, *, check: bool = False) -> dict[str, ManifestEntry]:
         """Return the files of an export, and what is declared of them, by the download that they hold.
 
         `check` compares them with a manifest of ours, and tells of what else there is to know.
@@ -259,7 +261,7 @@ class FolderSource:
         return by_id
 
     def _of_server(
-        self, folder: Path, manifest: BulkManifest, ours: list[ManifestEntry] | None, export: str
+        self, folder: Place, manifest: BulkManifest, ours: list[ManifestEntry] | None, export: str
     ) -> list[ManifestEntry]:
         """Return what a server's manifest declares; if ours is there too, it names the files and has their SHA-256."""
         path = folder / MANIFEST
@@ -269,7 +271,7 @@ class FolderSource:
         check_same(manifest, path, ours)
         return self._there(folder, ours)
 
-    def _there(self, folder: Path, entries: list[ManifestEntry]) -> list[ManifestEntry]:
+    def _there(self, folder: Place, entries: list[ManifestEntry]) -> list[ManifestEntry]:
         """Return the entries whose files are there. Raises UntrustedDataError if a checked folder has other files."""
         named = {entry.file for entry in entries}
         differs = Differs(
@@ -282,9 +284,9 @@ class FolderSource:
         self._differs = differs
         return [entry for entry in entries if entry.file not in differs.missing]
 
-    def _files(self, folder: Path, named: Container[str] = ()) -> list[Path]:
+    def _files(self, folder: Place, named: Container[str] = ()) -> list[Place]:
         """Return the files of an export. Raises UntrustedDataError where two hold the same download."""
-        known: dict[str, Path] = {}
+        known: dict[str, Place] = {}
         files = self._ignored.data_in(folder, named)
         for file in files:
             other = known.setdefault(same_id(data_id(file.name)), file)
@@ -293,11 +295,11 @@ class FolderSource:
         return files
 
 
-def _unpickled(root: Path, ignore: Sequence[str], checked: bool) -> FolderSource:
+def _unpickled(root: Place, ignore: Sequence[str], checked: bool) -> FolderSource:
     return FolderSource(root, ignore=ignore, checked=checked)
 
 
-def _manifest_version(folder: Path) -> object:
+def _manifest_version(folder: Place) -> object:
     """Return the versions of a folder's manifests, None for none; one that is being written is like no other."""
     versions: list[object] = []
     for path in (folder / MANIFEST, folder / OWN_MANIFEST):

@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mockexport.local_file import LocalFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mockexport.place import Place
 
 __all__ = ["Frames", "find_frames", "zstd_frames"]
 
@@ -62,12 +63,17 @@ class Frames:
         return self.begins[number], self.texts[number]
 
 
-@lru_cache(FILES_KEPT)  # the frames of one version never change, and each split of a file asks for them
-def zstd_frames(path: Path, etag: str) -> Frames | None:
+def zstd_frames(path: Place, etag: str) -> Frames | None:
     """Return the frames of the version of a file that `etag` names; None if they cannot be told, or there is but one.
 
     A file that cannot be read is an error only to those who read it. Raises ChangedError if it has another version.
+    In a store they are not looked for: each header of a block would be a request.
     """
+    return _frames_of(path, etag) if isinstance(path, Path) else None
+
+
+@lru_cache(FILES_KEPT)  # the frames of one version never change, and each split of a file asks for them
+def _frames_of(path: Path, etag: str) -> Frames | None:
     try:
         with LocalFile(path, etag) as file:
             frames = find_frames(file, file.size)

@@ -17,7 +17,7 @@ import orjson
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.files import remove_leftovers, write_atomically
-from mockexport.local_file import read_whole
+from mockexport.place import read_whole
 
 __all__ = ["ExportState", "StateFile"]
 
