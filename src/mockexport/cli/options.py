@@ -44,6 +44,7 @@ __all__ = [
     "PatientColumnOption",
     "ProgressOption",
     "QuietOption",
+    "ReportOption",
     "ResourceTypesOption",
     "RestartOption",
     "RetriesOption",
@@ -135,6 +136,13 @@ OutputOption = Annotated[
     typer.Option(
         "--output", "-o", metavar="FILE", show_default=False,
         help="Write the output to FILE, only once it is complete; - is stdout.",
+    ),
+]  # fmt: skip
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", show_default=False,
+        help="Write a report to FILE too: one HTML page with tables and plots, to be read offline or printed.",
     ),
 ]  # fmt: skip
 IgnoreOption = Annotated[

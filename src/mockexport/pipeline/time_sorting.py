@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from mockexport.stats import (
         Pair,
         PairStats,
-        ReferenceResourceTimes,
-        ReferenceTimes,
         ResourceStatsSpec,
         StatsSpec,
+        TimesReader,
     )
     from mockexport.tally import Accumulator
 
@@ -153,21 +152,20 @@ class TimesOfDownload:
         if isinstance(stats, CsvStatsSpec):
             how = stats.csv.all_columns, stats.csv.delimiter, stats.max_row_bytes
             return HeaderFirst(*how, self._new_of_csv, needs_all=True)
-        writer = self._writer()
         reader = choose_resource_times(stats.kernel)(
-            numbers=self.numbers, add=writer.add, skip=stats.skip_malformed, max_row_bytes=stats.fhir.max_row_bytes,
-            base=stats.base,
+            numbers=self.numbers, skip=stats.skip_malformed, max_row_bytes=stats.fhir.max_row_bytes,
+            strict=stats.fhir.strict, base=stats.base,
         )  # fmt: skip
-        return SortedTimes(reader, writer)
+        return SortedTimes(reader, self._writer())
 
     def _new_of_csv(self, delimiter: bytes) -> SortedTimes:
-        stats, writer = self.stats, self._writer()
+        stats = self.stats
         assert isinstance(stats, CsvStatsSpec)  # noqa: S101
         reader = choose_times(stats.kernel)(
-            columns=stats.csv.all_columns, numbers=self.numbers, add=writer.add, skip=stats.skip_malformed,
+            columns=stats.csv.all_columns, numbers=self.numbers, skip=stats.skip_malformed,
             max_row_bytes=stats.max_row_bytes, delimiter=delimiter,
         )  # fmt: skip
-        return SortedTimes(reader, writer)
+        return SortedTimes(reader, self._writer())
 
     def _writer(self) -> RunWriter:
         return RunWriter(GAPS_WIDTH, folder=self.folder, memory=self.memory, kernel=self.stats.kernel)
@@ -184,8 +182,8 @@ class TimesOfDownload:
 class SortedTimes:
     """The times of chosen pairs of one body, in sorted runs; the contract is `mockexport.tally.Accumulator`."""
 
-    def __init__(self, reader: ReferenceTimes | ReferenceResourceTimes, writer: RunWriter) -> None:
-        self._reader = reader  # which gives the writer what it reads
+    def __init__(self, reader: TimesReader, writer: RunWriter) -> None:
+        self._reader = reader
         self._writer = writer
 
     @property
@@ -201,8 +199,10 @@ class SortedTimes:
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes."""
         self._reader.feed(chunk)
+        self._writer.add(self._reader.take_records())
 
     def finish(self) -> Runs:
         """End the body, and return its times."""
         self._reader.finish()
+        self._writer.add(self._reader.take_records())
         return self._writer.finish()

@@ -170,9 +170,9 @@ def _other_bytes(before: Mapping[str, Any], after: Mapping[str, Any]) -> int | N
 def _unknown(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     without = [name for name, known in (("before", before), ("after", after)) if known.get("by_patient") is None]
     if without:
-        yield f"what changed by patient: {' and '.join(without)} has no by_patient; reconcile --by-patient adds it"
+        yield f"what changed by patient: {' and '.join(without)} has no by_patient, which a certificate can have"
     if after.get("deleted") is None:
-        yield "whether it was deleted: after has no list of what was deleted; reconcile --by-patient adds it"
+        yield "whether it was deleted: after has no list of it, which a certificate with by_patient has"
     for name, certificate in (("before", before), ("after", after)):
         if not certificate["whole"]:
             yield f"whether these are all changes: {name} is not whole"
