@@ -11,6 +11,7 @@ from tests.reconcile.codes import DeclaringSource, codes, csv, found, reconciled
 from tests.sources import HEADER
 
 from mockexport import UntrustedDataError, reconcile
+from mockexport.errors import Remedy
 from mockexport.reconciliation import CODES
 
 TWO = csv("P1,10:00,hr", "P2,11:00,bp")
@@ -127,10 +128,15 @@ def test_only_the_first_ten_places_are_kept(kernel: str) -> None:
     assert [place["line"] for place in found(certificate, "duplicate")] == list(range(3, 13))
 
 
-def test_too_many_pairs_in_all_end_the_run() -> None:
-
-    with pytest.raises(UntrustedDataError, match="more than 1 distinct"):
-        reconcile(DeclaringSource({"a": csv("P1,10:00,hr"), "b": csv("P2,10:00,hr")}), "trial", max_pairs=1)
+@pytest.mark.parametrize(
+    "bodies",
+    [{"a": csv("P1,10:00,hr"), "b": csv("P2,10:00,hr")}, {"a": csv("P1,10:00,hr", "P2,10:00,hr")}],
+    ids=["in all", "in one download"],
+)
+def test_too_many_pairs_end_the_run(bodies: dict[str, bytes], kernel: str) -> None:
+    with pytest.raises(UntrustedDataError, match="more than 1 distinct") as caught:
+        reconcile(DeclaringSource(bodies), "trial", max_pairs=1, kernel=kernel)
+    assert caught.value.remedy is Remedy.MAX_PAIRS
 
 
 def test_every_code_is_documented_and_tested() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from tests.conftest import KERNELS
 from tests.sources import EXPORT, HEADER, MemorySource, NamedSource
 from tests.stats.plain import plain_statistics
 
-from mockexport import ChangedError, CsvFormat, NotFoundError, UntrustedDataError, UsageError, open_source
+from mockexport import ChangedError, CsvFormat, Download, NotFoundError, UntrustedDataError, UsageError, open_source
 from mockexport.cli.documents import statistics_document
 from mockexport.pipeline import process_workers, statistics, thread_workers
 
@@ -41,6 +42,13 @@ values = st.one_of(
 )
 rows = st.builds("{},{},{},{}".format, st.sampled_from("PQ"), times, st.sampled_from(["bp_sys", "spo2", "x"]), values)
 downloads = st.lists(st.lists(rows, max_size=25), min_size=1, max_size=4)
+
+
+class ResourceSource(MemorySource):
+    """Its downloads are NDJSON."""
+
+    def downloads(self, export: str) -> Sequence[Download]:
+        return [replace(download, format="ndjson") for download in super().downloads(export)]
 
 
 def bodies_of(parts: Sequence[Sequence[str]]) -> dict[str, bytes]:
@@ -192,6 +200,16 @@ def test_too_many_pairs_end_it(split_size: int | None) -> None:
     bodies = bodies_of([[f"P{n},2025-01-01,x,1" for n in range(40)]])
     with pytest.raises(UntrustedDataError, match="more than 39 distinct pairs"):
         statistics(MemorySource(bodies, split_size=split_size), EXPORT, max_pairs=39)
+
+
+def test_too_many_types_and_reasons_of_resources_without_a_patient_end_it() -> None:
+    bodies = {
+        f"d{n}": f'{{"resourceType":"Observation","id":"{n}","code":{{"text":"c{n}"}}}}\n'.encode() for n in range(4)
+    }
+    source = ResourceSource(bodies)
+    assert len(statistics(source, EXPORT, max_pairs=4).unassigned) == 4
+    with pytest.raises(UntrustedDataError, match="more than 3 distinct pairs"):
+        statistics(source, EXPORT, max_pairs=3)
 
 
 def test_the_times_of_fhir_resources_are_sorted_too(tmp_path: Path) -> None:

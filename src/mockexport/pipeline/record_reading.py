@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, cast
 
-from mockexport.errors import MissingError, MockExportError, NotFoundError, UsageError
+from mockexport.errors import MissingError, MockExportError, NotFoundError, Remedy, UsageError
 from mockexport.pipeline.reading import read_download
 from mockexport.reconciliation import RECORD_BYTES, Bytes
 from mockexport.sorting import RunWriter
@@ -55,13 +55,19 @@ class Broken:
 
 
 def read_records(source: Source, task: ReadTask, progress: TaskProgress) -> WholeRecords | Broken:
-    """Read a download, in a worker. Raises UsageError for what is wrong here: a full disk, a kernel that is missing."""
+    """Read a download, in a worker.
+
+    Raises UsageError for what is wrong here: a full disk, a kernel that is missing. Raises UntrustedDataError for too
+    many pairs: the limit is ours, and says nothing of the download.
+    """
     with RecordSink(task) as sink:
         try:
             found, rows = read_download(source, task.download, task.spec, progress, sink, other_rows=True)
         except UsageError:
             raise
         except MockExportError as error:
+            if error.remedy is Remedy.MAX_PAIRS:
+                raise
             progress.finish(0)
             return Broken(error.message, isinstance(error, MissingError | NotFoundError))
         progress.finish(rows)

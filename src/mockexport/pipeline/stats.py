@@ -178,15 +178,21 @@ class StatsTotal:
         for pair, stats in part.pairs.items():
             if pair not in self._pairs:
                 self._pairs[pair] = PairSum()
-                self._pair_bytes += sum(len(name.encode()) for name in pair)
+                self._pair_bytes += bytes_of(pair)
             self._pairs[pair].add(stats)
-        if len(self._pairs) > self._max_pairs:
+        self._pair_bytes += sum(map(bytes_of, part.unassigned.keys() - self._rest.unassigned.keys()))
+        self._rest += replace(part, pairs={})
+        if len(self._pairs) + len(self._rest.unassigned) > self._max_pairs:
             raise UntrustedDataError(f"{self._name} has {too_many_pairs(self._max_pairs)}", remedy=Remedy.MAX_PAIRS)
         if self._pair_bytes > self._max_pairs * PAIR_BYTES:
             raise UntrustedDataError(f"{self._name} has {pairs_too_large(self._max_pairs)}", remedy=Remedy.MAX_PAIRS)
-        self._rest += replace(part, pairs={})
 
     @property
     def result(self) -> Stats:
         """What the sum is."""
         return replace(self._rest, pairs={pair: total.stats for pair, total in self._pairs.items()})
+
+
+def bytes_of(pair: Pair) -> int:
+    """Return how many bytes the names of a pair take in UTF-8."""
+    return sum(len(name.encode()) for name in pair)
