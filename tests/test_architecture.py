@@ -24,12 +24,12 @@ __main__
 cli
 __init__
 factory
-server heartrate pipeline sources
+server heartrate pipeline sources report
 reconciliation
 stats stores
 http smart sorting tally
-_version bulk_manifest bulk_wire encoding errors extras fhir_export files identity lazy local_file manifest model \
-native place settings source wire zstd
+_version bulk_manifest bulk_wire encoding errors extras fhir_export files formatting identity lazy local_file manifest \
+model native outliers place settings source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),

@@ -19,8 +19,7 @@ from tests.sources import EXPORT, HEADER, ROW, MemorySource, NamedSource, csv_bo
 
 from mockexport import Counts, Download, count
 from mockexport.cli.documents import counts_document
-from mockexport.cli.terminal import printable
-from mockexport.encoding import json_bytes
+from mockexport.encoding import json_bytes, printable
 from mockexport.errors import MockExportError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.pipeline.checkpoint import Checkpoint, Subject
 from mockexport.pipeline.executors import thread_workers

@@ -19,6 +19,7 @@ EXIT_CODES = {
     "NotResumableError": 5,
     "UntrustedDataError": 6,
     "ChangedError": 6,
+    "MissingError": 6,
 }
 ALL_ERRORS: list[type[MockExportError]] = [getattr(errors, name) for name in EXIT_CODES]
 

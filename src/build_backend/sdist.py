@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["write_sdist"]
 
 AT_THE_TOP = ("CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
-SOURCES = {".c", ".h", ".py", ".pyi", ".typed"}
+BUILT = {".so", ".pyd", ".pyc", ".o"}
 
 
 def write_sdist(root: Path, base: str, metadata: bytes, folder: Path) -> str:
@@ -35,9 +35,10 @@ def write_sdist(root: Path, base: str, metadata: bytes, folder: Path) -> str:
 
 def _sources(root: Path) -> Iterator[Path]:
     yield from (root / name for name in AT_THE_TOP)
-    share = root / "src" / "share"
     for path in (root / "src").rglob("*"):
-        if path.is_file() and (path.suffix in SOURCES or path.name == "py.typed" or path.is_relative_to(share)):
+        parts = path.relative_to(root).parts
+        is_built = path.suffix in BUILT or any(part.endswith((".egg-info", "__pycache__")) for part in parts)
+        if path.is_file() and not is_built and not path.name.startswith("."):
             yield path
 
 

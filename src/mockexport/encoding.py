@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["json_bytes", "unicode_only"]
+__all__ = ["json_bytes", "printable", "unicode_only"]
 
 
 def json_bytes(document: Any) -> bytes:
@@ -21,6 +21,13 @@ def json_bytes(document: Any) -> bytes:
 def unicode_only(text: str) -> str:
     r"""Return text that can be written as UTF-8: a byte of a file name that is not UTF-8 becomes `\udcxx` (PEP 383)."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """Escape control characters, so that text from a source cannot control a terminal or the direction of a page."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def _unicode_only(value: Any) -> Any:

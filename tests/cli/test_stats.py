@@ -102,14 +102,28 @@ def test_verify_says_which_figure_differs(command: RunCommand, workplace: Path, 
 
 
 @pytest.mark.parametrize(
-    "document", ['{"all": {}, "patients": 1}', '{"all": {}, "patients": {}, "totals": {}, "now": 1}']
+    ("changed", "said"),
+    [
+        ({"patients": 1}, '"patients" does not hold figures by patient and type'),
+        ({"patients": {"P1": {"mood": {"mean": [1]}}}}, '"patients" does not hold figures by patient and type'),
+        ({"totals": {"mood": 1}}, '"totals" does not hold figures by type'),
+        ({"all": {"count": {}}}, '"all" does not hold figures'),
+        ({"left_out": {"columns": "1"}}, '"left_out" does not hold numbers by reason'),
+        ({"unassigned": {"Device": 1}}, '"unassigned" does not hold numbers by type and reason'),
+        ({"suppressed": {"below": "10"}}, '"suppressed" does not hold numbers'),
+        ({"only": "P1"}, '"only" does not hold patients'),
+        ({"only": [1]}, '"only" does not hold patients'),
+        ({"now": 1}, '"now" is 1, not a time'),
+        ({"ranges": {"mood": 1}}, "in \"ranges\", the range of 'mood' is not [low, high], a list of two"),
+    ],
 )
-def test_what_is_no_result_of_stats_is_one_line(document: str, command: RunCommand, workplace: Path) -> None:
-    (workplace / "demo.stats.json").write_text(document)
+def test_what_is_no_result_of_stats_is_one_line(
+    changed: dict[str, Any], said: str, command: RunCommand, workplace: Path
+) -> None:
+    (workplace / "demo.stats.json").write_text(json.dumps({"all": {}, "patients": {}, "totals": {}} | changed))
     done = command("verify", "demo.stats.json")
     assert done.code == 6
-    assert done.stderr.startswith("mockexport: demo.stats.json: it is no result of stats: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"mockexport: demo.stats.json: it is no result of stats: {said}\n"
 
 
 @pytest.mark.parametrize(

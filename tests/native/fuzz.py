@@ -1,6 +1,6 @@
 """Run a native module, built with sanitizers, against its pure twin on seeded random input.
 
-    python fuzz.py tally|fhir|stats|fhir_stats|mock|sorting|keys|fhir_keys MODULE SEED ROUNDS
+    python -m tests.native.fuzz tally|fhir|stats|fhir_stats|mock|sorting|keys|fhir_keys MODULE SEED ROUNDS
 
 The sanitizers end the process at the first wrong access; a difference between the twins ends it, too.
 """
@@ -16,81 +16,36 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from tests.native.inputs import (
+    COLUMNS,
+    IDENTITIES,
+    JSON_ODDITIES,
+    OBSERVATION_ODDITIES,
+    OBSERVATIONS,
+    PATIENTS,
+    RESOURCES,
+    TYPES,
+    cut,
+    exactly,
+    make_body,
+    make_resources,
+)
+
 from mockexport.reconciliation import ReferenceCsvKeys, ReferenceResourceKeys
 from mockexport.sorting import DISTINCT_WIDTH, GAPS_WIDTH, MAX_WIDTH, choose_distinct, choose_gaps, choose_sort
 from mockexport.sources.mock.reference import ReferenceGenerator
 from mockexport.sources.mock.specs import EventType, Plan
-from mockexport.stats import DEFAULT_RANGES, ReferenceResourceStats, ReferenceStats, result
+from mockexport.stats import (
+    DEFAULT_RANGES,
+    ReferenceResourceStats,
+    ReferenceResourceTimes,
+    ReferenceStats,
+    ReferenceTimes,
+    result,
+)
 from mockexport.tally import Malformed, ReferenceResourceTally, ReferenceTally
 
-COLUMNS = [b"patient_id", b"event_time", b"event_type", b"value"]
-PATIENTS = [b"S001", b"S002", b"P1234567", b"a-name-of-16-byt", b"a-name-of-17-byte", b"n" * 80, "Zoë".encode(), b"\0"]
-TYPES = [b"bp_sys", b"spo2", b"heart_rate", b"x" * 16, b"x" * 17, b"\r"]
-TIMES = [
-    b"2025-08-26T00:00:04.906404Z",
-    b"2025-08-26T00:00:04Z",
-    b"2025-08-25T10:00:00+02:00",
-    b"2025-08",
-    b"",
-    b"t" * 30,
-    b"t" * 60,
-    b"t" * 130,
-]
-VALUES = [b"7", b"120", b"36.6", b"-0.50", b"", b"1e3", b"1.e", b"123456789", b"9" * 30, b"5e-324", b"1e309", b"0"]
-ODDITIES = [
-    b"", b"\n", b"\r", b"\r\n", b"\r\r\n", b'"', b'""', b",", b",,", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf0\x9f",
-    b"\xef\xbb\xbf", b"S001,t,x\n", b"S001,t,x,1,\n", b",t,x,1\n", b"S001,t,,1\n", b"S001,t,\xff,1\n",
-    b'"S001","t,\n",x,1\n', b'S001,"t""",x,"1"\r\n', b'"S001"\r,t,x,1\n',
-    b"p" * 90, b"," * 70, b"\n" * 70, b'"\n",' * 30,
-]  # fmt: skip
-
-
-def exactly(chunk: bytes) -> Any:
-    """Copy a chunk to memory of just its size, so that reading a byte too far is seen."""
-    return memoryview((ctypes.c_char * len(chunk)).from_buffer_copy(chunk)) if chunk else chunk
-
-
 # ---- The tally ----
-
-
-def make_body(draw: random.Random) -> bytes:
-    columns = draw.sample(COLUMNS, 4) + [b"extra"] * draw.choice([0, 0, 1, 70])
-    draw.shuffle(columns)
-    line_end = draw.choice([b"\n", b"\n", b"\r\n"])
-    body = draw.choice([b"", b"", b"\xef\xbb\xbf", b"\n"]) + b",".join(columns) + line_end
-    for _ in range(draw.randrange(8)):
-        rows = b""
-        for _ in range(draw.randrange(1, 70)):
-            fields = {
-                b"patient_id": draw.choice(PATIENTS),
-                b"event_time": draw.choice(TIMES),
-                b"event_type": draw.choice(TYPES),
-                b"value": draw.choice(VALUES),
-            }
-            rows += b",".join(fields.get(column, b"") for column in columns) + line_end
-        for _ in range(draw.choice([0, 0, 1, 3])):
-            at = draw.randrange(len(rows) + 1)
-            rows = rows[:at] + draw.choice(ODDITIES) + rows[at + draw.randrange(3) :]
-        body += rows
-    if draw.random() < 0.1:  # enough different ones for the table to take another seed, where all share a hash
-        names = [b"%0*d" % (draw.choice([4, 30]), number) for number in range(600)] * 2
-        draw.shuffle(names)
-        for name in names:
-            fields = {b"patient_id": name, b"event_type": b"spo2"}
-            body += b",".join(fields.get(column, b"") for column in columns) + line_end
-    if draw.random() < 0.1:  # enough different ones for the table to grow
-        body += b"".join(b"%d,%d,%d,%d\n" % ((draw.randrange(1 << 30),) * 4) for _ in range(500))
-    return body[: len(body) - draw.randrange(4)]
-
-
-def cut(draw: random.Random, body: bytes) -> list[bytes]:
-    sizes = draw.choice([(len(body),), (1,), (1, 2, 3), (60, 70, 80), (500, 0, 900)])
-    chunks, at = [], 0
-    while at < len(body):
-        size = draw.choice(sizes)
-        chunks.append(body[at : at + size])
-        at += size
-    return chunks
 
 
 def tally_with(new_tally: Any, chunks: list[Any], **options: Any) -> list[Any]:
@@ -146,6 +101,44 @@ def fuzz_stats(native: Any, draw: random.Random) -> None:
     for instructions in native.INSTRUCTION_SETS:
         found = tally_with(native.NativeStats, exact, instructions=instructions, seed=seed, **options)
         assert found == expected, (instructions, options, chunks, found, expected)
+    fuzz_times(native, draw, chunks, {name: options[name] for name in ("columns", "skip", "max_row_bytes")})
+
+
+class TakenTimes:
+    """A reader of times as a tally: its result is its records, taken after some of the chunks and at the end."""
+
+    def __init__(self, times: Any) -> None:
+        self._times = times
+        self._taken: list[bytes] = []
+
+    @property
+    def rows(self) -> int:
+        rows: int = self._times.rows
+        return rows
+
+    def feed(self, chunk: Any) -> None:
+        self._times.feed(chunk)
+        if self.rows % 3:
+            self._taken.append(self._times.take_records())
+
+    def finish(self) -> list[bytes]:
+        self._times.finish()
+        return [*self._taken, self._times.take_records()]
+
+
+def fuzz_times(native: Any, draw: random.Random, chunks: list[bytes], options: dict[str, Any]) -> None:
+    """The second pass over the same body, for some of its pairs."""
+    pairs = [(patient.decode(), name.decode()) for patient in PATIENTS for name in TYPES]
+    pairs += [(f"{number:0{width}d}", "spo2") for width in (4, 30) for number in range(600)]
+    chosen = draw.sample(pairs, draw.choice([0, 1, len(pairs) // 2, len(pairs)]))
+    options["numbers"] = {pair: draw.randrange(1 << draw.choice([3, 32])) for pair in chosen}
+    expected = tally_with(lambda **given: TakenTimes(ReferenceTimes(**given)), chunks, **options)
+    seed = draw.choice([draw.randbytes(40), bytes(40), bytes(8) + b"spo2\0\0\0\0" * 2 + bytes(16)])
+    exact = [exactly(chunk) for chunk in chunks]
+    for instructions in native.INSTRUCTION_SETS:
+        new = partial(native.NativeTimes, instructions=instructions, seed=seed)
+        found = tally_with(lambda new=new, **given: TakenTimes(new(**given)), exact, **options)
+        assert found == expected, (instructions, options, chunks, found, expected)
 
 
 def keys_with(new_keys: Any, chunks: list[Any], **options: Any) -> list[Any]:
@@ -176,50 +169,6 @@ def fuzz_keys(native: Any, draw: random.Random) -> None:
         assert found[0] == expected[0], (instructions, options, chunks, found, expected)
         if not isinstance(expected[0][-2], str):  # after an error, what was read before is of no use
             assert found == expected, (instructions, options, chunks)
-
-
-RESOURCES = [
-    b'{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]}}',
-    b'{"id":"1","contained":[{"resourceType":"Group","id":"2"}],"resourceType":"Patient","text":{"div":"\\"<p>\\u00e9"}}',
-    b'{"resourceType":"Appointment","participant":[{"actor":{"reference":"Device/1"}},{"actor":{"reference":"Patient/2"}}]}',
-    b'{"resourceType":"Account","subject":[{"reference":"https://a/Patient/1/_history/2"}],"code":{"text":"\\ud83d\\ude00"}}',
-    '{"resourceType":"DocumentReference","x":"Zoë","subject":{"reference":"urn:uuid:1"},"category":["a"]}'.encode(),
-]
-JSON_ODDITIES = [
-    *ODDITIES, b"{", b"}", b"[", b"]", b":", b"\\", b"\\u", b"\\ud800", b"\\u00", b"\0", b"[" * 70, b'{"a":' * 1100,
-    b"]" * 70, b"tru", b"-", b"1e", b'"subject":', b'"resourceType":"', b"A" * 300,
-]  # fmt: skip
-
-
-OBSERVATIONS = [
-    (
-        b'{"resourceType":"Observation","subject":{"reference":"Patient/P1"},"code":{"coding":[{"code":"8867-4"}]},'
-        b'"effectiveDateTime":"2025-08-26T00:00:04.906404Z","valueQuantity":{"value":71,"unit":"/min"}}'
-    ),
-    (
-        b'{"resourceType":"Observation","component":[{"code":{"text":"a"},"valueQuantity":{"value":-7.10e1}},{}],'
-        b'"effectivePeriod":{"start":"2025-08"},"effectiveInstant":"2025\\u002d08-26","valueQuantity":{"value":120}}'
-    ),
-]
-IDENTITIES = [
-    b'{"resourceType":"Group","id":"1","meta":{"versionId":"2","lastUpdated":"2025-08-26","tag":[{"code":"SUBSETTED"}]}}',
-    b'{"resourceType":"Group","id":"\\u0031","meta":{"lastUpdated":"2025-13","tag":{"code":"\\ud800"},"versionId":"\\u0032"}}',
-]
-OBSERVATION_ODDITIES = [
-    b'"valueQuantity":{"value":', b'"component":[', b'"component":{}', b'"effectiveInstant":"2024"', b'"value":1',
-    b"9" * 30, b"e400", b".5", b",{}", b'"code":"x",', b'"start":"2025"', b'"effectivePeriod":{}',
-]  # fmt: skip
-
-
-def make_resources(draw: random.Random, rows: list[bytes], oddities: list[bytes]) -> list[bytes]:
-    body = draw.choice([b"", b"\xef\xbb\xbf"])
-    for _ in range(draw.randrange(8)):
-        row = draw.choice(rows)
-        for _ in range(draw.choice([0, 0, 1, 2])):
-            at = draw.randrange(len(row) + 1)
-            row = row[:at] + draw.choice(oddities) + row[at + draw.randrange(4) :]
-        body += row + draw.choice([b"\n", b"\n", b"\r\n", b""])
-    return cut(draw, body)
 
 
 def fuzz_resources(native: Any, new_native: Any, reference: Any, chunks: list[bytes], options: dict[str, Any]) -> None:
@@ -256,6 +205,16 @@ def fuzz_fhir_stats(native: Any, draw: random.Random) -> None:
     }
     chunks = make_resources(draw, [*OBSERVATIONS * 3, *RESOURCES], [*OBSERVATION_ODDITIES * 2, *JSON_ODDITIES])
     fuzz_resources(native, native.NativeResourceStats, ReferenceResourceStats, chunks, options)
+    own = {name: options[name] for name in ("skip", "max_row_bytes", "base")}
+    types = ["8867-4", "|8867-4", "a", "x", "Observation"]
+    numbers = {(patient, name): draw.randrange(1 << 32) for patient in ("P1", "1", "2") for name in types}
+    fuzz_resources(
+        native,
+        lambda **given: TakenTimes(native.NativeResourceTimes(numbers=numbers, **given)),
+        lambda **given: TakenTimes(ReferenceResourceTimes(numbers=numbers, **given)),
+        chunks,
+        own,
+    )
 
 
 def fuzz_fhir_keys(native: Any, draw: random.Random) -> None:
@@ -376,6 +335,7 @@ def main() -> None:
         edge_of_memory(native, native.NativeTally)
     if part == "stats":
         edge_of_memory(native, partial(native.NativeStats, columns=tuple(COLUMNS), ranges=DEFAULT_RANGES, now=0))
+        edge_of_memory(native, partial(native.NativeTimes, columns=tuple(COLUMNS), numbers={("p", "type"): 1}))
     for number in range(int(rounds)):
         fuzzers[part](native, random.Random(f"{seed}-{number}"))
 

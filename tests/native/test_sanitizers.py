@@ -132,9 +132,9 @@ def module_file(folder: Path, part: str) -> str:
 
 
 def fuzz(part: str, module: str, *, rounds: int, **environment: str) -> None:
-    script = str(Path(__file__).with_name("fuzz.py"))
     done = subprocess.run(
-        [sys.executable, script, part, module, seed_of(1), str(rounds)],
+        [sys.executable, "-m", "tests.native.fuzz", part, module, seed_of(1), str(rounds)],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

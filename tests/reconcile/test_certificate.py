@@ -168,3 +168,11 @@ def test_verbose_tells_that_keys_are_on_disk(tmp_path: Path) -> None:
     ended = run_command(tmp_path, "reconcile", "small", "--memory", "1MB", "-v", "--digest", "--jobs", "1")
     assert "MB of them on disk" in ended.stderr
     assert "on disk" not in run_command(tmp_path, "reconcile", "demo", "-v", "--digest").stderr
+
+
+def test_downloads_that_declare_no_rows_are_told_beside_the_verdict(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(ROWS)
+    ended = run_command(tmp_path, "reconcile", "-s", "a.csv", "--allow", "duplicate")
+    assert ended.code == 0
+    assert "of 1 download no number of rows was declared\n" in ended.stderr
+    assert "was declared" not in run_command(tmp_path, "reconcile", "demo").stderr

@@ -107,7 +107,7 @@ def test_without_records_by_patient_it_says_what_it_cannot_tell() -> None:
     assert diff.patients is None
     assert [change.difference for change in diff.types] == [-1]
     assert any("before has no by_patient" in line for line in diff.unknown)
-    assert any("after has no list" in line for line in diff_certificates(after, before).unknown)
+    assert any("after has no list of it" in line for line in diff_certificates(after, before).unknown)
 
 
 def test_an_export_that_is_not_whole_is_told() -> None:
@@ -181,6 +181,7 @@ def test_the_changes_lead_from_one_export_to_the_other(
         (certificate(by_patient={"p": 1}), '"by_patient" does not hold numbers'),
         (certificate(deleted=[1]), '"deleted" is not a list of ids'),
         (certificate(downloads=[1]), '"downloads" does not hold downloads'),
+        (certificate(downloads=[{"id": "a", "found": 1}]), '"downloads" does not hold downloads'),
     ],
 )
 def test_what_is_no_certificate_is_refused(document: Any, message: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import KERNELS
-from tests.reconcile.codes import codes, found, ndjson, reconciled
+from tests.reconcile.codes import DeclaringSource, codes, found, ndjson, reconciled
 
-from mockexport import Certificate, Download
+from mockexport import Certificate, Download, UntrustedDataError, reconcile
+from mockexport.errors import NotResumableError
+from mockexport.reconciliation import deleted_in
+
+if TYPE_CHECKING:
+    from mockexport.source import Chunks
 
 
 @pytest.fixture(params=KERNELS)
@@ -110,6 +116,63 @@ def test_a_resource_that_was_deleted_and_is_there_is_told(kernel: str) -> None:
     ]
     broken = fhir({**WHOLE, "deleted/1.Bundle": b"{}\n"}, kernel, told=told, **source)
     assert codes(broken) == {"download-broken": ("error", 1)}
+
+
+BUNDLE = ndjson(
+    {"resourceType": "Bundle", "entry": [{"request": {"method": "DELETE", "url": f"Patient/{n}"}} for n in (1, 9)]}
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("Patient/1", "Patient/1"),
+        ("/Patient/1/", "Patient/1"),
+        ("https://ehr.example/fhir/Patient/1", "Patient/1"),
+        ("https://ehr.example/Patient/1/_history/2", "Patient/1"),
+        ("Patient/1/_history", "Patient/1"),
+        ("Patient/ABC/_history", "Patient/ABC"),
+        ("Patient?identifier=1", None),
+        ("Patient/1?_cascade=delete", None),
+        ("urn:uuid:1", None),
+        ("1", None),
+        ("", None),
+    ],
+)
+def test_a_url_names_one_deleted_resource_or_the_file_is_broken(url: str, name: str | None) -> None:
+    row = ndjson({"resourceType": "Bundle", "entry": [{"request": {"method": "DELETE", "url": url}}]})
+    if name:
+        assert list(deleted_in(row)) == [name]
+    else:
+        with pytest.raises(UntrustedDataError, match=re.escape(f"names {url!r}, which is no Type/id")):
+            list(deleted_in(row))
+
+
+class BreakingOff(DeclaringSource):
+    """The file of deleted resources breaks off in the middle, and cannot be resumed, `times` times."""
+
+    times = 0
+
+    def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
+        chunks = super().open(download, offset, **watch)
+        if download.id.startswith("deleted/") and self.times:
+            self.times -= 1
+            yield next(chunks)
+            raise NotResumableError("it broke off")
+        yield from chunks
+
+
+@pytest.mark.parametrize(("times", "broken"), [(5, False), (6, True)])
+def test_a_file_of_deleted_resources_that_cannot_be_resumed_is_read_again(
+    times: int, broken: bool, kernel: str
+) -> None:
+    told = {"deleted": [Download("trial", "deleted/1.Bundle", format="ndjson")]}
+    bodies = {**WHOLE, "deleted/1.Bundle": BUNDLE + BUNDLE.replace(b"Patient/9", b"Patient/8")}
+    source = BreakingOff(bodies, format="ndjson", told=told, not_listed=["deleted/1.Bundle"], chunk_bytes=len(BUNDLE))
+    source.times = times
+    certificate = reconcile(source, "trial", kernel=kernel, by_patient=True)
+    assert codes(certificate) == ({"download-broken": ("error", 1)} if broken else {"deleted-present": ("error", 1)})
+    assert certificate.deleted == ([] if broken else ["Patient/1", "Patient/8", "Patient/9"])
 
 
 def test_issues_of_the_server_are_told_by_severity_and_code() -> None:

@@ -6,10 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fhir_client.scripted_fhir import ScriptedFhir, document, patients
+from tests.fhir_client.scripted_fhir import Answer, ScriptedFhir, document, patients
 from tests.reconcile.codes import codes, found
 
-from mockexport import FhirExport, UsageError, reconcile
+from mockexport import FhirExport, UntrustedDataError, UsageError, reconcile
 from mockexport.http import ClientSettings, Retries
 from mockexport.sources import FhirSource
 
@@ -37,6 +37,17 @@ def test_a_total_that_differs_is_told(total: int) -> None:
     else:
         assert codes(certificate) == {"total-differs": ("warning", 1)}
         assert found(certificate, "total-differs") == [{"type": "Patient", "server": 6, "found": 5}]
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(body=b"<html>"), document([]), document({}), document({"total": True}), document({"total": "5"})]
+)
+def test_an_answer_without_a_total_is_an_error_before_any_work(answer: Answer) -> None:
+    with ScriptedFhir() as server:
+        server.on("GET /fhir/Patient", answer)
+        with pytest.raises(UntrustedDataError, match="sent no total"):
+            asked(server)
+        assert not server.kick_offs
 
 
 def test_only_all_of_a_server_can_be_asked_for() -> None:

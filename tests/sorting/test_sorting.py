@@ -18,7 +18,16 @@ from tests.conftest import KERNELS
 from tests.seeds import examples, rng
 
 from mockexport import MockExportError, UsageError
-from mockexport.sorting import MAX_WIDTH, Runs, RunWriter, choose_distinct, choose_gaps, choose_sort, sorted_blocks
+from mockexport.sorting import (
+    MAX_WIDTH,
+    Runs,
+    RunWriter,
+    choose_distinct,
+    choose_gaps,
+    choose_sort,
+    sorted_blocks,
+    temporary_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -276,6 +285,20 @@ def test_a_folder_that_cannot_be_written_to_is_a_clear_error(tmp_path: Path, nam
         ),
     ):
         writer.add(bytes(8000))
+
+
+def test_without_a_place_for_a_folder_there_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    said = "cannot make a folder for temporary files: No such file or directory; set TMPDIR to a folder with room"
+    with pytest.raises(UsageError, match=said), temporary_folder():
+        pass
+
+
+def test_a_temporary_folder_is_removed_with_all_that_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        (folder / "run").touch()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_finished_is_removed(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from mockexport.tally import Malformed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COLUMNS", "NATIVE", "NOW", "expected", "trace"]
+__all__ = ["COLUMNS", "NATIVE", "NATIVE_TIMES", "NOW", "expected", "trace", "trace_times"]
 
 COLUMNS = (b"patient_id", b"event_time", b"event_type", b"value")
 NOW = 1_756_166_404_906_404  # 2025-08-26T00:00:04.906404Z
 
 NATIVE: dict[str, Any] = {}
+NATIVE_TIMES: dict[str, Any] = {}  # those of the second pass
 if os.environ.get("MOCKEXPORT_KERNEL") != "pure":
     try:
         from mockexport.stats import _native
@@ -26,6 +27,9 @@ if os.environ.get("MOCKEXPORT_KERNEL") != "pure":
     else:
         NATIVE = {
             f"native-{name}": partial(_native.NativeStats, instructions=name) for name in _native.INSTRUCTION_SETS
+        }
+        NATIVE_TIMES = {
+            f"native-{name}": partial(_native.NativeTimes, instructions=name) for name in _native.INSTRUCTION_SETS
         }
 
 
@@ -46,3 +50,23 @@ def trace(new: Any, chunks: Iterable[bytes], **options: Any) -> list[Any]:
 def expected(chunks: Iterable[bytes], **options: Any) -> list[Any]:
     """What the reference tells."""
     return trace(ReferenceStats, chunks, **options)
+
+
+def trace_times(new: Any, chunks: Iterable[bytes], **options: Any) -> list[Any]:
+    """Run a reader of times; tell how far it is after every chunk, its records, and what ended it."""
+    times = new(**options)
+    told: list[Any] = []
+    try:
+        for chunk in chunks:
+            times.feed(chunk)
+            told.append((times.rows, times.between_rows, times.take_records()))
+        told.append(times.finish())
+    except Malformed as error:
+        told.append(str(error))
+    told.append((times.rows, times.take_records()))
+    for use in (times.finish, lambda: times.feed(b"more")):
+        try:
+            use()
+        except ValueError:
+            told.append("has ended")
+    return told

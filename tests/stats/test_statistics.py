@@ -113,6 +113,15 @@ def test_times_that_do_not_fit_into_memory_are_sorted_on_disk(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_second_pass_runs_on_the_kernel_that_was_chosen(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "mockexport.stats.chosen.ReferenceTimes.feed" if kernel == "native" else None
+    if other:
+        monkeypatch.setattr(other, None)  # calling it would fail
+    bodies = bodies_of([OUT_OF_ORDER, IN_ORDER])
+    assert comparable(document(MemorySource(bodies), kernel=kernel)) == plain_statistics(bodies, NOW)
+
+
 def test_the_second_pass_reads_only_downloads_with_pairs_that_it_needs() -> None:
     other = [row.replace("P1", "P2") for row in IN_ORDER]
     source = MemorySource(bodies_of([other, OUT_OF_ORDER, []]))

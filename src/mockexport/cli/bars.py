@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from mockexport.cli.styles import FAINT, GOOD, NOTICE, SPEED
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
-from mockexport.cli.certificate_text import place_text, verdict_text
 from mockexport.cli.grid import Cell, Column, Grid
 from mockexport.cli.styles import BAD, FAINT, GOOD, NOTICE
 from mockexport.cli.tables import shortened
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
+from mockexport.reconciliation import place_text, verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

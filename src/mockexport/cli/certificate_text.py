@@ -1,18 +1,17 @@
-"""A certificate in words: the summary on stderr, and the places of findings."""
+"""A certificate in words: the summary on stderr, and the rows of CSV."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mockexport.errors import listed
-from mockexport.reconciliation import CODES
+from mockexport.reconciliation import CODES, place_text, verdict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from mockexport.reconciliation import Certificate, Finding
 
-__all__ = ["finding_rows", "place_text", "summary_lines", "verdict_text"]
+__all__ = ["finding_rows", "summary_lines"]
 
 PLACES_SHOWN = 3
 INDENT = "  "
@@ -35,47 +34,6 @@ def summary_lines(certificate: Certificate, width: int, *, short: bool) -> Itera
         for place in places:
             yield from wrapped(INDENT * 5 + place, INDENT * 6, width)
     yield f"digest  {certificate.digest}"
-
-
-def verdict_text(certificate: Certificate) -> str:
-    """Return in one line whether an export is whole, and how much it is."""
-    errors = sum(finding.severity == "error" for finding in certificate.findings)
-    kinds = {
-        "error": errors,
-        "warning": len(certificate.findings) - errors,
-        "accepted finding": len(certificate.accepted),
-    }
-    said = listed([numbered(n, kind) for kind, n in kinds.items() if n])
-    whole = "whole" if certificate.whole else "NOT WHOLE"
-    parts = [
-        numbered(len(certificate.downloads), "download"),
-        numbered(sum(certificate.records.values()), "record"),
-        numbered(certificate.patients, "patient"),
-    ]
-    return f"{certificate.export} is {whole}: {', '.join(parts)}{f'; {said}' if said else ''}"
-
-
-def numbered(number: int, noun: str) -> str:
-    """Return a number of things, such as `1 download`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def place_text(place: Mapping[str, Any]) -> str:
-    """Return a place of a finding in words."""
-    rest = dict(place)
-    parts = [str(rest.pop("download"))] if "download" in rest else []
-    if "line" in rest:
-        parts.append(f"line {rest.pop('line'):,}")
-    if "repeats" in rest:
-        first = rest.pop("repeats")
-        where = "" if first["download"] == place.get("download") else f" of {first['download']}"
-        parts.append(f"again line {first['line']:,}{where}")
-    if "reason" in rest:
-        parts.append(str(rest.pop("reason")))
-    for name, value in rest.items():
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        parts.append(text if name in ("patient", "type", "id", "is", "severity", "code") else f"{name} {text}")
-    return ", ".join(parts)
 
 
 def finding_rows(certificate: Certificate) -> Iterator[tuple[object, ...]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from mockexport.cli.styles import DEVICES, FAINT, HEADING
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
 from mockexport.model import parse_time
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mockexport.cli.counts_table import CountsTable
     from mockexport.model import Counts
     from mockexport.pipeline import Checkpoint, OnProgress, ProgressCounters, Split
+    from mockexport.report import About
 
 __all__ = ["app", "counts_csv"]
 
@@ -47,7 +48,7 @@ Examples:
 
 
 @app.command("count", cls=CommandWithSections, short_help="Count an export by patient and type.", epilog=EXAMPLES)
-@with_run(parallel=True, counts=True, on_cluster=True)
+@with_run(parallel=True, counts=True, on_cluster=True, reports=True)
 def count_command(
     run: Run,
     export: ExportArgument = None,
@@ -111,7 +112,15 @@ def count_command(
 
         return counts_table(export, counts, all_rows=run.all_rows, top=top)
 
-    run.write(counts_document(counts), table=table, csv=partial(counts_csv, counts))
+    def report(about: About) -> str:
+        from mockexport.report import counts_report
+
+        return counts_report(document, about)
+
+    document = counts_document(counts)
+    run.write(document, table=table, csv=partial(counts_csv, counts))
+    if run.report:
+        run.report.write(run.source.name, export, report)
     if elapsed:
         print_note(f"elapsed: {seconds:.3f} s")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mockexport.cli.grid import Cell, Column, Grid
 from mockexport.cli.styles import FAINT, HEADING, HIGH, LOW, NOTICE, VERY_HIGH, VERY_LOW
 from mockexport.cli.tables import shortened
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
+from mockexport.outliers import deviations, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,7 @@ __all__ = ["CountsTable", "counts_table"]
 
 MIN_TYPES = 3  # if fewer event types fit, the long form reads better
 
-# The marks and the styles of counts that are more than so many standard deviations above or below the mean.
-MARKS = (
-    (2, ("++", VERY_HIGH), ("--", VERY_LOW)),
-    (1, ("+", HIGH), ("-", LOW)),
-)
+STYLES = {"++": VERY_HIGH, "+": HIGH, "-": LOW, "--": VERY_LOW}  # of marks
 LEGEND = (
     Cell("+ ++ over 1 or 2 standard deviations above the type's mean", HIGH),
     Cell("- -- over 1 or 2 standard deviations below it", LOW),
@@ -115,15 +111,5 @@ def unassigned_text(counts: Counts) -> str:
 
 def marks_of(counts: Counts, event_type: str) -> dict[str, tuple[str, str]]:
     """Return the mark and the style of each patient whose count of an event type is far from the mean."""
-    numbers = {patient: types.get(event_type, 0) for patient, types in counts.patients.items()}
-    size, total = len(numbers), sum(numbers.values())
-    # `size` times the standard deviation; statistics.pstdev is exact as well, but takes seconds for many patients.
-    deviation = math.sqrt(size * sum(n * n for n in numbers.values()) - total * total)
-    marks = {}
-    for patient, n in numbers.items():
-        distance = size * n - total
-        for limit, high, low in MARKS:
-            if abs(distance) > limit * deviation:
-                marks[patient] = high if distance > 0 else low
-                break
-    return marks
+    marks = {patient: mark_of(distance) for patient, distance in deviations(counts.patients, event_type).items()}
+    return {patient: (mark, STYLES[mark]) for patient, mark in marks.items() if mark}

@@ -17,7 +17,7 @@ from mockexport.cli.prepare import Run, with_run
 from mockexport.cli.sizes import read_size
 from mockexport.cli.styles import BAD, FAINT, GOOD
 from mockexport.cli.tables import shortened
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
 from mockexport.errors import NotFoundError, UntrustedDataError
 from mockexport.factory import open_source
 from mockexport.place import read_whole

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mockexport.cli.completion import complete_export, complete_source
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "AllOption",
@@ -28,7 +25,6 @@ __all__ = [
     "EndpointOption",
     "ExportArgument",
     "ExportTimeoutOption",
-    "FileOption",
     "Format",
     "FormatOption",
     "IgnoreOption",
@@ -46,6 +42,7 @@ __all__ = [
     "PatientColumnOption",
     "ProgressOption",
     "QuietOption",
+    "ReportOption",
     "ResourceTypesOption",
     "RestartOption",
     "RetriesOption",
@@ -140,11 +137,11 @@ OutputOption = Annotated[
         help="Write the output to FILE, only once it is complete; - is stdout. It may be a URL such as s3://bucket/FILE.",
     ),
 ]  # fmt: skip
-FileOption = Annotated[
+ReportOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", show_default=False,
-        help="Write the output to FILE, only once it is complete; - is stdout.",
+        "--report", metavar="FILE", show_default=False,
+        help="Write a report to FILE too: one HTML page with tables and plots, to be read offline or printed.",
     ),
 ]  # fmt: skip
 IgnoreOption = Annotated[

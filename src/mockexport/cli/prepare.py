@@ -34,6 +34,7 @@ from mockexport.cli.options import (
     PatientColumnOption,
     ProgressOption,
     QuietOption,
+    ReportOption,
     ResourceTypesOption,
     RestartOption,
     RetriesOption,
@@ -57,6 +58,7 @@ from mockexport.cli.options import (
 from mockexport.cli.output import check_writable, csv_lines, is_stdout, json_list, write_output
 from mockexport.cli.progress import download_progress, while_asking
 from mockexport.cli.remedies import says_variable, source_variable, token_variable
+from mockexport.cli.report import begin_report
 from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.cli.version import kernels_text
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mockexport.cli.progress import Progress
+    from mockexport.cli.report import Report
     from mockexport.pipeline import StartWorkers
     from mockexport.place import Place
     from mockexport.source import Source
@@ -107,6 +110,7 @@ class Run(NamedTuple):
     restart: bool = False  # another one is begun
     jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
+    report: Report | None = None
     open_place: Callable[[str], Place] = Path  # a file or folder that an option names
     variables: Sequence[tuple[Any, ...]] = ()  # what `says_variable` takes, for each value from the environment
 
@@ -228,6 +232,7 @@ def prepare(
     scope: ScopeOption = SCOPE,
     ignore: IgnoreOption = None,
     output: OutputOption = None,
+    report: ReportOption = None,
     format: FormatOption = None,
     table: TableOption = False,
     all_rows: AllOption = False,
@@ -246,6 +251,7 @@ def prepare(
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if written is not None and not is_stdout(written):
         check_writable(written)
+    to_report = None if report is None else begin_report(report, written)
     csv = CsvFormat(patient_column, type_column, read_delimiter(delimiter), time_column, value_column)
     terminal = Terminal(progress=progress, quiet=quiet, verbose=verbose)
     terminal.show_log()
@@ -296,6 +302,7 @@ def prepare(
         jobs=jobs,
         timeout=timeout if "://" in data.name else None,
         open_place=place,
+        report=to_report,
     )
 
 
@@ -327,6 +334,7 @@ def with_run(
     on_cluster: bool = False,
     begins: bool = False,
     certifies: bool = False,
+    reports: bool = False,
     states: bool = True,
     state_in: Callable[..., Path | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -334,9 +342,9 @@ def with_run(
 
     `parallel` commands process downloads and have --jobs, --progress, --allow-unproven-end and the options of formats
     too, those whose output `counts` records have --by, those that read `values` have --time-column and --value-column,
-    and those that can run `on_cluster` have --scheduler. These, and those that `begins` an export, have the options of
-    FHIR servers, and all that can go on with one have its `states`. `state_in` takes the command's own options, and
-    returns where the state of an export is kept unless --state says so.
+    those that can run `on_cluster` have --scheduler, and those with `reports` have --report. Parallel ones, and those
+    that `begins` an export, have the options of FHIR servers, and all that can go on with one have its `states`.
+    `state_in` takes the command's own options, and returns where the state of an export is kept unless --state says so.
     """
     left_out = {
         *(() if parallel else ("jobs", "progress", "allow_unproven_end", *FORMAT_OPTIONS)),
@@ -346,6 +354,7 @@ def with_run(
         *(() if counts else ("by",)),
         *(() if values else ("time_column", "value_column")),
         *(() if on_cluster else ("scheduler",)),
+        *(() if reports else ("report",)),
     }
     shared = {
         name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

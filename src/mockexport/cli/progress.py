@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mockexport.cli.bars import Bar, Layout, Pace, condition, plain_line
 from mockexport.cli.display import Display
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
 from mockexport.source import MakesExports
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mockexport.reconciliation import Certificate
+    from mockexport.report import About
 
 __all__ = ["app", "findings_csv"]
 
@@ -38,7 +39,7 @@ NOT_WHOLE = 1
 @app.command(
     "reconcile", cls=CommandWithSections, short_help="Certify that an export is what was declared.", epilog=EXAMPLES
 )
-@with_run(parallel=True, certifies=True)
+@with_run(parallel=True, certifies=True, reports=True)
 def reconcile_command(
     run: Run,
     export: ExportArgument = None,
@@ -96,6 +97,11 @@ def reconcile_command(
 
         return certificate_table(certificate, all_rows=run.all_rows)
 
+    def report(about: About) -> str:
+        from mockexport.report import certificate_report
+
+        return certificate_report(certificate, about)
+
     if not (digest and is_stdout(run.output)):
         run.write(
             certificate.document(),
@@ -104,6 +110,8 @@ def reconcile_command(
         )
     if digest:
         write_output(f"{certificate.digest}\n".encode(), None)
+    if run.report:
+        run.report.write(run.source.name, export, report)
     for line in summary_lines(certificate, run.terminal.width, short=run.format is Format.table):
         run.terminal.line(line)
     raise typer.Exit(0 if certificate.whole else NOT_WHOLE)

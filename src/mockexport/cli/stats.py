@@ -24,6 +24,7 @@ from mockexport.stats import MAX_STATS_PAIRS, read_ranges
 
 if TYPE_CHECKING:
     from mockexport.cli.grid import Grid
+    from mockexport.report import About
 
 __all__ = ["app", "statistics_csv"]
 
@@ -43,7 +44,7 @@ Examples:
 
 
 @app.command("stats", cls=CommandWithSections, short_help="Show figures of values and times.", epilog=EXAMPLES)
-@with_run(parallel=True, values=True, on_cluster=True)
+@with_run(parallel=True, values=True, on_cluster=True, reports=True)
 def stats_command(
     run: Run,
     export: ExportArgument = None,
@@ -131,7 +132,14 @@ def stats_command(
 
         return stats_table(export, found, all_rows=run.all_rows, top=top)
 
+    def report(about: About) -> str:
+        from mockexport.report import statistics_report
+
+        return statistics_report(document, about)
+
     run.write(document, table=table, csv=lambda: statistics_csv(document))
+    if run.report:
+        run.report.write(run.source.name, export, report)
 
 
 def statistics_csv(document: dict[str, Any]) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from mockexport.cli.grid import Cell, Column, Grid
 from mockexport.cli.styles import BAD, FAINT, NOTICE, SPEED
 from mockexport.cli.tables import shortened
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
+from mockexport.formatting import short_time, span_text, value_text
+from mockexport.stats import FLAWS, badness
 
 if TYPE_CHECKING:
     from mockexport.pipeline import Figures, Statistics
@@ -40,15 +42,6 @@ COLUMNS = (
     Column("last", optional=True),
 )
 LEGEND = Cell("spread: ─ minimum to maximum, ━ the middle 90 per cent, ┃ the median; a type has one scale", FAINT)
-SMALL, LARGE = 0.01, 1e7  # what is beyond is written with an exponent
-FLAWS = {
-    "not_a_number": "without a number",
-    "not_a_time": "without a time",
-    "duplicates": "at the same time again",
-    "out_of_order": "out of order in their file",
-    "future": "in the future",
-}
-UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"))
 
 
 def stats_table(title: str, statistics: Statistics, *, all_rows: bool = True, top: int | None = None) -> Grid:
@@ -93,11 +86,6 @@ def notes_of(statistics: Statistics) -> list[Cell]:
     return notes
 
 
-def badness(figures: Figures) -> tuple[float, float, float]:
-    """Return what pairs are sorted by, the worst first."""
-    return -figures["anomalies"], -figures["not_a_number"], -(figures["longest_gap"] or 0)
-
-
 def cells(figures: Figures, total: Figures) -> list[Cell]:
     """Return the cells of figures behind those of their names; `total` has the scale of their type."""
     return [
@@ -132,24 +120,17 @@ def anomalies_cell(figures: Figures) -> Cell:
 
 def value_cell(value: float | None, *, digits: int | None = None) -> Cell:
     """Return a value in few characters: with so many digits behind the point, or with up to two."""
-    if value is None:
-        return ABSENT
-    if value and not SMALL <= abs(value) < LARGE:
-        return Cell(f"{value:.3g}")
-    return Cell(f"{value:,.2f}".rstrip("0").rstrip(".") if digits is None else f"{value:,.{digits}f}")
+    return ABSENT if value is None else Cell(value_text(value, digits=digits))
 
 
 def span_cell(seconds: float | None) -> Cell:
     """Return how long something is, in the unit that suits it."""
-    if seconds is None:
-        return ABSENT
-    size, name = next((unit for unit in UNITS if seconds >= unit[0]), UNITS[-1])
-    return Cell(f"{seconds / size:.1f} {name}" if seconds else "0 s")
+    return ABSENT if seconds is None else Cell(span_text(seconds))
 
 
 def time_cell(time: str | None) -> Cell:
     """Return a time without its fraction of a second."""
-    return ABSENT if time is None else Cell(time.removesuffix("Z").partition(".")[0].replace("T", " "))
+    return ABSENT if time is None else Cell(short_time(time))
 
 
 def spread_cell(figures: Figures, total: Figures) -> Cell:

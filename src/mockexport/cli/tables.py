@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.cli.grid import Cell, Column, Grid, text_width
 from mockexport.cli.styles import BAD, FAINT, GOOD, HEADING, NOTICE
-from mockexport.cli.terminal import printable
+from mockexport.encoding import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

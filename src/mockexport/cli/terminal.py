@@ -7,12 +7,13 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from mockexport.encoding import printable
 from mockexport.settings import is_dumb_terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "printable"]
+__all__ = ["Terminal", "flush_stdout", "print_error", "print_note"]
 
 TEXT_WIDTH = 80  # of lines in files and pipes
 UNBOUNDED_WIDTH = 1_000_000  # for tables in files and pipes, which must not wrap
@@ -110,8 +111,3 @@ def print_line(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
-
-
-def printable(text: str) -> str:
-    """Escape control characters, so that text from a source cannot control the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

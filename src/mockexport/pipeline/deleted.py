@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mockexport.errors import MissingError, MockExportError, NotFoundError, UntrustedDataError
-from mockexport.pipeline.reading import describe
+from mockexport.errors import (
+    MissingError,
+    MockExportError,
+    NotFoundError,
+    NotResumableError,
+    UntrustedDataError,
+    UsageError,
+)
+from mockexport.pipeline.reading import RESTARTS, describe
 from mockexport.reconciliation import FIRST_PLACES, KEY_BYTES, RECORD_BYTES, Findings, deleted_in
 from mockexport.sorting import sorted_blocks
 
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deleted", "find_deleted", "read_deleted"]
 
+log = logging.getLogger(__name__)
 ROW_LIMIT = 64 << 20
 DOWNLOAD_BYTES = 3  # of a place; the rest is the line
 
@@ -34,17 +43,31 @@ class Deleted:
 
 
 def read_deleted(declared: Declared, hash_key: RecordKey, key: bytes) -> Deleted:
-    """Read the files of deleted resources; one that can't be read is a finding."""
+    """Read the files of deleted resources; one that can't be read is a finding. UsageError is raised."""
     deleted = Deleted()
     for download in declared.deleted:
         try:
-            for row in rows_of(declared.source, download):
-                deleted.names.update((hash_key(key, name.encode()), name) for name in deleted_in(row))
+            deleted.names.update((hash_key(key, name.encode()), name) for name in names_in(declared.source, download))
+        except UsageError:
+            raise
         except MockExportError as error:
             is_missing = isinstance(error, MissingError | NotFoundError)
             code = "download-missing" if is_missing else "download-broken"
             deleted.findings.add(code, "error", [{"download": download.id, "reason": error.message}])
     return deleted
+
+
+def names_in(source: Source, download: Download) -> list[str]:
+    """Return what a file says was deleted. It is read again from its start where its source cannot resume it."""
+    restarts = 0
+    while True:
+        try:
+            return [name for row in rows_of(source, download) for name in deleted_in(row)]
+        except NotResumableError as problem:
+            restarts += 1
+            if restarts > RESTARTS:
+                raise
+            log.info("%s; reading it again from its start", problem)
 
 
 def rows_of(source: Source, download: Download) -> Iterator[bytes]:

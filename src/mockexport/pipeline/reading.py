@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mockexport.source import Source
     from mockexport.tally import Accumulator, AccumulatorSpec
 
-__all__ = ["Sink", "describe", "read_download"]
+__all__ = ["RESTARTS", "Sink", "describe", "read_download"]
 
 R = TypeVar("R", bound=Result)
 log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -41,7 +40,7 @@ from mockexport.reconciliation import (
     judge_repeats,
     sorted_out,
 )
-from mockexport.sorting import RunWriter, choose_distinct, sorted_blocks
+from mockexport.sorting import RunWriter, choose_distinct, sorted_blocks, temporary_folder
 from mockexport.source import CountsResources, Declared, Declares
 from mockexport.tally import CSV, FHIR, MAX_PAIRS, choose_tally
 
@@ -103,18 +102,18 @@ def reconcile(
     if not declared.downloads and not declared.missing:
         raise NotFoundError(f"export {export!r} in {source.name} has no downloads; there is nothing to reconcile")
     workers = max(1, min(len(declared.downloads), jobs or default_jobs()))
-    with tempfile.TemporaryDirectory(prefix="mockexport-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         key = os.urandom(KEY_BYTES)
         deleted = read_deleted(declared, choose_key(kernel), key)
         specs = Specs(kernel, key, max_pairs, csv, fhir, declared, ids=bool(deleted.names))
         share = max(LEAST_MEMORY, memory // (workers + 1))
         tasks = [
-            ReadTask(number, replace(d, patients=None, event_types=None), specs.of(number, d), Path(folder), share)
+            ReadTask(number, replace(d, patients=None, event_types=None), specs.of(number, d), folder, share)
             for number, d in enumerate(declared.downloads)
         ]
         run = Collected(declared, max_pairs, export)
         with contextlib.ExitStack() as open_writers:
-            writer = partial(RunWriter, RECORD_BYTES, folder=Path(folder), memory=share // 2, kernel=kernel)
+            writer = partial(RunWriter, RECORD_BYTES, folder=folder, memory=share // 2, kernel=kernel)
             records, ids = (open_writers.enter_context(writer()) for _ in range(2))
             ended = run_tasks(declared.source, read_records, tasks, declared.downloads, start_workers, on_progress)
             with contextlib.closing(ended):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mockexport.errors import ChangedError
 from mockexport.pipeline.folding import Folding, fold
-from mockexport.sorting import GAPS_WIDTH, Runs, RunWriter, choose_gaps, sorted_blocks
+from mockexport.sorting import GAPS_WIDTH, Runs, RunWriter, choose_gaps, sorted_blocks, temporary_folder
 from mockexport.stats import CsvStatsSpec, Gaps, choose_resource_times, choose_times
 from mockexport.tally import HeaderFirst
 
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
     from mockexport.stats import (
         Pair,
         PairStats,
-        ReferenceResourceTimes,
-        ReferenceTimes,
         ResourceStatsSpec,
         StatsSpec,
+        TimesReader,
     )
     from mockexport.tally import Accumulator
 
@@ -66,21 +64,21 @@ def sort_times(
         f"{len(pairs):,}", f"{len(wanted):,}", f"{times:,}",
     )  # fmt: skip
     read = {number: found for number, found in rows.items() if number not in wanted}
-    with tempfile.TemporaryDirectory(prefix="mockexport-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         share = max(1, memory // SHARES)
         by_download = {downloads[number].id: found for number, found in wanted.items()}
         run = Folding(
-            source, downloads, TimesSpec(spec, by_download, Path(folder), share),
-            lambda _: RunsTotal(Path(folder), share, spec.kernel), start_workers, on_progress, read,
+            source, downloads, TimesSpec(spec, by_download, folder, share),
+            lambda _: RunsTotal(folder, share, spec.kernel), start_workers, on_progress, read,
         )  # fmt: skip
-        with RunWriter(GAPS_WIDTH, folder=Path(folder), memory=memory // 2, kernel=spec.kernel) as writer:
+        with RunWriter(GAPS_WIDTH, folder=folder, memory=memory // 2, kernel=spec.kernel) as writer:
             with contextlib.closing(fold(run)) as folded:
                 for _, runs in folded:
                     writer.add_runs(runs)
             runs = writer.finish()
         on_disk = sum(run.stat().st_size for run in runs.runs if isinstance(run, Path))
         if on_disk:
-            log.info("%s bytes of times were written to temporary files in %s", f"{on_disk:,}", Path(folder).parent)
+            log.info("%s bytes of times were written to temporary files in %s", f"{on_disk:,}", folder.parent)
         gaps = choose_gaps(spec.kernel)()
         for block in sorted_blocks(runs, memory=memory // 2, kernel=spec.kernel):
             gaps.feed(block)
@@ -154,21 +152,20 @@ class TimesOfDownload:
         if isinstance(stats, CsvStatsSpec):
             how = stats.csv.all_columns, stats.csv.delimiter, stats.max_row_bytes
             return HeaderFirst(*how, self._new_of_csv, needs_all=True)
-        writer = self._writer()
         reader = choose_resource_times(stats.kernel)(
-            numbers=self.numbers, add=writer.add, skip=stats.skip_malformed, max_row_bytes=stats.fhir.max_row_bytes,
-            base=stats.base,
+            numbers=self.numbers, skip=stats.skip_malformed, max_row_bytes=stats.fhir.max_row_bytes,
+            strict=stats.fhir.strict, base=stats.base,
         )  # fmt: skip
-        return SortedTimes(reader, writer)
+        return SortedTimes(reader, self._writer())
 
     def _new_of_csv(self, delimiter: bytes) -> SortedTimes:
-        stats, writer = self.stats, self._writer()
+        stats = self.stats
         assert isinstance(stats, CsvStatsSpec)  # noqa: S101
         reader = choose_times(stats.kernel)(
-            columns=stats.csv.all_columns, numbers=self.numbers, add=writer.add, skip=stats.skip_malformed,
+            columns=stats.csv.all_columns, numbers=self.numbers, skip=stats.skip_malformed,
             max_row_bytes=stats.max_row_bytes, delimiter=delimiter,
         )  # fmt: skip
-        return SortedTimes(reader, writer)
+        return SortedTimes(reader, self._writer())
 
     def _writer(self) -> RunWriter:
         return RunWriter(GAPS_WIDTH, folder=self.folder, memory=self.memory, kernel=self.stats.kernel)
@@ -185,8 +182,8 @@ class TimesOfDownload:
 class SortedTimes:
     """The times of chosen pairs of one body, in sorted runs; the contract is `mockexport.tally.Accumulator`."""
 
-    def __init__(self, reader: ReferenceTimes | ReferenceResourceTimes, writer: RunWriter) -> None:
-        self._reader = reader  # which gives the writer what it reads
+    def __init__(self, reader: TimesReader, writer: RunWriter) -> None:
+        self._reader = reader
         self._writer = writer
 
     @property
@@ -202,8 +199,10 @@ class SortedTimes:
     def feed(self, chunk: bytes, /) -> None:
         """Take in the next bytes."""
         self._reader.feed(chunk)
+        self._writer.add(self._reader.take_records())
 
     def finish(self) -> Runs:
         """End the body, and return its times."""
         self._reader.finish()
+        self._writer.add(self._reader.take_records())
         return self._writer.finish()

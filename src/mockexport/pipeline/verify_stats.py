@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mockexport.errors import UntrustedDataError
+from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.model import parse_time
 from mockexport.pipeline.verify import Difference
+from mockexport.stats import read_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mockexport.pipeline.stats import Figures, Statistics
@@ -41,26 +42,52 @@ def is_statistics(document: Any) -> bool:
 
 def read_committed_statistics(document: Any) -> CommittedStatistics:
     """Read the JSON that `stats` writes (docs/stats.md). Raises UntrustedDataError when it is something else."""
-    patients, totals = document.get("patients"), document.get("totals")
-    cells = list(patients.values()) if isinstance(patients, dict) else [None]
-    if not all(_is_objects(types) for types in cells) or not _is_objects(totals):
-        raise UntrustedDataError('it is no result of stats: "patients" and "totals" do not hold figures by type')
-    suppressed, left_out = document.get("suppressed", {}), document.get("left_out", {})
-    unassigned = document.get("unassigned", {})
-    if not isinstance(suppressed, dict) or not isinstance(left_out, dict) or not _is_objects(unassigned):
-        raise UntrustedDataError('it is no result of stats: "suppressed", "left_out" or "unassigned" is no object')
+    suppressed, ranges, only = document.get("suppressed", {}), document.get("ranges"), document.get("only")
+    left_out, unassigned = document.get("left_out", {}), document.get("unassigned", {})
+    patients = document.get("patients")
+    for name, is_sound, meaning in (
+        ("patients", _is_object(patients, _by_type), "figures by patient and type"),
+        ("totals", _by_type(document.get("totals")), "figures by type"),
+        ("all", _is_object(document["all"], _is_figure), "figures"),
+        ("left_out", _is_object(left_out, _is_number), "numbers by reason"),
+        ("unassigned", _is_object(unassigned, _numbers), "numbers by type and reason"),
+        ("suppressed", _is_object(suppressed, _is_number), "numbers"),
+        ("only", only is None or (isinstance(only, list) and all(isinstance(id_, str) for id_ in only)), "patients"),
+    ):
+        if not is_sound:
+            raise UntrustedDataError(f'it is no result of stats: "{name}" does not hold {meaning}')
     try:
         now = None if "now" not in document else parse_time(document["now"])
     except (TypeError, ValueError) as error:
         raise UntrustedDataError(f'it is no result of stats: "now" is {document["now"]!r}, not a time') from error
+    try:
+        read_ranges({} if ranges is None else ranges)
+    except UsageError as error:
+        raise UntrustedDataError(f'it is no result of stats: in "ranges", {error.message}') from error
     return CommittedStatistics(
-        patients, totals, document["all"], left_out, unassigned, suppressed.get("cells", 0), now,
-        document.get("ranges"), document.get("only"), suppressed.get("below", 0),
+        patients, document["totals"], document["all"], left_out, unassigned, suppressed.get("cells", 0), now, ranges,
+        only, suppressed.get("below", 0),
     )  # fmt: skip
 
 
-def _is_objects(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
+def _is_object(value: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(holds, value.values()))
+
+
+def _by_type(value: Any) -> bool:
+    return _is_object(value, lambda figures: _is_object(figures, _is_figure))
+
+
+def _numbers(value: Any) -> bool:
+    return _is_object(value, _is_number)
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def compare_statistics(committed: CommittedStatistics, found: Statistics) -> list[Difference]:

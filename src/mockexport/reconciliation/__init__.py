@@ -19,7 +19,7 @@ from mockexport.reconciliation.contract import (
 from mockexport.reconciliation.deleted import deleted_in
 from mockexport.reconciliation.differing import Change, ExportDiff, diff_certificates, read_certificate
 from mockexport.reconciliation.fhir_reference import ReferenceResourceKeys
-from mockexport.reconciliation.findings import CODES, Finding, Findings, Place, Severity, check_codes
+from mockexport.reconciliation.findings import CODES, WHAT_TO_DO, Finding, Findings, Place, Severity, check_codes
 from mockexport.reconciliation.judging import (
     Bytes,
     declared_document,
@@ -37,6 +37,7 @@ from mockexport.reconciliation.kernel import (
     choose_key,
 )
 from mockexport.reconciliation.reference import ReferenceCsvKeys, record_key
+from mockexport.reconciliation.wording import place_text, verdict_text
 
 __all__ = [
     "CODES",
@@ -44,6 +45,7 @@ __all__ = [
     "KEY_BYTES",
     "NO_LINES",
     "RECORD_BYTES",
+    "WHAT_TO_DO",
     "Bytes",
     "Certificate",
     "Change",
@@ -75,7 +77,9 @@ __all__ = [
     "judge_download",
     "judge_export",
     "judge_repeats",
+    "place_text",
     "read_certificate",
     "record_key",
     "sorted_out",
+    "verdict_text",
 ]

@@ -50,6 +50,11 @@ class Certificate:
         return all(finding.severity != "error" for finding in self.findings)
 
     @property
+    def without_rows(self) -> int:
+        """How many downloads declare no number of rows: of these, nothing tells whether rows are missing."""
+        return sum(download["declared"].get("rows") is None for download in self.downloads)
+
+    @property
     def digest(self) -> str:
         """The digest of the document."""
         return certificate_digest(self.document())

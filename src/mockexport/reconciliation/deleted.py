@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["deleted_in"]
 
+# The URL of a resource, or of its versions.
+RESOURCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]*/(?!_history)[^/?#]+)(?:/_history(?:/[^/?#]+)?)?/?")
+
 
 def deleted_in(row: bytes) -> Iterator[str]:
     """Yield the `Type/id` of each resource that a row says was deleted, without its version.
 
-    Raises UntrustedDataError for a row that is no Bundle.
+    Raises UntrustedDataError for a row that is no Bundle, and for a URL that does not name one resource.
     """
     if not row.strip():
         return
@@ -33,4 +37,7 @@ def deleted_in(row: bytes) -> Iterator[str]:
         request: Any = entry.get("request") if isinstance(entry, dict) else None
         url: Any = request.get("url") if isinstance(request, dict) else None
         if isinstance(url, str) and request.get("method") == "DELETE":
-            yield "/".join(url.partition("/_history/")[0].rstrip("/").split("/")[-2:])
+            found = RESOURCE.fullmatch(url)
+            if found is None:
+                raise UntrustedDataError(f"a file of deleted resources names {url!r}, which is no Type/id")
+            yield found[1]

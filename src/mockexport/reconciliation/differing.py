@@ -91,11 +91,15 @@ def read_certificate(document: Any) -> Mapping[str, Any]:
         raise UntrustedDataError('it is not a certificate: "by_patient" does not hold numbers by patient and type')
     if not isinstance(deleted, list) or not all(isinstance(name, str) for name in deleted):
         raise UntrustedDataError('it is not a certificate: "deleted" is not a list of ids')
-    if not all(
-        isinstance(download, dict) and isinstance(download.get("id"), str) for download in document["downloads"]
-    ):
+    if not all(map(_is_download, document["downloads"])):
         raise UntrustedDataError('it is not a certificate: "downloads" does not hold downloads with ids')
     return document
+
+
+def _is_download(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and isinstance(value.get("id"), str) and isinstance(value.get("found", {}), dict | None)
+    )
 
 
 def _are_numbers(value: Any) -> bool:
@@ -166,9 +170,9 @@ def _other_bytes(before: Mapping[str, Any], after: Mapping[str, Any]) -> int | N
 def _unknown(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     without = [name for name, known in (("before", before), ("after", after)) if known.get("by_patient") is None]
     if without:
-        yield f"what changed by patient: {' and '.join(without)} has no by_patient; reconcile --by-patient adds it"
+        yield f"what changed by patient: {' and '.join(without)} has no by_patient, which a certificate can have"
     if after.get("deleted") is None:
-        yield "whether it was deleted: after has no list of what was deleted; reconcile --by-patient adds it"
+        yield "whether it was deleted: after has no list of it, which a certificate with by_patient has"
     for name, certificate in (("before", before), ("after", after)):
         if not certificate["whole"]:
             yield f"whether these are all changes: {name} is not whole"

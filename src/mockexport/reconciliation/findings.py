@@ -13,7 +13,7 @@ from mockexport.reconciliation.contract import FIRST_PLACES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-__all__ = ["CODES", "Finding", "Findings", "Place", "Severity", "check_codes"]
+__all__ = ["CODES", "WHAT_TO_DO", "Finding", "Findings", "Place", "Severity", "check_codes"]
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -44,6 +44,31 @@ CODES = {
     "total-differs": "types of which the server counts another number",
 }
 """All codes, in the order in which they are shown, and what each counts."""
+
+WHAT_TO_DO = {
+    "rows-differ": "Fetch it again. If it stays, ask the server's operator which of the two is wrong.",
+    "bytes-differ": "Fetch it again; a proxy may have cut or changed it.",
+    "checksum-differs": "The file was changed after the fetch: fetch it again.",
+    "download-missing": "mockexport downloads fetch completes a folder.",
+    "download-undeclared": "Move it away, or list it.",
+    "download-broken": "Do what the reason says, then run again.",
+    "malformed": "Have the rows repaired at the source.",
+    "patient-undeclared": "Ask why: these may be another's data.",
+    "patient-absent": "Expected for patients without events; ask otherwise.",
+    "type-undeclared": "Look at the places; a file may be mixed up.",
+    "type-absent": "Check the scopes of the client, and the spelling of the type.",
+    "outside-window": "The next export since transactionTime may bring these again, or miss others.",
+    "duplicate": "CSV: readings may repeat; decide. FHIR: an id must be unique. Take it once.",
+    "duplicate-across": "Pages of the export overlap: do not add them up.",
+    "deleted-present": "Ask which of the two is right; it may have been created anew.",
+    "server-error": "Something was left out. Read the issues, and export again.",
+    "reference-missing": "Export the missing patients, or find out who may not see them.",
+    "patient-empty": "Expected for some; many mean that a type is missing.",
+    "unassigned": "They are in no patient's numbers.",
+    "subsetted": "Export without _elements, or know what you lack.",
+    "total-differs": "The server has changed since, or the export is not all.",
+}
+"""What to do about each finding; docs/reconcile.md says the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mockexport.errors import MockExportError, NotFoundError
 from mockexport.server.bodies import Bodies
 from mockexport.server.fhir import Fhir, fhir_application
 from mockexport.server.ids import WireDownloads, wire_exports
+from mockexport.server.page import api_pages
 from mockexport.server.response import DownloadResponse
 from mockexport.server.schemas import (
     DATA_RESPONSES,
@@ -65,14 +66,16 @@ def create_app(
     """Make the application that serves a source. The caller still has to close the source.
 
     With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health` and the
-    description of the API, at `/docs` and `/openapi.json`, are open: they tell nothing of the data. `routes` are those
-    of another service, protected by the same token; `health` replaces the route `/health`. `fhir` says how the FHIR
-    Bulk Data API answers, at `/fhir`. `page` is what is shown at `/`: its own files are open, its data is not.
+    description of the API, at `/docs`, `/redoc` and `/openapi.json`, are open: they tell nothing of the data. `routes`
+    are those of another service, protected by the same token; `health` replaces the route `/health`. `fhir` says how
+    the FHIR Bulk Data API answers, at `/fhir`. `page` is what is shown at `/`: its own files are open, its data is not.
     """
     app = Application(
         title="mockexport",
         version=__version__,
         summary="Bulk healthcare exports: their metadata and their CSV. /fhir has them by the FHIR Bulk Data API.",
+        docs_url=None,  # those of FastAPI load scripts from another host, and have some inline
+        redoc_url=None,
     )
     guards = [Depends(_bearer(token)), Depends(HTTPBearer(auto_error=False))] if token else []  # checked, described
     refusals = NEEDS_TOKEN if token else {}
@@ -80,6 +83,7 @@ def create_app(
     if routes:
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
+    app.include_router(api_pages())
     if page:
         app.include_router(page.files)
         app.include_router(page.data, dependencies=guards)

@@ -20,7 +20,7 @@ from mockexport.sorting.contract import (
     time_record,
 )
 from mockexport.sorting.kernel import choose_distinct, choose_gaps, choose_sort
-from mockexport.sorting.runs import Runs, RunWriter
+from mockexport.sorting.runs import Runs, RunWriter, temporary_folder
 
 __all__ = [
     "DISTINCT_WIDTH",
@@ -39,5 +39,6 @@ __all__ = [
     "choose_sort",
     "distinct_record",
     "sorted_blocks",
+    "temporary_folder",
     "time_record",
 ]

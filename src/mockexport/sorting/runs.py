@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -13,9 +14,10 @@ from mockexport.sorting.contract import MAX_WIDTH
 from mockexport.sorting.kernel import choose_sort, records_in
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import TracebackType
 
-__all__ = ["Run", "RunWriter", "Runs"]
+__all__ = ["Run", "RunWriter", "Runs", "temporary_folder"]
 
 Run: TypeAlias = "Path | bytes"
 """Sorted records: in a file, or in memory."""
@@ -44,8 +46,8 @@ class RunWriter:
     A run is a file of its own in `folder`; records that half of the memory holds stay in memory. Without a folder all
     of them do, as sorted bytes, however many. `kernel` is that of `choose_sort`.
 
-    What is left without `finish` is removed, the files too. But the folder is the caller's: a
-    `tempfile.TemporaryDirectory`, so that nothing stays whatever happens.
+    What is left without `finish` is removed, the files too. But the folder is the caller's: a `temporary_folder`, so
+    that nothing stays whatever happens.
 
     `add` and `finish` raise UsageError if a run can't be written, and name the folder.
     """
@@ -121,6 +123,19 @@ class RunWriter:
         run = bytes(self._buffer) if folder is None else write_run(folder, self._buffer)
         self._runs += Runs(self._width, (run,), len(self._buffer) // self._width)
         self._buffer.clear()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Generator[Path, None, None]:
+    """Make a folder for runs, and remove it with all that is in it. Raises UsageError if there is no place for it."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mockexport-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make a folder for temporary files: {error.strerror}; set TMPDIR to a folder with room"
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 def write_run(folder: Path, records: bytearray) -> Path:

@@ -10,9 +10,19 @@ from mockexport.stats.contract import (
     Ranges,
     ResourceStatsAccumulator,
     StatsAccumulator,
+    TimesReader,
 )
 from mockexport.stats.fhir_reference import ReferenceResourceStats
-from mockexport.stats.figures import Gaps, TimeFigures, gaps_in_order, pair_figures, time_figures, total_figures
+from mockexport.stats.figures import (
+    FLAWS,
+    Gaps,
+    TimeFigures,
+    badness,
+    gaps_in_order,
+    pair_figures,
+    time_figures,
+    total_figures,
+)
 from mockexport.stats.kernel import (
     CsvStatsSpec,
     ResourceStatsSpec,
@@ -30,6 +40,7 @@ from mockexport.stats.times import parse_event_time, text_of_time
 
 __all__ = [
     "DEFAULT_RANGES",
+    "FLAWS",
     "MAX_STATS_PAIRS",
     "CsvStatsSpec",
     "Gaps",
@@ -50,6 +61,8 @@ __all__ = [
     "StatsAccumulator",
     "StatsSpec",
     "TimeFigures",
+    "TimesReader",
+    "badness",
     "choose_resource_stats",
     "choose_resource_times",
     "choose_stats",

@@ -1,14 +1,18 @@
-/* The native statistics of FHIR as a Python type; the contract is contract.py, the reference fhir_reference.py. */
+/* The native statistics of FHIR, and the times of chosen pairs, as Python types; the contract is contract.py, the
+   references fhir_reference.py and chosen.py. */
 
 #include "python.h"
 
 #include "fhir_core.h"
 
 #include "../tally/fhir/reader_python.h"
+#include "chosen_python.h"
 
+/* Both types: that of times has what it collects in `chosen`. */
 typedef struct {
     ReaderObject base;
     ResourceStats stats;
+    Chosen chosen; /* records are taken after the end, too */
 } NativeResourceStats;
 
 static void free_owner(PyObject *object)
@@ -43,6 +47,8 @@ static PyObject *python_unassigned(const Pairs *keys, PyObject *contract)
 static PyObject *make_result(PyObject *object)
 {
     NativeResourceStats *self = (NativeResourceStats *)object;
+    if (self->stats.chosen)
+        return Py_NewRef(Py_None);
     PyObject *contract = import_fhir_contract();
     PyObject *result = contract ? PyImport_ImportModule("mockexport.stats.result") : NULL;
     PyObject *unassigned = result ? python_unassigned(&self->stats.table.keys, contract) : NULL;
@@ -111,9 +117,81 @@ static PyType_Spec native_spec = {
     .slots = native_slots,
 };
 
+/* ---- The times of chosen pairs ---- */
+
+static PyObject *times_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"numbers", "skip", "max_row_bytes", "strict", "base", "instructions", "seed", NULL};
+    ReaderOptions options = {.max_row_bytes = 16 << 20};
+    PyObject *numbers = NULL, *given = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OpnpzzS", names, &numbers, &options.skip, &options.max_row_bytes,
+                                     &options.strict, &options.base, &options.instructions, &given))
+        return NULL;
+    if (!numbers) { /* the parser has no keywords that are needed */
+        PyErr_SetString(PyExc_TypeError, "numbers must be given");
+        return NULL;
+    }
+    PyObject *object = new_reader(type, &options, "code"), *seed = object ? seed_bytes(given) : NULL;
+    NativeResourceStats *self = (NativeResourceStats *)object;
+    if (seed) {
+        const uint8_t *bytes = (const uint8_t *)PyBytes_AsString(seed);
+        self->stats.chosen = &self->chosen;
+        if (resource_stats_init(&self->stats, &self->base.reader, bytes))
+            PyErr_NoMemory();
+        else if (!take_numbers(&self->chosen, numbers, bytes)) {
+            Py_DECREF(seed);
+            return object;
+        }
+    }
+    Py_XDECREF(seed);
+    Py_XDECREF(object);
+    return NULL;
+}
+
+static PyObject *times_take_records(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    NativeResourceStats *self = (NativeResourceStats *)object;
+    return take_records(self->base.lock, &self->chosen, &self->base.reader.problem);
+}
+
+static void times_dealloc(PyObject *object)
+{
+    chosen_free(&((NativeResourceStats *)object)->chosen);
+    reader_dealloc(object);
+}
+
+static PyMethodDef times_methods[] = {
+    READER_METHODS,
+    {"take_records", times_take_records, METH_NOARGS, PyDoc_STR("Return the records since the last call.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot times_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Reads the times of chosen pairs in one NDJSON body; the contract is "
+                                  "mockexport.stats.contract.ResourceTimes.")},
+    {Py_tp_new, (void *)times_new},
+    {Py_tp_dealloc, (void *)times_dealloc},
+    {Py_tp_methods, times_methods},
+    {Py_tp_getset, reader_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec times_spec = {
+    .name = "mockexport.stats._fhir_native.NativeResourceTimes",
+    .basicsize = sizeof(NativeResourceStats),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = times_slots,
+};
+
+/* ---- The module ---- */
+
 static int module_exec(PyObject *module)
 {
-    return fill_module(module, &native_spec, "NativeResourceStats");
+    return add_type(module, &times_spec, "NativeResourceTimes") ||
+                   fill_module(module, &native_spec, "NativeResourceStats")
+               ? -1
+               : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -1,7 +1,8 @@
+from collections.abc import Mapping
 from typing import Final, Self
 
 from mockexport.stats.contract import Ranges
-from mockexport.stats.result import Stats
+from mockexport.stats.result import Pair, Stats
 from mockexport.tally import AllColumns
 
 INSTRUCTION_SETS: Final[tuple[str, ...]]
@@ -33,3 +34,29 @@ class NativeStats:
     def between_rows(self) -> bool: ...
     def feed(self, chunk: bytes, /) -> None: ...
     def finish(self) -> Stats: ...
+
+class NativeTimes:
+    """The native reader of times, with any buffer for bytes; the contract is `mockexport.stats.contract.Times`.
+
+    The other arguments, and the RuntimeError, are those of `NativeStats`. Raises OverflowError for a number of more
+    than 32 bits.
+    """
+
+    def __new__(
+        cls,
+        *,
+        columns: AllColumns,
+        numbers: Mapping[Pair, int],
+        skip: bool = False,
+        max_row_bytes: int = ...,
+        delimiter: bytes = ...,
+        instructions: str | None = None,
+        seed: bytes = ...,
+    ) -> Self: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def between_rows(self) -> bool: ...
+    def feed(self, chunk: bytes, /) -> None: ...
+    def finish(self) -> None: ...
+    def take_records(self) -> bytes: ...

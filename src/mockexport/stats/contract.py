@@ -24,13 +24,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from mockexport.stats.numbers import Number
-from mockexport.stats.result import Stats
+from mockexport.stats.result import Pair, Stats
 from mockexport.tally import MAX_RESOURCE_BYTES, MAX_ROW_BYTES, Accumulator
 
 if TYPE_CHECKING:
     from mockexport.tally import AllColumns
 
-__all__ = ["DEFAULT_RANGES", "MAX_STATS_PAIRS", "Ranges", "ResourceStatsAccumulator", "StatsAccumulator"]
+__all__ = [
+    "DEFAULT_RANGES",
+    "MAX_STATS_PAIRS",
+    "Ranges",
+    "ResourceStatsAccumulator",
+    "ResourceTimes",
+    "StatsAccumulator",
+    "Times",
+    "TimesReader",
+]
 
 Ranges: TypeAlias = Mapping[str, tuple[Number | None, Number | None]]
 """The range of each type: the lowest and the highest number that is no anomaly; None for no limit."""
@@ -91,6 +100,63 @@ class ResourceStatsAccumulator(Accumulator[Stats], Protocol):
         skip: bool = False,
         max_row_bytes: int = MAX_RESOURCE_BYTES,
         max_pairs: int = MAX_STATS_PAIRS,
+        strict: bool = False,
+        base: str | None = None,
+    ) -> None: ...
+
+
+class TimesReader(Protocol):
+    """Reads the times of chosen pairs in one body; but for its records it is an `Accumulator`, without a result.
+
+    Rows are read, and refused, as by the accumulator of statistics, but there is no limit of pairs. `numbers` has the
+    pairs that are wanted, each with a number of its own below 2^32.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Rows read so far, as in `Accumulator`."""
+
+    @property
+    def between_rows(self) -> bool:
+        """Whether the bytes so far end where a row ends, as in `Accumulator`."""
+
+    def feed(self, chunk: bytes, /) -> None:
+        """Take in the next bytes, cut anywhere. Raises Malformed."""
+
+    def finish(self) -> None:
+        """Say that the body has ended. Raises Malformed."""
+
+    def take_records(self) -> bytes:
+        """Return the records since the last call, in the order of their rows; also after `finish`, none after an error.
+
+        Each is that of a pair's number and one of its times (`mockexport.sorting.time_record`). Until they are taken
+        they are in memory.
+        """
+
+
+class Times(TimesReader, Protocol):
+    """That of CSV; the arguments are those of `StatsAccumulator`."""
+
+    def __init__(
+        self,
+        *,
+        columns: AllColumns,
+        numbers: Mapping[Pair, int],
+        skip: bool = False,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        delimiter: bytes = b",",
+    ) -> None: ...
+
+
+class ResourceTimes(TimesReader, Protocol):
+    """That of FHIR; the arguments are those of `ResourceStatsAccumulator`."""
+
+    def __init__(
+        self,
+        *,
+        numbers: Mapping[Pair, int],
+        skip: bool = False,
+        max_row_bytes: int = MAX_RESOURCE_BYTES,
         strict: bool = False,
         base: str | None = None,
     ) -> None: ...

@@ -1,5 +1,8 @@
 /* The native statistics of a CSV body, free of Python: rows become records of pairs. The contract is contract.py. */
 
+#ifndef MOCKEXPORT_STATS_CORE_H
+#define MOCKEXPORT_STATS_CORE_H
+
 #include "../tally/csv_rows.h"
 #include "table.h"
 
@@ -36,6 +39,15 @@ static inline Key key_of(const Seed *seed, const CsvRow *row)
     return make_key(seed, patient->bytes, patient->length, type->bytes, type->length);
 }
 
+/* What is wrong with the encoding of a row's key. */
+static enum problem wrong_key(const CsvRow *row)
+{
+    const Field *patient = &row->fields[PATIENT_COLUMN], *type = &row->fields[TYPE_COLUMN];
+    if (!is_utf8(patient->bytes, patient->length))
+        return PATIENT_NOT_UTF8;
+    return is_utf8(type->bytes, type->length) ? NO_PROBLEM : TYPE_NOT_UTF8;
+}
+
 /* The number of a row's key, which is added where it is a new one; 0 for a row that is left out. -1 on a problem. */
 RARE static int find_number(CsvStats *s, const CsvRow *row, uint32_t *number)
 {
@@ -44,10 +56,9 @@ RARE static int find_number(CsvStats *s, const CsvRow *row, uint32_t *number)
     *number = (uint32_t)s->table.keys.slots[find_slot(&s->table.keys, &key, patient->bytes, type->bytes)];
     if (*number)
         return 0;
-    if (!is_utf8(patient->bytes, patient->length))
-        return refuse_row(&s->rows, PATIENT_NOT_UTF8, row->line);
-    if (!is_utf8(type->bytes, type->length))
-        return refuse_row(&s->rows, TYPE_NOT_UTF8, row->line);
+    const enum problem wrong = wrong_key(row);
+    if (wrong != NO_PROBLEM)
+        return refuse_row(&s->rows, wrong, row->line);
     const enum room room = room_for(&s->table.keys, key.lengths, s->table.max_pairs);
     if (room != ROOM)
         return refuse(&s->rows, room == TOO_MANY ? TOO_MANY_PAIRS : PAIRS_TOO_LARGE, row->line);
@@ -110,3 +121,5 @@ static void stats_free(CsvStats *s)
     table_free(&s->table);
     rows_free(&s->rows);
 }
+
+#endif

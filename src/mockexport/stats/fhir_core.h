@@ -1,7 +1,8 @@
-/* The native statistics of FHIR Observations, free of Python: resources become records of pairs. The contract is
-   contract.py. */
+/* The native statistics of FHIR Observations, free of Python: resources become records of pairs, or records of the times
+   of chosen ones. The contract is contract.py. */
 
 #include "../tally/fhir/rows.h"
+#include "chosen.h"
 #include "table.h"
 
 /* The keys of an Observation that are read beyond those of the tally, as places among the heads. */
@@ -14,6 +15,7 @@ static const Span VALUE = {(const uint8_t *)"value", 5}, START = {(const uint8_t
 
 typedef struct {
     PairTable table;
+    Chosen *chosen; /* what records are added to in place of the table, or NULL */
     LatestDate latest;
     const Type *observation;
     int heads[OBSERVATION_HEADS];
@@ -108,10 +110,21 @@ static enum problem read_component(Reader *r, const uint8_t *component, const ui
 
 /* ---- What comes of it ---- */
 
+/* Add the time of a record of this type, if its pair was chosen. One without a patient never was. */
+static int add_chosen(Reader *r, Chosen *chosen, Span patient, Span label, const Record *record)
+{
+    const Key key = make_key(&chosen->keys.seed, patient.bytes, patient.length, label.bytes, label.length);
+    const uint32_t entry = (uint32_t)chosen->keys.slots[find_slot(&chosen->keys, &key, patient.bytes, label.bytes)];
+    return entry && add_time_record(chosen, entry, record->time) ? fail(r, NO_MEMORY) : 0;
+}
+
 /* Add a record of this type; one without a patient is counted alone. */
 static int add_measurement(Reader *r, Span patient, Span label, Record *record)
 {
-    PairTable *table = &((ResourceStats *)r->owner)->table;
+    ResourceStats *s = r->owner;
+    if (s->chosen)
+        return record->has_time ? add_chosen(r, s->chosen, patient, label, record) : 0;
+    PairTable *table = &s->table;
     const Key key = make_key(&table->keys.seed, patient.bytes, patient.length, label.bytes, label.length);
     record->number = (uint32_t)table->keys.slots[find_slot(&table->keys, &key, patient.bytes, label.bytes)];
     if (!record->number) {

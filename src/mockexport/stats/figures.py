@@ -15,14 +15,22 @@ from mockexport.stats.result import BUCKET_BITS, NO_VALUES, PairSum, Sketch, sum
 from mockexport.stats.times import text_of_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mockexport.stats.result import PairStats, Segment, Values
 
-__all__ = ["Gaps", "TimeFigures", "gaps_in_order", "pair_figures", "time_figures", "total_figures"]
+__all__ = ["FLAWS", "Gaps", "TimeFigures", "badness", "gaps_in_order", "pair_figures", "time_figures", "total_figures"]
 
 T = TypeVar("T")
 SECOND = 1_000_000
+FLAWS = {
+    "not_a_number": "without a number",
+    "not_a_time": "without a time",
+    "duplicates": "at the same time again",
+    "out_of_order": "out of order in their file",
+    "future": "in the future",
+}
+"""The figures that count records which would better not be there, and what such records are."""
 QUANTILES = {"p05": Fraction(1, 20), "median": Fraction(1, 2), "p95": Fraction(19, 20)}
 
 
@@ -132,6 +140,11 @@ def total_figures(parts: Sequence[tuple[PairStats, TimeFigures | None]], *, of_o
         times = times + of_times if times and of_times else times or of_times
     figures = pair_figures(total.stats, times)
     return figures if of_one_type else {name: figure for name, figure in figures.items() if name not in OF_VALUES}
+
+
+def badness(figures: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return what pairs are sorted by, the worst first: by anomalies, values that are no numbers, and longest gap."""
+    return -figures["anomalies"], -figures["not_a_number"], -(figures["longest_gap"] or 0)
 
 
 OF_VALUES = {"mean", "min", "max", "sd", *QUANTILES, "approximate"}

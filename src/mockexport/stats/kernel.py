@@ -14,7 +14,7 @@ from mockexport.tally import CSV, FHIR, MAX_ROW_BYTES, CsvFormat, FhirFormat, He
 
 if TYPE_CHECKING:
     from mockexport.model import Download
-    from mockexport.stats.contract import Ranges, ResourceStatsAccumulator, StatsAccumulator
+    from mockexport.stats.contract import Ranges, ResourceStatsAccumulator, ResourceTimes, StatsAccumulator, Times
     from mockexport.stats.result import Stats
     from mockexport.tally import Accumulator
 
@@ -44,16 +44,16 @@ def choose_resource_stats(kernel: str = "auto") -> type[ResourceStatsAccumulator
     return native.NativeResourceStats if native else ReferenceResourceStats
 
 
-def choose_times(kernel: str = "auto") -> type[ReferenceTimes]:
+def choose_times(kernel: str = "auto") -> type[Times]:
     """Return what reads the times of chosen pairs of CSV. It raises what `choose_tally` raises."""
-    native_part(NATIVE, kernel)  # there is no native one yet
-    return ReferenceTimes
+    native = native_part(NATIVE, kernel)
+    return native.NativeTimes if native else ReferenceTimes
 
 
-def choose_resource_times(kernel: str = "auto") -> type[ReferenceResourceTimes]:
+def choose_resource_times(kernel: str = "auto") -> type[ResourceTimes]:
     """Return what reads the times of chosen pairs of FHIR resources. It raises what `choose_tally` raises."""
-    native_part(NATIVE_FHIR, kernel)  # there is no native one yet
-    return ReferenceResourceTimes
+    native = native_part(NATIVE_FHIR, kernel)
+    return native.NativeResourceTimes if native else ReferenceResourceTimes
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,15 +136,20 @@ static int check_limits(Py_ssize_t max_row_bytes, Py_ssize_t max_pairs)
     return 0;
 }
 
+/* Add a type to its module. */
+static int add_type(PyObject *module, PyType_Spec *spec, const char *type_name)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    const int failed = !type || PyModule_AddObjectRef(module, type_name, type);
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
 /* Add a type to its module, and a tuple INSTRUCTION_SETS with the names of those that this processor has. */
 static int fill_module(PyObject *module, PyType_Spec *spec, const char *type_name)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    if (!type || PyModule_AddObjectRef(module, type_name, type)) {
-        Py_XDECREF(type);
+    if (add_type(module, spec, type_name))
         return -1;
-    }
-    Py_DECREF(type);
     PyObject *names = PyList_New(0);
     for (size_t i = 0; names && i < SETS_COMPILED; i++) {
         if (!has_set(BEST_FIRST[i]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-__all__ = ["HEADERS", "answer_file", "page_files"]
+__all__ = ["HEADERS", "POLICY_PARTS", "PageFile", "answer_file", "page_files", "policy_of", "read_files"]
 
 TYPES = {
     "html": "text/html; charset=utf-8",
@@ -27,10 +27,22 @@ TYPES = {
     "svg": "image/svg+xml",
     "LICENSE": "text/plain; charset=utf-8",
 }
-POLICY = (
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
-    "require-trusted-types-for 'script'"  # so that a browser refuses to make markup of text
-)
+POLICY_PARTS = {
+    "default-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "object-src": "'none'",
+}
+
+
+def policy_of(parts: Mapping[str, str]) -> str:
+    """Return a Content-Security-Policy."""
+    return "; ".join(f"{name} {allowed}" for name, allowed in parts.items())
+
+
+# The last part lets a browser refuse to make markup of text.
+POLICY = policy_of(POLICY_PARTS | {"require-trusted-types-for": "'script'"})
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -52,25 +64,38 @@ class PageFile(NamedTuple):
 @cache
 def page_files() -> Mapping[str, PageFile]:
     """Return the page's files by their names, such as `vendor/uPlot.esm.js`."""
-    return dict(_read(files(__package__) / "static", ""))
+    return read_files("static")
+
+
+def read_files(folder: str) -> Mapping[str, PageFile]:
+    """Return the files of a folder of this package. One that is kept compressed, `.gz`, is named without that."""
+    return dict(_read(files(__package__) / folder, ""))
 
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, PageFile]]:
     found = []
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name = entry.name.removesuffix(".gz")
         if entry.is_dir():
             found += _read(entry, f"{prefix}{entry.name}/")
-        elif kind := TYPES.get(entry.name.rpartition(".")[2]):
+        elif kind := TYPES.get(name.rpartition(".")[2]):
             data = entry.read_bytes()
-            tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-            found.append((f"{prefix}{entry.name}", PageFile(data, gzip.compress(data, 9, mtime=0), kind, tag)))
+            plain = gzip.decompress(data) if name != entry.name else data
+            compressed = data if name != entry.name else gzip.compress(data, 9, mtime=0)
+            tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
+            found.append((f"{prefix}{name}", PageFile(plain, compressed, kind, tag)))
     return found
 
 
-def answer_file(file: PageFile, request: Request) -> Response:
-    """Answer a request for one of the page's files, compressed if the browser takes that."""
+def answer_file(file: PageFile, request: Request, policy: str = POLICY) -> Response:
+    """Answer a request for one of these files, compressed if the browser takes that."""
     # The tag is the same for both codings, so it is a weak one (RFC 9110, section 8.8.3.3).
-    headers = HEADERS | {"ETag": f"W/{file.tag}", "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    headers = HEADERS | {
+        "Content-Security-Policy": policy,
+        "ETag": f"W/{file.tag}",
+        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
+    }
     if names_tag(request.headers.get("if-none-match", ""), f"W/{file.tag}"):
         return Response(status_code=304, headers=headers)
     if choose_encoding(request.headers.get("accept-encoding", ""), ("gzip",)):

@@ -132,9 +132,10 @@ class FhirSource:
             )
         since = f"&_lastUpdated=ge{quote(asked.since)}" if asked.since else ""
         url = f"{self._settings.url}/{resource_type}?_summary=count{since}"
-        bundle: Any = orjson.loads(self._client.retrying(partial(self._ask, url)))
-        total = bundle.get("total") if isinstance(bundle, dict) else None
-        if not isinstance(total, int):
+        body, total = self._client.retrying(partial(self._ask, url)), None
+        with contextlib.suppress(orjson.JSONDecodeError, AttributeError):  # no JSON, or no object
+            total = orjson.loads(body).get("total")
+        if not isinstance(total, int) or isinstance(total, bool):
             raise UntrustedDataError(f"{url} sent no total")
         return total
 
