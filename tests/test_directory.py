@@ -45,7 +45,7 @@ def test_a_folder_without_files_of_its_own_has_the_exports_in_its_folders(tmp_pa
     assert count(source, "group/1") == count(source, "system")
 
 
-@pytest.mark.parametrize("file", ["group/a.csv", "group/notes.md", "group/data.parquet"])
+@pytest.mark.parametrize("file", ["group/a.csv", "group/notes.md", "group/data.xlsx"])
 def test_one_with_files_of_its_own_has_none_but_itself(tmp_path: Path, file: str) -> None:
     (tmp_path / "group" / "1").mkdir(parents=True)
     (tmp_path / "group" / "1" / "a.csv").write_bytes(PLAIN)

@@ -88,6 +88,7 @@ MEMBERS = {  # of the other classes: what users may call
     "CancelToken": "cancel cancelled on_cancel",
     "Checkpoint": "__enter__ __exit__ close count nameless",
     "ProgressCounters": "rows bytes retries kept_rows kept_bytes status running finished unfinished",
+    "Place": "name parent absolute exists is_dir is_file iterdir",
     "Remedy": "",  # its members are those that errors carry
     "Source": "name exports downloads open close",
     "Workers": "counters submit cancel",

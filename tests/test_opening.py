@@ -66,7 +66,7 @@ def test_an_http_url_is_a_server_and_opening_it_reaches_for_nothing(url: str) ->
         assert source.name == url.rstrip("/")
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "file:///tmp", "s3://bucket", "://x", "htp://host"])
+@pytest.mark.parametrize("url", ["ftp://host/x", "file:///tmp", "swift://bucket", "://x", "htp://host"])
 def test_another_kind_of_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError, match="neither http nor https"):
         open_source(url)

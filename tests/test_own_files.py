@@ -240,7 +240,7 @@ def test_other_processes_read_the_same_files_wherever_they_run(tmp_path: Path, m
 # ---- Folders ----
 
 
-@pytest.mark.parametrize("name", ["notes.md", "a.csv.part", "data.parquet", "b.csv.zip", "part-00000", "a.json"])
+@pytest.mark.parametrize("name", ["notes.md", "a.csv.part", "data.xlsx", "b.csv.zip", "part-00000", "a.json"])
 def test_what_would_not_be_counted_in_an_export_is_an_error_unless_it_is_ignored(tmp_path: Path, name: str) -> None:
     for file in ("a.csv", name):
         (tmp_path / file).write_bytes(written())

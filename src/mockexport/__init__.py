@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         statistics,
         thread_workers,
     )
+    from mockexport.place import Place
     from mockexport.reconciliation import Certificate, Finding
     from mockexport.source import CancelToken, Source
     from mockexport.tally import CsvFormat, FhirFormat
@@ -80,6 +81,7 @@ __all__ = [
     "NotResumableError",
     "OnListing",
     "OnProgress",
+    "Place",
     "ProgressCounters",
     "Remedy",
     "Source",
@@ -121,6 +123,7 @@ __getattr__ = lazy_attributes(
             "Fetched",
             "OnListing",
             "OnProgress",
+            "Place",
             "ProgressCounters",
             "Split",
             "StartWorkers",
@@ -138,6 +141,7 @@ __getattr__ = lazy_attributes(
             "thread_workers",
         ),
         "reconciliation": ("Certificate", "Finding"),
+        "place": ("Place",),
         "source": ("CancelToken", "Source"),
         "tally": ("CsvFormat", "FhirFormat"),
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mockexport.errors import UsageError
 from mockexport.extras import needs_extra
@@ -35,7 +36,8 @@ def open_source(
 ) -> Source:
     """Return the Source that `name` means.
 
-    That is `mock`, `mock-fhir`, an http(s) URL, `fhir+https://…` for a FHIR server, an object store such as
+    That is `mock`, `mock-fhir`, the http(s) URL of a server or of one file such as `https://host/a.csv`,
+    `fhir+https://…` for a FHIR server, an object store such as
     `s3://bucket/prefix` (or `gs://`, `az://`), a folder, a file, or a pattern such as `data/*.csv`.
 
     A folder holds exports, each a folder of CSV files or of a FHIR bulk export; or such files itself; or what
@@ -75,7 +77,7 @@ def open_source(
             "fhir+https://… for a FHIR server, or s3://, gs:// or az:// for an object store"
         )
     from mockexport.http import ClientSettings, Retries
-    from mockexport.sources import FhirSource, HttpSource
+    from mockexport.sources import FhirSource, HttpFileSource, HttpSource, is_data
 
     client = ClientSettings(
         str(name)[len("fhir+") if kind else 0 :],
@@ -85,6 +87,8 @@ def open_source(
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
         allow_unproven_end=allow_unproven_end,
     )
+    if not kind and is_data(urlsplit(str(name)).path.rpartition("/")[2]):
+        return HttpFileSource(client)
     return FhirSource(client, fhir or FhirExport()) if kind else HttpSource(**client._asdict())
 
 

@@ -15,7 +15,6 @@ from mockexport.cli.completion import complete_source
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
-    FileOption,
     ProgressOption,
     QuietOption,
     RetriesOption,
@@ -42,6 +41,13 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", show_default=False,
+        help="Write the output to FILE, only once it is complete; - is stdout.",
+    ),
+]  # fmt: skip
 app = typer.Typer(
     help="Send generated heart-rate readings to a server, and query them.",
     no_args_is_help=True,

@@ -133,8 +133,11 @@ class Run(NamedTuple):
             return named
         if isinstance(self.source, MakesExports):
             raise UsageError("name an export: system, patient or group/ID")
-        if self.source.name.startswith(("http://", "https://")):  # without a request
-            return DEFAULT_EXPORT
+        if self.source.name.startswith(("http://", "https://")):
+            from mockexport.sources import HttpFileSource
+
+            if not isinstance(self.source, HttpFileSource):  # without a request
+                return DEFAULT_EXPORT
         exports = self.source.exports()
         if len(exports) == 1:
             return exports[0]

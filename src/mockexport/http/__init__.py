@@ -1,6 +1,6 @@
 """What all HTTP clients share: the transport, retries, and reading the body of a download."""
 
-from mockexport.http.body import HttpBody, content_coding, content_length, decoded, etag_of
+from mockexport.http.body import HttpBody, content_coding, content_length, content_range, decoded, etag_of
 from mockexport.http.client import Authorization, Client, ClientSettings, check_status
 from mockexport.http.retry import TRANSIENT, Retries, RetryableError, parse_retry_after, schedule
 from mockexport.http.transport import Transport, check_url, httpx, lost_connection
@@ -18,6 +18,7 @@ __all__ = [
     "check_url",
     "content_coding",
     "content_length",
+    "content_range",
     "decoded",
     "etag_of",
     "httpx",

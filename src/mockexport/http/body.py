@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Send = Callable[[dict[str, str]], AbstractContextManager[httpx.Response]]
 
-__all__ = ["HttpBody", "content_coding", "content_length", "decoded", "etag_of"]
+__all__ = ["HttpBody", "content_coding", "content_length", "content_range", "decoded", "etag_of"]
 
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 DIGITS = "[0-9]{1,18}"  # int() would also read longer numbers and other digits

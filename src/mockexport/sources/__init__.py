@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from mockexport.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from mockexport.sources.data_files import is_data
     from mockexport.sources.fhir import FhirSource
     from mockexport.sources.fhir_view import AsFhir, as_fhir
     from mockexport.sources.files import FilesSource, is_pattern
     from mockexport.sources.folder import FolderSource
     from mockexport.sources.http import HttpSource
+    from mockexport.sources.http_file import HttpFileSource
     from mockexport.sources.mock import (
         Generator,
         MockFhirSource,
@@ -29,6 +31,7 @@ __all__ = [
     "FilesSource",
     "FolderSource",
     "Generator",
+    "HttpFileSource",
     "HttpSource",
     "MockFhirSource",
     "MockSource",
@@ -38,6 +41,7 @@ __all__ = [
     "as_fhir",
     "choose_generator",
     "generator_name",
+    "is_data",
     "is_pattern",
 ]
 
@@ -45,10 +49,12 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "fhir": ("FhirSource",),
+        "data_files": ("is_data",),
         "files": ("FilesSource", "is_pattern"),
         "fhir_view": ("AsFhir", "as_fhir"),
         "folder": ("FolderSource",),
         "http": ("HttpSource",),
+        "http_file": ("HttpFileSource",),
         "mock": (
             "Generator",
             "MockFhirSource",
