@@ -271,13 +271,13 @@ def test_a_file_that_can_not_be_read_is_an_error_to_those_who_read_it(
 ) -> None:
     (export / "a.csv.zst").write_bytes(zstd_frame(PLAIN) * 2)
 
-    def refused(*_: object) -> NoReturn:
+    def refused(*_: object, **_watch: object) -> NoReturn:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a.csv.zst")
 
     monkeypatch.setattr(zstd_frames, "LocalFile", refused)
     (download,) = source_of(export).downloads("trial")
     assert (download.size, download.split_size) == (None, None)
-    monkeypatch.setattr("mockexport.sources.csv_file.LocalFile", refused)
+    monkeypatch.setattr("mockexport.sources.csv_file.open_file", refused)
     with pytest.raises(UnreachableError, match=r"cannot read .*a\.csv\.zst: Permission denied"):
         count(source_of(export), "trial")
 

@@ -12,10 +12,10 @@ from tests.commands import run_command
 from tests.fhir_client.scripted_fhir import Answer, document, manifest, outcome, patients
 
 from mockexport import UnreachableError, UntrustedDataError, UsageError, count, fetch, thread_workers
-from mockexport.files import write_atomically
 from mockexport.manifest import load_manifest
 from mockexport.pipeline import fetch_folder, fetching, kept_in
 from mockexport.pipeline.partial_file import PartialFile
+from mockexport.place import write_whole
 from mockexport.sources import FolderSource
 from mockexport.tally import ResourceSpec
 
@@ -367,9 +367,9 @@ def test_an_export_of_very_many_files_does_not_write_its_manifest_for_each(
 
     def counting(path: Path, *arguments: Any, **options: Any) -> None:
         written.append(path)
-        write_atomically(path, *arguments, **options)
+        write_whole(path, *arguments, **options)
 
-    monkeypatch.setattr(fetch_folder, "write_atomically", counting)
+    monkeypatch.setattr(fetch_folder, "write_whole", counting)
     server.export([patients(n, n) for n in range(30)], LEVEL)
     server.on("GET /fhir/files/30", Answer(404))
     with pytest.raises(UntrustedDataError, match="404"):

@@ -126,7 +126,8 @@ def run(arguments: list[str]) -> NoReturn:
     if code in (INTERRUPTED, TERMINATED):
         print_error("interrupted" if code == INTERRUPTED else "terminated")
     flush_stdout()
-    if code and _threads_are_stuck():
+    # What reads object stores has threads of its own; some abort the process if the interpreter ends before them.
+    if "obstore" in sys.modules or (code and _threads_are_stuck()):
         sys.stderr.flush()
         os._exit(code)
     gc.freeze()  # saves a last collection of everything that was imported

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
+from mockexport.local_file import LocalFile
 from mockexport.place import open_file
 from mockexport.sources.data_files import compression
 from mockexport.sources.parquet import is_parquet, read_parquet
@@ -53,7 +54,7 @@ def read_csv_file(
             return
         with open_file(path, etag, **watch) as file:
             try:
-                yield from _chunks(file, path, offset, etag, sha256)
+                yield from _chunks(file, path, offset, sha256)
             except (EOFError, zlib.error, gzip.BadGzipFile, UntrustedDataError) as error:
                 file.check()  # a file that changed is not a damaged one
                 if isinstance(error, UntrustedDataError):
@@ -63,10 +64,10 @@ def read_csv_file(
         raise UnreachableError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _chunks(file: OpenFile, path: Place, offset: int, etag: str | None, sha256: str | None) -> Chunks:
+def _chunks(file: OpenFile, path: Place, offset: int, sha256: str | None) -> Chunks:
     reader = _HashingReader(file, sha256)
     if offset:
-        place, skipped = _place_of(offset, path, etag)
+        place, skipped = _place_of(offset, path, file.etag if isinstance(file, LocalFile) else None)
         if place:
             file.seek(place)
             reader.forget()
