@@ -123,7 +123,7 @@ def test_what_is_no_result_of_stats_is_one_line(
     (workplace / "demo.stats.json").write_text(json.dumps({"all": {}, "patients": {}, "totals": {}} | changed))
     done = command("verify", "demo.stats.json")
     assert done.code == 6
-    assert done.stderr == f"mockexport: demo.stats.json: it is no result of stats: {said}\n"
+    assert done.stderr == f"mockexport: demo.stats.json: it is not a result of stats: {said}\n"
 
 
 @pytest.mark.parametrize(

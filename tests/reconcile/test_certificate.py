@@ -137,10 +137,10 @@ def test_the_command_writes_the_digest_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--allow", "duplicat"), "--allow 'duplicat' is no code of a finding; did you mean 'duplicate'?"),
-        (("--deny", "x"), "--deny 'x' is no code of a finding; there are rows-differ, "),
+        (("--allow", "duplicat"), "--allow 'duplicat' is not the code of a finding; did you mean 'duplicate'?"),
+        (("--deny", "x"), "--deny 'x' is not the code of a finding; there are rows-differ, "),
         (("--memory", "much"), "--memory 'much' is not a size of at least 1MB"),
-        (("--ask-server",), "a.csv is no FHIR server"),
+        (("--ask-server",), "a.csv is not a FHIR server"),
     ],
 )
 def test_what_is_wrong_with_an_option_is_told_in_one_line(

@@ -37,7 +37,7 @@ Examples:
   mockexport stats large --table --top 10       where the anomalies are
   mockexport stats small --patient S001 --patient S002
   mockexport stats --ranges ranges.json         {"heart_rate": [50, null]}
-  mockexport stats trial --suppress-below 10    for a table that leaves the house
+  mockexport stats trial --suppress-below 10    for a table to be published
   mockexport stats -s visits.csv --patient-column id --type-column code \\
     --time-column at --value-column reading
 """

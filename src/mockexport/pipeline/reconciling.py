@@ -265,5 +265,5 @@ def compare_totals(source: Source, export: str, found: Counts, types: Sequence[s
 def totals_of(source: Source, export: str, types: Sequence[str]) -> dict[str, int]:
     """Ask a server for its numbers of resources. Raises UsageError for a source that is none, or can't be asked."""
     if not isinstance(source, CountsResources):
-        raise UsageError(f"{source.name} is no FHIR server; only such a server can be asked for its totals")
+        raise UsageError(f"{source.name} is not a FHIR server; only such a server can be asked for its totals")
     return {name: source.resources(export, name) for name in types}

@@ -55,15 +55,15 @@ def read_committed_statistics(document: Any) -> CommittedStatistics:
         ("only", only is None or (isinstance(only, list) and all(isinstance(id_, str) for id_ in only)), "patients"),
     ):
         if not is_sound:
-            raise UntrustedDataError(f'it is no result of stats: "{name}" does not hold {meaning}')
+            raise UntrustedDataError(f'it is not a result of stats: "{name}" does not hold {meaning}')
     try:
         now = None if "now" not in document else parse_time(document["now"])
     except (TypeError, ValueError) as error:
-        raise UntrustedDataError(f'it is no result of stats: "now" is {document["now"]!r}, not a time') from error
+        raise UntrustedDataError(f'it is not a result of stats: "now" is {document["now"]!r}, not a time') from error
     try:
         read_ranges({} if ranges is None else ranges)
     except UsageError as error:
-        raise UntrustedDataError(f'it is no result of stats: in "ranges", {error.message}') from error
+        raise UntrustedDataError(f'it is not a result of stats: in "ranges", {error.message}') from error
     return CommittedStatistics(
         patients, document["totals"], document["all"], left_out, unassigned, suppressed.get("cells", 0), now, ranges,
         only, suppressed.get("below", 0),

@@ -133,4 +133,4 @@ def check_codes(option: str, codes: Collection[str]) -> None:
     for code in codes:
         if code not in CODES:
             hint = suggestion(code, CODES) or f"; there are {listed([*CODES])}"
-            raise UsageError(f"{option} {code!r} is no code of a finding{hint}")
+            raise UsageError(f"{option} {code!r} is not the code of a finding{hint}")

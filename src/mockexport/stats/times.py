@@ -3,7 +3,7 @@
 A time is `YYYY-MM-DDThh:mm:ss`, with a fraction and an offset if there are any: `Z`, `+hh:mm`, `+hhmm` or `+hh`, or
 with a minus; without one it is UTC (docs/wire.md). A space may stand for the `T`, and `t` and `z` for the capitals
 (RFC 3339, 5.6). Digits of a fraction behind the sixth are dropped. A date alone, a month and a year mean their
-beginning (FHIR R4, dateTime). The year is 1 to 9999, also in UTC. A leap second is no time: neither is it in Python's
+beginning (FHIR R4, dateTime). The year is 1 to 9999, also in UTC. A leap second is not a time, as in Python's
 datetime.
 """
 
