@@ -19,6 +19,7 @@ NEEDED_FOR = MappingProxyType(
         "cluster": "counting on a Dask cluster",
         "heartrate": "heart-rate data",
         "parquet": "reading Parquet",
+        "postgres": "a journal in PostgreSQL",
         "server": "serving",
         "smart": "SMART Backend Services",
         "zstd": "reading zstd before Python 3.14",
