@@ -16,7 +16,15 @@ import typer
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
 from mockexport.cli.progress import asking
 from mockexport.cli.remedies import says_variable, source_variable
-from mockexport.cli.serve_options import ClientLimitOption, LogFormat, LogFormatOption, UserLimitOption
+from mockexport.cli.serve_options import (
+    ClientLimitOption,
+    CompressionOption,
+    FileSizeOption,
+    LogFormat,
+    LogFormatOption,
+    UserLimitOption,
+)
+from mockexport.cli.sizes import read_size
 from mockexport.cli.terminal import Terminal, send_messages_to
 from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
@@ -147,6 +155,8 @@ def serve_command(
             help="The priority of devices: the lowest number wins if several report in a minute; others have 999.",
         ),
     ] = "device_a=1,device_b=2",
+    table_compression: CompressionOption = None,
+    table_file_size: FileSizeOption = None,
     rate_limit_client: ClientLimitOption = None,
     rate_limit_user: UserLimitOption = None,
     fhir_version: Annotated[
@@ -202,6 +212,8 @@ def serve_command(
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is None and (rate_limit_client or rate_limit_user):
         raise UsageError("--rate-limit-client and --rate-limit-user limit heart-rate requests: they require --data")
+    if data is None and (table_compression or table_file_size):
+        raise UsageError("--table-compression and --table-file-size are for the table of readings: they require --data")
     if data is not None and "://" in data and journal is None:
         raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
     if not isfinite(export_seconds):
@@ -239,6 +251,8 @@ def serve_command(
                     trust_clock=trust_clock,
                     accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                     priorities=read_priorities(priority),
+                    table_compression=table_compression or "zstd:1",
+                    table_file_size=read_size(table_file_size, "--table-file-size") if table_file_size else None,
                 )
         routes = served.routes
         kinds = kinds_of_runs(served.source, settings.kernel)

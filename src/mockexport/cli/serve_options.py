@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["ClientLimitOption", "LogFormat", "LogFormatOption", "UserLimitOption"]
+__all__ = [
+    "ClientLimitOption",
+    "CompressionOption",
+    "FileSizeOption",
+    "LogFormat",
+    "LogFormatOption",
+    "UserLimitOption",
+]
 
 
 class LogFormat(StrEnum):
@@ -37,5 +44,23 @@ UserLimitOption = Annotated[
         metavar="N/TIME",
         show_default=False,
         help="Refuse readings of a user, and queries of them, beyond N of each in a time, such as 600/minute.",
+    ),
+]
+CompressionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--table-compression",
+        metavar="CODEC",
+        show_default=False,
+        help="How new files of the table are compressed: zstd:1 to zstd:22, snappy, lz4 or none.  [default: zstd:1]",
+    ),
+]
+FileSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--table-file-size",
+        metavar="SIZE",
+        show_default=False,
+        help="About the size of the table's files once they are merged, such as 128MB.  [default: a million readings]",
     ),
 ]
