@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -50,7 +51,7 @@ def test_flush_and_compaction_compress_as_told_and_every_reader_reads_it(tmp_pat
         points = service.query("user_0037", MIDNIGHT, MIDNIGHT + 1440 * MINUTE)
         service.compact()
         newest = max(tmp_path.glob(PARQUET), key=lambda path: path.stat().st_mtime_ns)
-        (row,) = duckdb.sql(f"SELECT count(*), min(compression) FROM parquet_metadata('{newest}')").fetchall()
+        (row,) = duckdb.execute(f"SELECT count(*), min(compression) FROM parquet_metadata('{newest}')").fetchall()
         assert row == (5, codec)
         assert service.query("user_0037", MIDNIGHT, MIDNIGHT + 1440 * MINUTE) == points
     assert points
@@ -84,7 +85,7 @@ def test_files_have_about_the_wanted_size_after_flush_and_compaction_and_do_not_
             "the last one is the rest"
         )
     ranges = sorted((file.first_user or "", file.last_user or "") for file in files)
-    assert all(before[1] <= after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(ranges))
 
 
 def test_small_frames_are_put_together_and_large_ones_cut_and_no_row_is_lost() -> None:
@@ -115,9 +116,7 @@ def test_a_compression_is_a_codec_and_perhaps_a_level(text: str, found: tuple[st
 
 @pytest.mark.parametrize("text", ["", "zstd:", "zstd:0", "zstd:23", "zstd:-1", "zstd:1.5", "gzip", "ZSTD", "snappy:1"])
 def test_what_is_no_compression_is_told(text: str) -> None:
-    with pytest.raises(
-        UsageError, match=r"--table-compression .* is unknown; use zstd:1 to zstd:22, snappy, lz4 or none"
-    ):
+    with pytest.raises(UsageError, match=r"--table-compression .* is unknown; use zstd:1 to zstd:22, snappy"):
         read_compression(text)
 
 

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from mockexport.heartrate.export import HeartRateSource
     from mockexport.heartrate.folder import is_heart_rate_folder
     from mockexport.heartrate.ingest import HeartRateRoutes, RateLimits
-    from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
+    from mockexport.heartrate.load import (
+        READINGS,
+        HeartRateClient,
+        HeartRateNodes,
+        OnSending,
+        Plan,
+        SendInterrupted,
+        Sent,
+        Summary,
+        send,
+    )
     from mockexport.heartrate.readings import (
         LeapSecondError,
         microseconds_of,
@@ -27,6 +37,7 @@ __all__ = [
     "READINGS",
     "HeartRate",
     "HeartRateClient",
+    "HeartRateNodes",
     "HeartRateRoutes",
     "HeartRateSource",
     "LeapSecondError",
@@ -35,6 +46,7 @@ __all__ = [
     "RateLimits",
     "SendInterrupted",
     "Sent",
+    "Summary",
     "is_heart_rate_folder",
     "microseconds_of",
     "minutes_document",
@@ -51,11 +63,13 @@ __getattr__ = lazy_attributes(
         "ingest": ("HeartRateRoutes", "RateLimits"),
         "load": (
             "HeartRateClient",
+            "HeartRateNodes",
             "OnSending",
             "Plan",
             "READINGS",
             "SendInterrupted",
             "Sent",
+            "Summary",
             "send",
         ),
         "readings": ("LeapSecondError", "microseconds_of", "minutes_document", "parse_instant", "time_of"),

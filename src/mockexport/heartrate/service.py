@@ -52,7 +52,8 @@ class HeartRate:
     future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
     `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
     `table_compression` (zstd:1 to zstd:22, snappy, lz4 or none) and `table_file_size` (bytes, about) are those of the
-    files that are written from now on. `read_only` opens data that a server may be using, without a lock and without changes.
+    files that are written from now on. `read_only` opens data that a server may be using, without a lock and without
+    changes.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its

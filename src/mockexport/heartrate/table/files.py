@@ -28,7 +28,7 @@ CODECS: dict[str, Codec] = {"snappy": "snappy", "lz4": "lz4", "none": "uncompres
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """How files are written. `size` is about how many bytes a file has; without it, a file is what is written at once."""
+    """How files are written. `size` is about how many bytes a file has; without it, each frame is a file."""
 
     codec: Codec = "zstd"
     level: int | None = 1

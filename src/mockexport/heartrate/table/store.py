@@ -110,8 +110,9 @@ class DeltaStore:
     """A store that uses deltalake and Polars. The table is created if there is none.
 
     `durable` and `checkpoint` are the versions that were last recorded; a new table under a URL names the journal with
-    the id `journal`. `grace` is how long replaced files stay, in seconds; `files` is how files are written. Raises UsageError for a table of another
-    format, UnreachableError if it can't be opened or created, and UntrustedDataError if it has lost versions.
+    the id `journal`. `grace` is how long replaced files stay, in seconds; `files` is how files are written. Raises
+    UsageError for a table of another format, UnreachableError if it can't be opened or created, and UntrustedDataError
+    if it has lost versions.
     """
 
     def __init__(
