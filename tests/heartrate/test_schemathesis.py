@@ -52,4 +52,4 @@ def test_no_request_brings_a_500_or_an_answer_that_is_not_described(
 
         if mode is GenerationMode.POSITIVE or operation.body or operation.query:
             ask()
-    assert len(tried) == (12 if mode is GenerationMode.POSITIVE else 8)
+    assert len(tried) == (14 if mode is GenerationMode.POSITIVE else 8)
