@@ -35,7 +35,7 @@ def service_page(folder: Path) -> Iterator[httpx.Client]:
     with HeartRate(folder) as service:
         routes = HeartRateRoutes(service)
         source = UnionSource(MemorySource({"a": csv_body(1)}), HeartRateSource(folder, service))
-        with page_over(source, fresh=routes.fresh, routes=routes.router, health=routes.health) as (client, _):
+        with page_over(source, fresh=routes, routes=routes.router, health=routes.health) as (client, _):
             yield client
 
 
