@@ -81,7 +81,7 @@ def test_a_day_is_drawn_minute_by_minute_with_its_devices_told_apart(look: Look,
         expect(page.get_by_role("row", name="10:02")).to_contain_text("device_b")
         assert looking.findings() == []
         page.get_by_role("button", name="The day after").press("Enter")
-        expect(page.get_by_role("img", name="1 minutes, 99 to 99")).to_be_visible()
+        expect(page.get_by_role("img", name="1 minute, 99 to 99")).to_be_visible()
         page.get_by_role("button", name="The day after").click()
         expect(page.get_by_role("img", name="No readings on this day.")).to_be_visible()
 
