@@ -126,6 +126,7 @@ async function showDay(body, user, day, signal) {
 
   let stale = null; // the first minute that fresh readings have changed
   let asking = false;
+  let open = false; // the stream of fresh readings
   async function refresh() {
     if (asking) return;
     asking = true;
@@ -135,7 +136,7 @@ async function showDay(body, user, day, signal) {
       try {
         await query(user, from, begin + DAY - 1, minutes, signal);
         draw();
-        trouble(problem, "");
+        if (open) trouble(problem, "");
       } catch (error) {
         if (!signal.aborted) trouble(problem, error.message);
         if (!error.status || error.status >= 500) stale = Math.min(stale ?? Infinity, from);
@@ -155,13 +156,14 @@ async function showDay(body, user, day, signal) {
     refresh();
   }
 
-  const opened = () => ((stale = begin), refresh()); // what was stored meanwhile
+  const opened = () => ((open = true), (stale = begin), refresh()); // what was stored meanwhile
   while (!signal.aborted) {
     try {
       await events(`/page/heart-rate?user=${encodeURIComponent(user)}`, signal, take, opened);
     } catch (error) {
       trouble(problem, error.message);
     }
+    open = false;
     await pause(2000, signal);
   }
 }
