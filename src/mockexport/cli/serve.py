@@ -256,7 +256,7 @@ def serve_command(
                 )
         routes = served.routes
         kinds = kinds_of_runs(served.source, settings.kernel)
-        page = stack.enter_context(closing(Page(served.source, kinds, routes.fresh if routes else None)))
+        page = stack.enter_context(closing(Page(served.source, kinds, routes)))
         application = create_app(
             served.source,
             token=token,
