@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
 from mockexport.extras import needs_extra
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.journal import CommitLevel, Journal
+    from mockexport.heartrate.journal import Journal
+    from mockexport.heartrate.journal.postgres import CommitLevel
     from mockexport.heartrate.table import DeltaStore, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -38,6 +39,7 @@ POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so t
 FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
 MAINTENANCE_SECONDS = 2.0
 CLOSE_SECONDS = 60.0
+READ_JOURNAL = "read the journal"
 
 T = TypeVar("T")
 
@@ -166,7 +168,12 @@ class HeartRate:
         journal = self._writable()
         problems = [thread.problem() for thread in (self._flusher, self._maintenance) if thread]
         full = self._full() if self._pending_bytes(journal) >= self._journal_limit else None
-        return next(filter(None, [journal.problem(), *problems, full]), None)
+        unread = self._flusher.failing(READ_JOURNAL) if self._flusher else None
+        return next(filter(None, [journal.problem(), *problems, unread, full]), None)
+
+    def sharing(self) -> dict[str, Any]:
+        """Return how this server stands among those that share its journal; nothing if the journal is its own."""
+        return self.statistics().sharing()
 
     def latest(self) -> int:
         """Return the latest time that a reading may have, in microseconds since 1970.
@@ -367,7 +374,8 @@ class HeartRate:
 
     def _flush_when_due(self, thread: BackgroundThread) -> None:
         if self._node:
-            thread.attempt("follow the other servers", self._node.follow)
+            thread.attempt(READ_JOURNAL, self._node.catch_up)
+            thread.attempt("load the table", self._node.follow)
         thread.attempt("convert new batches", self._pending.frames)
         waiting, since = self._pending.readings, time.monotonic() - self._flushed
         late = since >= self._flush_seconds and waiting
