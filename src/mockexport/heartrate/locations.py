@@ -40,7 +40,7 @@ class Locations:
         self.table = str(data) if self.data is None else str((self.data / TABLE).absolute())
         self._name = str(data)
         self._writes = self._replace = False
-        self._shared = str(journal) if journal and is_url(journal) else None
+        self._shared = str(journal) if journal and (is_url(journal) or is_postgres_url(journal)) else None
         self._apart = None
         if self._shared:
             if not is_postgres_url(self._shared):

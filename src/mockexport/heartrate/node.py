@@ -100,8 +100,12 @@ class Node:
 
     def follow(self) -> None:
         """If this node does not lead, load the table now and then."""
-        if self._journal.role == "follower" and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+        if self.is_following() and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
             self.refresh()
+
+    def is_following(self) -> bool:
+        """Return whether another node may write the table."""
+        return self._journal.role == "follower"
 
     def refresh(self) -> None:
         """Load the newest version of the table, and drop the pending readings that it has."""

@@ -211,14 +211,14 @@ class HeartRate:
             pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._read(answer)
+        return self._read_newest(answer)
 
     def days(self) -> list[DaySummary]:
         """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
         Raises UnreachableError if the table can't be read.
         """
-        return self._read(lambda: self._summaries(*self._view()))
+        return self._read_newest(lambda: self._summaries(*self._view()))
 
     def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
@@ -269,6 +269,16 @@ class HeartRate:
         self._locations.check_table(self._store, kept.id, {kept.id: kept.released})
         return pending.frames(), self._store.snapshot()
 
+    def _read_newest(self, work: Callable[[], T]) -> T:
+        """Read; once more if that fails where another server may have deleted files of the version that was loaded."""
+        try:
+            return self._read(work)
+        except UnreachableError:
+            if self._node is None or not self._node.is_following():
+                raise
+            self._node.refresh()
+            return self._read(work)
+
     def _read(self, work: Callable[[], T]) -> T:
         import polars as pl
 
@@ -290,7 +300,7 @@ class HeartRate:
 
         journal = self._writable()
         with self._flushing:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
             began, last = time.monotonic(), journal.positions
             while lacks(journal.released, last) and flush(self._pending, journal, self._store):
@@ -302,7 +312,7 @@ class HeartRate:
         from mockexport.heartrate.table import compact
 
         with self._maintaining:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
             done = compact(self._writable(), self._store, self._stop, fully=fully)
             self._count(compactions=self._statistics.compactions + done)
@@ -314,7 +324,7 @@ class HeartRate:
         if self._retain is None:
             return
         with self._maintaining:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
             dropped = drop_old_days(
                 self._writable(), self._store, self._retain, self._now(), trust_clock=self._trust_clock
@@ -328,12 +338,8 @@ class HeartRate:
         from mockexport.heartrate.table import tidy
 
         with self._maintaining:
-            if self._leads():
+            if self._node and self._node.lead():
                 tidy(self._writable(), self._store)
-
-    def _leads(self) -> bool:
-        """Return whether this node may write the table now."""
-        return self._node is not None and self._node.lead()
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the statistics."""
@@ -348,13 +354,13 @@ class HeartRate:
         )
         if self._journal is None:
             return found
-        lag = self._pending.lag()
+        batches, seconds = self._pending.lag()
         return replace(
             found,
             journal_bytes=self._pending_bytes(self._journal),
-            pending_batches=lag.batches,
+            pending_batches=batches,
             pending_readings=self._pending.readings,
-            pending_seconds=lag.seconds,
+            pending_seconds=seconds,
             journaled_position=max(self._journal.positions.values(), default=0),
             flushed_position=max(self._journal.released.values(), default=0),
             commits=self._journal.commits,
