@@ -12,7 +12,7 @@ from mockexport.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mockexport.heartrate.export import HeartRateSource
     from mockexport.heartrate.folder import is_heart_rate_folder
-    from mockexport.heartrate.ingest import HeartRateRoutes
+    from mockexport.heartrate.ingest import HeartRateRoutes, RateLimits
     from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
     from mockexport.heartrate.readings import (
         LeapSecondError,
@@ -32,6 +32,7 @@ __all__ = [
     "LeapSecondError",
     "OnSending",
     "Plan",
+    "RateLimits",
     "SendInterrupted",
     "Sent",
     "is_heart_rate_folder",
@@ -47,7 +48,7 @@ __getattr__ = lazy_attributes(
     {
         "export": ("HeartRateSource",),
         "folder": ("is_heart_rate_folder",),
-        "ingest": ("HeartRateRoutes",),
+        "ingest": ("HeartRateRoutes", "RateLimits"),
         "load": (
             "HeartRateClient",
             "OnSending",
