@@ -109,9 +109,11 @@ class Database:
             self._sessions.discard(session)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and end the sessions that are left."""
         self._stop.set()
         self._thread.join(2 * CANCEL_SECONDS)
+        for session in self._sessions.copy():
+            session.close()
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
