@@ -52,7 +52,7 @@ class Cluster:
     def run(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     @contextlib.contextmanager
     def settings(self, **settings: str) -> Generator[None]:

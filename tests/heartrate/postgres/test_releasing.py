@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from tests.heartrate.postgres.told import WAIT_SECONDS, Told
 
 from mockexport.heartrate.journal import JournalError
-from mockexport.heartrate.journal.postgres import leader, open_postgres_journal
+from mockexport.heartrate.journal.postgres import dropping, leader, open_postgres_journal, reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,15 @@ def test_what_is_released_is_dropped_from_the_partitions_that_are_not_written_to
     journal.close()
 
 
-def test_nothing_unreleased_is_dropped_however_slow_its_writer_is(postgres: Cluster, database: str, url: str) -> None:
-    """The writer's row is committed after the check that all in its partition is released would have passed."""
+def test_nothing_unreleased_is_dropped_however_slow_its_writer_is(
+    postgres: Cluster,
+    database: str,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], object]], None],
+) -> None:
+    """The slow writer commits when the leader has found that all is released, and waits for the lock to drop it."""
+    monkeypatch.setattr(dropping, "LOCK_TIMEOUT", "10s")
     journal = open_postgres_journal(url, lambda *_: None)
     assert journal.lead() == 1
     journal.append(b"x").result(WAIT_SECONDS)
@@ -62,15 +70,57 @@ def test_nothing_unreleased_is_dropped_however_slow_its_writer_is(postgres: Clus
     SELECT part, slot, id + 1000, 'slow' FROM mockexport_heartrate.batch LIMIT 1"""
     with psycopg.connect(url) as connection:
         connection.execute(slow.encode())
-        journal.release(journal.positions, 1)
-        assert postgres.run(COUNT, database) == [(1,)]
+        releasing = threading.Thread(target=journal.release, args=(journal.positions, 1))
+        releasing.start()
+        waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE '%leader'"
+        eventually(lambda: postgres.run(f"{waits} AND datname = '{database}'"))
         connection.commit()
-    journal.release(journal.positions, 2)
+    releasing.join()
     assert postgres.run(COUNT, database) == [(2,)]
     journal.catch_up()
     journal.release(journal.positions, 3)
     assert postgres.run(COUNT, database) == [(0,)]
     journal.close()
+
+
+def test_a_partition_that_is_in_use_for_long_is_left_for_the_next_time(
+    postgres: Cluster, database: str, url: str
+) -> None:
+    journal = open_postgres_journal(url, lambda *_: None)
+    assert journal.lead() == 1
+    journal.append(b"x").result(WAIT_SECONDS)
+    postgres.run(MOVE, database)
+    with psycopg.connect(url) as connection:
+        connection.execute(COUNT.encode())
+        journal.release(journal.positions, 1)
+        assert postgres.run(COUNT, database) == [(1,)]
+        assert journal.lead() == 1
+    journal.release(journal.positions, 1)
+    assert postgres.run(COUNT, database) == [(0,)]
+    journal.close()
+
+
+def test_what_is_dropped_while_it_is_to_be_read_is_told_to_be_released(
+    postgres: Cluster, database: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    journal, follower = open_postgres_journal(url, lambda *_: None), open_postgres_journal(url, told)
+    assert journal.lead() == 1
+    journal.append(b"dropped").result(WAIT_SECONDS)
+    postgres.run(MOVE, database)
+    real = reader.deliver_new
+
+    def drops_first(*arguments: Any) -> None:
+        monkeypatch.setattr(reader, "deliver_new", real)
+        journal.release(journal.positions, 1)
+        assert postgres.run(COUNT, database) == [(0,)]
+        real(*arguments)
+
+    monkeypatch.setattr(reader, "deliver_new", drops_first)
+    assert follower.catch_up() == journal.positions
+    assert told.streams == {}
+    journal.close()
+    follower.close()
 
 
 def test_what_was_dropped_before_it_could_be_read_is_told_to_be_released(
@@ -142,7 +192,7 @@ def test_a_leader_whose_session_ended_is_none_and_may_release_nothing(
 
 LEADS = """
 import sys, time
-from mockexport.heartrate.journal.postgres import leader, open_postgres_journal
+from mockexport.heartrate.journal.postgres import dropping, leader, open_postgres_journal, reader
 leader.IDLE_SECONDS, leader.KEEP_ALIVE_SECONDS = 2, 0.3
 journal = open_postgres_journal(sys.argv[1], lambda *_: None)
 while True:

@@ -153,7 +153,7 @@ class Session:
         with self.bounded(seconds):
             cursor = self._connection.cursor(binary=True)
             cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     @contextlib.contextmanager
     def transaction(self, seconds: float = SECONDS) -> Generator[psycopg.Cursor[Any]]:
