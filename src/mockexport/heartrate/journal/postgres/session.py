@@ -50,6 +50,7 @@ SETTINGS = {
     "tcp_keepalives_count": "3",
     "default_transaction_isolation": "read committed",
     "jit": "off",
+    "enable_bitmapscan": "off",  # a portion of a backlog is read in the order of the index, and no further
 }
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
 NEEDS_SESSION = "connect to the database itself, or by a pooler that gives each connection a session of its own"
