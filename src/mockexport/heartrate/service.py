@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.journal import Journal
-    from mockexport.heartrate.journal.postgres import CommitLevel
+    from mockexport.heartrate.journal import CommitLevel, Journal
     from mockexport.heartrate.table import DeltaStore, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -302,6 +301,7 @@ class HeartRate:
         with self._flushing:
             if not (self._node and self._node.lead()):
                 return
+            self._node.catch_up()
             began, last = time.monotonic(), journal.positions
             while lacks(journal.released, last) and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
