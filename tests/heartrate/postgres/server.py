@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Cluster", "binaries", "cluster"]
+__all__ = ["Cluster", "binaries", "cluster", "new_database"]
 
 USER = "postgres"  # initdb refuses root
 START_SECONDS = 60
@@ -92,6 +93,15 @@ class Cluster:
                 return
             time.sleep(0.02)
         raise TimeoutError
+
+
+@contextlib.contextmanager
+def new_database(cluster: Cluster) -> Generator[str]:
+    """Make a database, and drop it at the end, whoever is connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    cluster.run(f"CREATE DATABASE {name}")
+    yield name
+    cluster.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
