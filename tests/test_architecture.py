@@ -44,6 +44,7 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "polars": ("heartrate", "sources.parquet"),
     "prometheus_client": ("heartrate",),
     "limits": ("heartrate",),
+    "psycopg": ("heartrate.journal.postgres",),
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),

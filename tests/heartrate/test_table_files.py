@@ -33,7 +33,7 @@ def readings(number: int) -> list[Readings]:
 def codecs(folder: Path) -> set[str]:
     return {
         codec
-        for (codec,) in duckdb.sql(
+        for (codec,) in duckdb.execute(
             f"SELECT DISTINCT compression FROM parquet_metadata('{folder / PARQUET}')"
         ).fetchall()
     }

@@ -40,7 +40,9 @@ from mockexport.heartrate.journal import JournalError, JournalFullError
 from mockexport.heartrate.readings import minutes_document
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Awaitable, Callable, Generator
+    from contextlib import AbstractContextManager
 
     from mockexport.heartrate.ingest.validation import Batch, Query
     from mockexport.heartrate.readings import Readings
@@ -69,6 +71,7 @@ class HeartRateRoutes:
     """The routes of a service. The caller still has to close the service.
 
     `router` may be protected by a token; `health` is meant to be open. `fresh` tells of readings as they are stored.
+    A page is told of them by `watch` and `minutes`.
     """
 
     def __init__(self, service: HeartRate, limits: RateLimits | None = None) -> None:
@@ -220,23 +223,38 @@ class HeartRateRoutes:
         finally:
             self._posts -= 1
 
+    def watch(self, user: str) -> AbstractContextManager[deque[dict[str, Any]]]:
+        """While the block lasts, collect a user's readings as they are stored."""
+        return self.fresh.watch(user)
+
+    async def minutes(self, request: Request) -> bytes:
+        """Return the JSON answer to a request's query string; its `data` is empty if there are no readings."""
+        with self._within_limits():
+            self._limits.admit_request(request)
+        return (await self._find_minutes(request.scope["query_string"]))[0]
+
     async def _get_minutes(self, request: Request) -> Response:
+        body, count = await self._find_minutes(request.scope["query_string"])
+        if not count:
+            raise HTTPException(404, "No data found")
+        return Response(body, media_type="application/json")
+
+    async def _find_minutes(self, query_string: bytes) -> tuple[bytes, int]:
+        """Answer a query: in JSON, and the number of minutes."""
         try:
-            query = read_query(request.scope["query_string"])
+            query = read_query(query_string)
         except InvalidError as error:
             raise HTTPException(400, str(error)) from None
         with self._within_limits():
             self._limits.admit_query(query.user)
         started = time.perf_counter()
-        body = await self._in_thread(partial(self._minutes, query))
+        found = await self._in_thread(partial(self._minutes, query))
         self._metrics.query_seconds.observe(time.perf_counter() - started)
-        if body is None:
-            raise HTTPException(404, "No data found")
-        return Response(body, media_type="application/json")
+        return found
 
-    def _minutes(self, query: Query) -> bytes | None:
+    def _minutes(self, query: Query) -> tuple[bytes, int]:
         points = self._service.query(query.user, query.start, query.end, query.device)
-        return orjson.dumps(minutes_document(query.user, points)) if points else None
+        return orjson.dumps(minutes_document(query.user, points)), len(points)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run a query in one of a few threads."""
@@ -257,12 +275,16 @@ class HeartRateRoutes:
 
     async def _get_health(self, _request: Request) -> Response:
         try:
-            problem = await self._health_thread.run(self._service.problem, JOURNAL_SECONDS)
+            problem, sharing = await self._health_thread.run(self._health, JOURNAL_SECONDS)
         except TimeoutError:
-            problem = "the journal does not respond"
+            raise _busy("the journal does not respond") from None
         if problem:
             raise _busy(problem)
-        return _json({"status": "healthy", "service": "heart-rate-metrics"})
+        return _json({"status": "healthy", "service": "heart-rate-metrics"} | sharing)
+
+    def _health(self) -> tuple[str | None, dict[str, Any]]:
+        """Return what is wrong, and how this server stands among those that share its journal, if it is shared."""
+        return self._service.problem(), self._service.sharing()
 
     async def _get_metrics(self, _request: Request) -> Response:
         try:
