@@ -35,6 +35,7 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "fastapi": ("server", "heartrate"),
     "starlette": ("server", "heartrate"),
     "uvicorn": ("server",),
+    "pythonjsonlogger": ("server",),
     "anyio": ("server", "heartrate"),
     "pydantic": ("server", "heartrate"),
     "pydantic_core": ("heartrate",),
@@ -42,6 +43,7 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "deltalake": ("heartrate",),
     "polars": ("heartrate", "sources.parquet"),
     "prometheus_client": ("heartrate",),
+    "limits": ("heartrate",),
     "psycopg": ("heartrate.journal.postgres",),
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
@@ -234,7 +236,7 @@ def core_modules(graph: Graph) -> list[str]:
     ]
 
 
-ROOMS = sorted({room_of(name) for name in read_graph().modules} - {"__main__"})
+ROOMS = sorted({*LAYERS.split()} - {"__main__"})
 
 
 @pytest.mark.parametrize("rooms", by_default({"all": ROOMS, **{room: [room] for room in ROOMS}}, "all"))
