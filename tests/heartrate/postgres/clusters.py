@@ -29,6 +29,7 @@ BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(p
 needs_postgresql = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL's binaries are not in /usr/lib/postgresql")
 
 USER = "postgres"
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # runs a program that ends with the tests, even if these are killed
 START_SECONDS = 60
 SETTINGS = {
     "fsync": "on",
@@ -132,7 +133,7 @@ class PostgresServer:
         }
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.inside, *as_postgres(), str(BINARIES / "postgres"), "-D", str(self.data)]
+                [*self.inside, *as_postgres(), *WITH_US, str(BINARIES / "postgres"), "-D", str(self.data)]
                 + [part for name, value in settings.items() for part in ("-c", f"{name}={value}")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -199,6 +200,16 @@ class PostgresServer:
             self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         self.sql("SELECT pg_reload_conf()")
 
+    def url(self, database: str) -> str:
+        """How a node finds one of its databases."""
+        return f"postgresql://{USER}@{self.address}:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database; return its name."""
+        name = f"readings_{time.time_ns()}"
+        self.sql(f"CREATE DATABASE {name}")
+        return name
+
     @property
     def dsn(self) -> str:
         """How another server finds it."""
@@ -223,9 +234,7 @@ class Pair:
 
     def new_database(self) -> str:
         """Make an empty database; return its name."""
-        name = f"readings_{time.time_ns()}"
-        self.primary.sql(f"CREATE DATABASE {name}")
-        return name
+        return self.primary.new_database()
 
     def together(self) -> None:
         """From now on, commits wait for the standby."""

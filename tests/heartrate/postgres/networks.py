@@ -69,10 +69,15 @@ class Networks:
         for name in names:
             self._isolate(name, "on")
 
+    def unplug(self, name: str) -> None:
+        """Cut one from all others; from the tests, too."""
+        ip("-n", self.hub, "link", "set", name, "down")
+
     def heal(self) -> None:
         """Connect all again."""
         for name in self.addresses:
             self._isolate(name, "off")
+            ip("-n", self.hub, "link", "set", name, "up")
 
     def _isolate(self, name: str, state: str) -> None:
         run_or_raise("nsenter", f"--net=/run/netns/{self.hub}", "bridge", "link", "set", "dev", name, "isolated", state)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from tests.cli.conftest import COMMAND, environment
-from tests.heartrate.postgres.clusters import free_port
+from tests.heartrate.postgres.clusters import WITH_US, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,8 +44,8 @@ class Node:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(*self.inside, COMMAND, "serve", "--host", self.address, "--port", str(self.port), "--insecure"),
-                    *self.arguments,
+                    *(*self.inside, *WITH_US, COMMAND, "serve"),
+                    *("--host", self.address, "--port", str(self.port), "--insecure", *self.arguments),
                 ],
                 env=environment(**self.settings),
                 stdin=subprocess.DEVNULL,
@@ -106,8 +106,14 @@ class Node:
         return self.log.read_text(encoding="utf-8", errors="replace")[-3000:] if self.log.exists() else ""
 
 
+def three_nodes(folder: Path, journal: str, data: str | None = None, **settings: str) -> list[Node]:
+    """Return three nodes over one journal, and over one table, in the folder or at a URL. They aren't started."""
+    arguments = ["--data", data or str(folder / "data"), "--journal", journal]
+    return [Node(name, arguments, folder / f"{name}.log", settings=settings) for name in ("n1", "n2", "n3")]
+
+
 @contextmanager
-def running(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
+def running(nodes: list[Node]) -> Iterator[list[Node]]:
     """Start all nodes, and wait until they are well. Whatever runs of them is killed at the end."""
     try:
         for node in nodes:
