@@ -42,6 +42,7 @@ EXTRAS = {  # the packages that only extras install, and where they may be impor
     "deltalake": ("heartrate",),
     "polars": ("heartrate", "sources.parquet"),
     "prometheus_client": ("heartrate",),
+    "psycopg": ("heartrate.journal.postgres",),
     "distributed": ("pipeline.dask",),
     "dask": ("pipeline.dask",),
     "tornado": ("pipeline.dask",),

@@ -12,7 +12,7 @@ from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
 from mockexport.heartrate import table
-from mockexport.heartrate.journal.journal import JournalFullError
+from mockexport.heartrate.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import maintenance, queries

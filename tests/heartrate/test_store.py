@@ -7,18 +7,22 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import MIDNIGHT, TEN, batch
 
-from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import date_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table.log import sync_entry
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.store import DeltaStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TODAY = date_of(TEN)
 
@@ -84,9 +88,9 @@ def test_the_journal_lets_go_only_of_what_was_fsynced_with_its_folders_and_its_l
         real_fsync(descriptor)
         synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
 
-    def release(self: SqliteJournal, position: int, version: int) -> None:
+    def release(self: SqliteJournal, positions: Mapping[str, int], version: int) -> None:
         at_release.append(set(synced))
-        real_release(self, position, version)
+        real_release(self, positions, version)
 
     table = tmp_path / "data" / "table"
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:

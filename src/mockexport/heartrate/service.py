@@ -96,7 +96,7 @@ class HeartRate:
             return
         try:
             self._locations.claim(self._locks, replace_journal=replace_journal)
-            self._journal = SqliteJournal(self._locations.journal, self._pending.add)
+            self._journal = SqliteJournal(self._locations.journal, lambda _stream, entries: self._pending.add(entries))
             self._store = DeltaStore(
                 self._locations.table,
                 durable=self._journal.version,
@@ -115,15 +115,16 @@ class HeartRate:
         """Check that journal and table belong together, and load the batches that only the journal has."""
         from mockexport.heartrate.table import SEQUENCES_A_BATCH
 
-        self._locations.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
+        released = journal.released[journal.id]
+        self._locations.check_table(self._store, journal.id, released, replace_journal=replace_journal)
         has = self._store.position(journal.id) or 0
-        if has > journal.released:
-            journal.release(has, self._store.sync_log())
+        if has > released:
+            journal.release({journal.id: has}, self._store.sync_log())
         else:
             journal.note(self._store.sync_log())
         self._locations.name(self._store, journal.id)
         journal.continue_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
-        self._pending.add([entry for entry in journal.entries() if entry.id > has])
+        journal.catch_up()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +185,7 @@ class HeartRate:
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
-        return min(LATEST, max(microseconds_of(self._now()), journal.position) + self._accept_ahead)
+        return min(LATEST, max(microseconds_of(self._now()), journal.positions[journal.id]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: SqliteJournal) -> int:
         return self._pending.bytes + journal.waiting_bytes
@@ -290,8 +291,8 @@ class HeartRate:
 
         journal = self._writable()
         with self._flushing:
-            began, last = time.monotonic(), journal.position
-            while journal.released < last and flush(self._pending, journal, self._store):
+            began, last = time.monotonic(), journal.positions[journal.id]
+            while journal.released[journal.id] < last and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
                 self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds)
 
@@ -341,8 +342,8 @@ class HeartRate:
             found,
             journal_bytes=self._pending_bytes(self._journal),
             pending_readings=self._pending.readings,
-            journaled_position=self._journal.position,
-            flushed_position=self._journal.released,
+            journaled_position=self._journal.positions[self._journal.id],
+            flushed_position=self._journal.released[self._journal.id],
             commits=self._journal.commits,
             last_group_size=self._journal.group_size,
             largest_group_size=self._journal.largest_group,

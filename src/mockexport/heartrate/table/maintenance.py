@@ -61,7 +61,7 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     through = days[DAYS_A_COMMIT - 1] if days.len() > DAYS_A_COMMIT else None
     version = store.sync_log() if new.is_empty() else store.append(_by_day(new, through), journal.id, position, through)
     if through is None:
-        journal.release(position, version)
+        journal.release({journal.id: position}, version)
         pending.drop(position)
     else:
         journal.note(version)
