@@ -226,12 +226,16 @@ class HeartRateRoutes:
 
     async def _get_health(self, _request: Request) -> Response:
         try:
-            problem = await self._health_thread.run(self._service.problem, JOURNAL_SECONDS)
+            problem, sharing = await self._health_thread.run(self._health, JOURNAL_SECONDS)
         except TimeoutError:
-            problem = "the journal does not respond"
+            raise _busy("the journal does not respond") from None
         if problem:
             raise _busy(problem)
-        return _json({"status": "healthy", "service": "heart-rate-metrics"})
+        return _json({"status": "healthy", "service": "heart-rate-metrics"} | sharing)
+
+    def _health(self) -> tuple[str | None, dict[str, Any]]:
+        """Return what is wrong, and how this server stands among those that share its journal, if it is shared."""
+        return self._service.problem(), self._service.sharing()
 
     async def _get_metrics(self, _request: Request) -> Response:
         try:

@@ -26,6 +26,7 @@ __all__ = [
     "JournalFullError",
     "OnCommit",
     "Role",
+    "lacks",
 ]
 
 CATCH_UP_SECONDS = 10.0
@@ -165,3 +166,8 @@ class Journal(Protocol):
     @property
     def last_error(self) -> str | None:
         """What last went wrong in the background, and does still; None if nothing does."""
+
+
+def lacks(positions: Mapping[str, int], others: Mapping[str, int]) -> bool:
+    """Return whether `others` are further in some stream."""
+    return any(position > positions.get(stream, 0) for stream, position in others.items())
