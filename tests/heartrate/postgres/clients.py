@@ -107,7 +107,8 @@ class Clients:
         """Wait until so many more posts are acknowledged."""
         with self.accepted:
             wanted = self.history.count(Outcome.OK) + posts
-            enough = self.accepted.wait_for(lambda: self.history.count(Outcome.OK) >= wanted, seconds)
+            enough = self.accepted.wait_for(lambda: self.wrong or self.history.count(Outcome.OK) >= wanted, seconds)
+        assert not self.wrong, "\n".join([*self.wrong[:5], *(node.told() for node in self.nodes)])
         assert enough, f"{self.summary()}: {[node.health() for node in self.nodes]}"
 
     def ask_all(self, node: Node) -> dict[str, int]:
