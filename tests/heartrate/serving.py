@@ -90,6 +90,9 @@ class FakeService:
     def problem(self) -> str | None:
         return self.told
 
+    def sharing(self) -> dict[str, Any]:
+        return {}
+
     def days(self) -> list[Any]:
         return []
 

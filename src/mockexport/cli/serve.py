@@ -41,6 +41,7 @@ Examples:
   mockexport serve --source mock-fhir     serve generated FHIR resources
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
   mockexport serve --data readings        also accept heart-rate readings
+  mockexport serve --data s3://bucket/key --journal postgresql://host/db
   mockexport count demo -s http://127.0.0.1:8000
 """
 AGE = re.compile(r"([0-9]{1,6})(d|h)")
@@ -52,6 +53,16 @@ class GuideVersion(StrEnum):
 
     V2 = "2.0"
     V3 = "3.0"
+
+
+class CommitLevel(StrEnum):
+    """The levels of PostgreSQL's `synchronous_commit`."""
+
+    OFF = "off"
+    LOCAL = "local"
+    REMOTE_WRITE = "remote_write"
+    ON = "on"
+    REMOTE_APPLY = "remote_apply"
 
 
 class Served(NamedTuple):
@@ -102,12 +113,27 @@ def serve_command(
         ),
     ] = None,
     journal: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--journal",
-            metavar="DIR",
+            metavar="DIR|URL",
             show_default=False,
-            help="The folder for the journal of readings.  [default: inside --data, if that is a folder]",
+            help=(
+                "The folder for the journal of readings, or postgresql://host/db for one that several servers share.  "
+                "[default: inside --data, if that is a folder]"
+            ),
+        ),
+    ] = None,
+    journal_commit: Annotated[
+        CommitLevel | None,
+        typer.Option(
+            "--journal-commit",
+            metavar="LEVEL",
+            show_default=False,
+            help=(
+                "When PostgreSQL has stored a reading, as its synchronous_commit: off, local, remote_write, on or "
+                "remote_apply.  [default: as set there]"
+            ),
         ),
     ] = None,
     replace_journal: Annotated[
@@ -194,7 +220,12 @@ def serve_command(
     if data is None and (journal or retain or replace_journal or trust_clock):
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
     if data is not None and "://" in data and journal is None:
-        raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
+        raise UsageError(
+            f"--data {data} is the URL of a table: specify a local folder for the journal with --journal, "
+            "or a PostgreSQL database"
+        )
+    if journal_commit and not (journal and "://" in journal):
+        raise UsageError("--journal-commit is for a journal in PostgreSQL: specify --journal postgresql://host/db")
     if not isfinite(export_seconds):
         raise UsageError(f"--export-seconds {export_seconds:g} is not a number of seconds")
     from mockexport.cli.page import kinds_of_runs
@@ -221,6 +252,7 @@ def serve_command(
                     exports,
                     data,
                     journal=journal,
+                    journal_commit=journal_commit.value if journal_commit else None,
                     replace_journal=replace_journal,
                     retain=read_age(retain) if retain else None,
                     trust_clock=trust_clock,

@@ -13,12 +13,20 @@ from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_url, read_marker
-from mockexport.heartrate.journal import JournalContents, SqliteJournal, lacks, read_id, read_journal
+from mockexport.heartrate.journal import (
+    JournalContents,
+    SqliteJournal,
+    is_postgres_url,
+    lacks,
+    open_postgres_journal,
+    read_id,
+    read_journal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockexport.heartrate.journal import Journal, OnCommit
+    from mockexport.heartrate.journal import CommitLevel, Journal, OnCommit
     from mockexport.heartrate.table import Store
 
 __all__ = ["Locations"]
@@ -38,10 +46,10 @@ class Locations:
         self.table = str(data) if self.data is None else str((self.data / TABLE).absolute())
         self._name = str(data)
         self._writes = self._replace = False
-        self._shared = str(journal) if journal and is_url(journal) else None
+        self._shared = str(journal) if journal and (is_url(journal) or is_postgres_url(journal)) else None
         self._apart = None
         if self._shared:
-            if not self._shared.startswith(("postgresql://", "postgres://")):
+            if not is_postgres_url(self._shared):
                 scheme = self._shared.partition("://")[0]
                 raise UsageError(f"a journal is a folder or postgresql://host/database, not {scheme}://")
             return
@@ -76,7 +84,7 @@ class Locations:
             locks.append(claim_folder(self._apart, self.table))
             self._check_owner(self._apart)
 
-    def open_journal(self, on_commit: OnCommit, commit: str | None) -> Journal:
+    def open_journal(self, on_commit: OnCommit, commit: CommitLevel | None) -> Journal:
         """Open the journal. `commit` is for a database: the level of `synchronous_commit` to ask for."""
         if self._shared is None:
             return SqliteJournal(self.journal, on_commit)
@@ -109,7 +117,7 @@ class Locations:
     def _refusal(self, found: str, marker: Marker, kind: type[MockExportError] = UsageError) -> MockExportError:
         where = marker.journal_folder or (self._name if marker.journal else None)
         if where and is_url(where):
-            place = f"was last {where}: name that"
+            place = f"was last in the database {where}: name that URL"
         else:
             place = f"was last in {where}: name that folder" if where else "is elsewhere: name its folder"
         return kind(f"{found}, and that of {self._name} {place} as the journal", remedy=Remedy.REPLACE_JOURNAL)

@@ -94,11 +94,18 @@ class Node:
                 self.store = self._take_over(term)
             return term is not None
 
-    def follow(self) -> None:
-        """Read what other nodes have put into the journal and, now and then, what they have moved to the table."""
+    def catch_up(self) -> None:
+        """Read what other servers have put into the journal. Raises JournalError."""
         self._journal.catch_up()
-        if self._journal.role == "follower" and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+
+    def follow(self) -> None:
+        """If this node does not lead, load the table now and then."""
+        if self.is_following() and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
             self.refresh()
+
+    def is_following(self) -> bool:
+        """Return whether another node may write the table."""
+        return self._journal.role == "follower"
 
     def refresh(self) -> None:
         """Load the newest version of the table, and drop the pending readings that it has."""

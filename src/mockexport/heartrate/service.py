@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
 from mockexport.extras import needs_extra
@@ -38,6 +38,7 @@ POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so t
 FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
 MAINTENANCE_SECONDS = 2.0
 CLOSE_SECONDS = 60.0
+READ_JOURNAL = "read the journal"
 
 T = TypeVar("T")
 
@@ -166,7 +167,12 @@ class HeartRate:
         journal = self._writable()
         problems = [thread.problem() for thread in (self._flusher, self._maintenance) if thread]
         full = self._full() if self._pending_bytes(journal) >= self._journal_limit else None
-        return next(filter(None, [journal.problem(), *problems, full]), None)
+        unread = self._flusher.failing(READ_JOURNAL) if self._flusher else None
+        return next(filter(None, [journal.problem(), *problems, unread, full]), None)
+
+    def sharing(self) -> dict[str, Any]:
+        """Return how this server stands among those that share its journal; nothing if the journal is its own."""
+        return self.statistics().sharing()
 
     def latest(self) -> int:
         """Return the latest time that a reading may have, in microseconds since 1970.
@@ -204,14 +210,14 @@ class HeartRate:
             pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._read(answer)
+        return self._read_newest(answer)
 
     def days(self) -> list[DaySummary]:
         """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
         Raises UnreachableError if the table can't be read.
         """
-        return self._read(lambda: self._summaries(*self._view()))
+        return self._read_newest(lambda: self._summaries(*self._view()))
 
     def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
@@ -262,6 +268,16 @@ class HeartRate:
         self._locations.check_table(self._store, kept.id, {kept.id: kept.released})
         return pending.frames(), self._store.snapshot()
 
+    def _read_newest(self, work: Callable[[], T]) -> T:
+        """Read; once more if that fails where another server may have deleted files of the version that was loaded."""
+        try:
+            return self._read(work)
+        except UnreachableError:
+            if self._node is None or not self._node.is_following():
+                raise
+            self._node.refresh()
+            return self._read(work)
+
     def _read(self, work: Callable[[], T]) -> T:
         import polars as pl
 
@@ -283,8 +299,9 @@ class HeartRate:
 
         journal = self._writable()
         with self._flushing:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
+            self._node.catch_up()
             began, last = time.monotonic(), journal.positions
             while lacks(journal.released, last) and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
@@ -295,7 +312,7 @@ class HeartRate:
         from mockexport.heartrate.table import compact
 
         with self._maintaining:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
             done = compact(self._writable(), self._store, self._stop, fully=fully)
             self._count(compactions=self._statistics.compactions + done)
@@ -307,7 +324,7 @@ class HeartRate:
         if self._retain is None:
             return
         with self._maintaining:
-            if not self._leads():
+            if not (self._node and self._node.lead()):
                 return
             dropped = drop_old_days(
                 self._writable(), self._store, self._retain, self._now(), trust_clock=self._trust_clock
@@ -321,12 +338,8 @@ class HeartRate:
         from mockexport.heartrate.table import tidy
 
         with self._maintaining:
-            if self._leads():
+            if self._node and self._node.lead():
                 tidy(self._writable(), self._store)
-
-    def _leads(self) -> bool:
-        """Return whether this node may write the table now."""
-        return self._node is not None and self._node.lead()
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the statistics."""
@@ -341,13 +354,13 @@ class HeartRate:
         )
         if self._journal is None:
             return found
-        lag = self._pending.lag()
+        batches, seconds = self._pending.lag()
         return replace(
             found,
             journal_bytes=self._pending_bytes(self._journal),
-            pending_batches=lag.batches,
+            pending_batches=batches,
             pending_readings=self._pending.readings,
-            pending_seconds=lag.seconds,
+            pending_seconds=seconds,
             journaled_position=max(self._journal.positions.values(), default=0),
             flushed_position=max(self._journal.released.values(), default=0),
             commits=self._journal.commits,
@@ -367,7 +380,8 @@ class HeartRate:
 
     def _flush_when_due(self, thread: BackgroundThread) -> None:
         if self._node:
-            thread.attempt("follow the other servers", self._node.follow)
+            thread.attempt(READ_JOURNAL, self._node.catch_up)
+            thread.attempt("load the table", self._node.follow)
         thread.attempt("convert new batches", self._pending.frames)
         waiting, since = self._pending.readings, time.monotonic() - self._flushed
         late = since >= self._flush_seconds and waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mockexport.heartrate.journal import Role
@@ -42,3 +42,11 @@ class Statistics:
     leads: int = 1
     term: int = 0
     slot: int | None = None
+
+    def sharing(self) -> dict[str, Any]:
+        """Return how this server stands among those that share its journal; nothing if the journal is its own."""
+        if self.role == "alone":
+            return {}
+        batches, readings, seconds = self.pending_batches, self.pending_readings, round(self.pending_seconds, 1)
+        lag = {"batches": batches, "readings": readings, "seconds": seconds}
+        return {"role": self.role, "term": self.term, "slot": self.slot, "lag": lag}

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Cluster", "binaries", "cluster"]
+__all__ = ["Cluster", "binaries", "cluster", "new_database"]
 
 USER = "postgres"  # initdb refuses root
 START_SECONDS = 60
@@ -53,6 +54,15 @@ class Cluster:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def new_database(cluster: Cluster) -> Generator[str]:
+    """Make a database, and drop it at the end, whoever is connected."""
+    name = f"test_{uuid.uuid4().hex}"
+    cluster.run(f"CREATE DATABASE {name}")
+    yield name
+    cluster.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 A journal has one or more streams. A **stream** is the batches of one writer, by id; ids only increase in it, so whoever
 has read a stream up to an id has all of it up to there. A **position** is the id of a batch in a stream, and
 **positions** are a mapping with one for each stream (0, or none, where nothing was stored yet). Ids are unique over all
-streams, and increase in real time: an id given after another batch was acknowledged is larger than the id of that batch.
+streams, and increase in real time: an id given after another batch was acknowledged is larger than that batch's.
 """
 
 from __future__ import annotations

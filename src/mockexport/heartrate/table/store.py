@@ -282,9 +282,7 @@ class DeltaStore:
         if self.term is None:
             raise UnreachableError(f"this server does not write the table {self._root}; another one does")
         if self.term and (found := self._table.transaction_version(self._term_name)) != self.term:
-            raise UnreachableError(
-                f"another server writes the table {self._root}, in term {found}; this one had {self.term}"
-            )
+            raise UnreachableError(f"another server writes the table {self._root}, in term {found}, not {self.term}")
 
     def _write(self, path: str, frame: pl.DataFrame) -> int:
         """Write one file, which is on disk when this returns; return its size."""

@@ -28,7 +28,7 @@ COMMIT_LEVELS: tuple[CommitLevel, ...] = ("off", "local", "remote_write", "on", 
 
 def is_postgres_url(journal: object) -> bool:
     """Return whether a journal is named by the URL of a database, and not by a folder."""
-    return str(journal).startswith(("postgresql://", "postgres://"))
+    return str(journal).startswith(("postgresql:", "postgres:"))
 
 
 def open_postgres_journal(url: str, on_commit: OnCommit, *, commit: CommitLevel | None = None) -> PostgresJournal:

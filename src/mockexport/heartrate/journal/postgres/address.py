@@ -35,7 +35,7 @@ def address_of(url: str) -> Address:
     except psycopg.Error:  # its message may have a part of a password
         raise UsageError(f"the URL of the PostgreSQL journal is not valid; {EXAMPLE}") from None
     place = _place(found)
-    if any(found.get(name) for name in SECRETS) or "password" in found.get("options", ""):
+    if any(found.get(name) for name in SECRETS):
         raise UsageError(
             f"the URL of the journal {place} has a password, which other users of this machine can see; put it into a "
             "file that PGPASSFILE or PGSERVICEFILE names, or into PGPASSWORD"

@@ -1,8 +1,8 @@
 """How released batches are deleted: a partition of the ring at once, when all that it has is released.
 
 Whether that is so is checked under a lock that keeps every writer and reader out, so the check holds until the
-partition is empty, whatever a slow writer does. The lock is not waited for: a partition that is in use is emptied the
-next time.
+partition is empty, whatever a slow writer does. Who comes meanwhile waits behind the lock, so it is given up soon; the
+partition is then emptied the next time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _drop(session: Session, partition: sql.Identifier) -> bool:
     with session.transaction() as cursor:
         try:
             cursor.execute("SET LOCAL synchronous_commit = local")  # a deletion that is lost will be made again
-            cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(partition))
+            cursor.execute("SET LOCAL lock_timeout = '500ms'")  # readers hold it all the time, each for a moment
+            cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(partition))
         except psycopg.errors.LockNotAvailable:
             raise psycopg.Rollback from None
         cursor.execute(STATE.format(partition=partition))

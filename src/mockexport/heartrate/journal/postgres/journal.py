@@ -41,7 +41,7 @@ class PostgresJournal:
         except BaseException:
             self._database.close()
             raise
-        self._leader = Leader(self._database)
+        self._leader = Leader(self._database, meta.id)
         self._writer = Writer(self._database, self._streams)
 
     @property

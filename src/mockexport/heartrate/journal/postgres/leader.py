@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from mockexport.heartrate.journal.contract import JournalError
 from mockexport.heartrate.journal.postgres.dropping import drop_released
-from mockexport.heartrate.journal.postgres.schema import LEADER_LOCK, check_safety
+from mockexport.heartrate.journal.postgres.schema import LEADER_LOCK, check_safety, check_same
 from mockexport.heartrate.journal.postgres.session import NEEDS_SESSION
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 class Leader:
     """The session of the lock, and what only its holder may do. Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, journal: str) -> None:
+        self._database, self._journal = database, journal
         self._session: Session | None = None
         self._using = threading.RLock()
         self._holds = False
@@ -135,6 +135,7 @@ class Leader:
         try:
             if self._session is None:
                 self._session = self._database.connect("leader", idle_session_timeout=f"{IDLE_SECONDS}s")
+                check_same(self._session, self._database.place, self._journal)
                 check_safety(self._session, self._database.place, self._database.commit)
             self._hold(self._session)
         except BaseException as error:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mockexport.heartrate.journal.contract import JournalError
-from mockexport.heartrate.journal.postgres.schema import Meta
+from mockexport.heartrate.journal.postgres.schema import Meta, check_same
 from mockexport.heartrate.journal.postgres.session import SECONDS
 
 if TYPE_CHECKING:
@@ -112,9 +112,19 @@ class Reader:
                 self._session.close()
 
     def _turn(self, until: float) -> None:
+        fresh = self._session is None
+        try:
+            self._read(until)
+        except JournalError:
+            if fresh or time.monotonic() > until:
+                raise
+            self._read(until)  # with a new session: the server may have been restarted, or another one promoted
+
+    def _read(self, until: float) -> None:
         try:
             if self._session is None:
                 self._session = self._database.connect("reader")
+                check_same(self._session, self._database.place, self._streams.journal)
             deliver_new(self._session, self._streams, until)
             # Only now: what was dropped before it could be read is released already, and so in the table.
             self.meta = read_released(self._session, self._streams, max(until - time.monotonic(), 1.0))

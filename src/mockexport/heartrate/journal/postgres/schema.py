@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "LEADER_LOCK",
+    "OLDEST_SERVER",
     "PARTS",
     "PART_SECONDS",
     "SEQUENCE_LOCK",
     "SLOT_LOCK",
     "Meta",
     "check_safety",
+    "check_same",
     "prepare",
 ]
 
 FORMAT = 1
+OLDEST_SERVER = 14  # the first one with idle_session_timeout
 PARTS = 4
 PART_SECONDS = 10
 """Batches that arrive within this time share a partition."""
@@ -55,8 +58,11 @@ CREATE TABLE mockexport_heartrate.batch (
     payload bytea NOT NULL,
     PRIMARY KEY (slot, id, part)
 ) PARTITION BY LIST (part);
-ALTER TABLE mockexport_heartrate.batch ALTER payload SET STORAGE EXTERNAL;
 """
+# Payloads have a third of their size with lz4, and cost no more; the server's own compression would double the cost.
+HAS_LZ4 = "SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+COMPRESSED = "ALTER TABLE mockexport_heartrate.batch ALTER payload SET COMPRESSION lz4"
+NOT_COMPRESSED = "ALTER TABLE mockexport_heartrate.batch ALTER payload SET STORAGE EXTERNAL"
 PARTITION = """
 CREATE TABLE mockexport_heartrate.batch_{part} PARTITION OF mockexport_heartrate.batch FOR VALUES IN ({part})
     WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false); -- it has no dead rows, and would be in the way
@@ -78,12 +84,18 @@ def prepare(session: Session, place: str) -> Meta:
 
     Raises UsageError for tables of another version, or if the user may not make or use them.
     """
+    if session.server < OLDEST_SERVER:
+        raise UsageError(
+            f"the journal {place} is in PostgreSQL {session.server}; it needs {OLDEST_SERVER} or a newer version"
+        )
     try:
         with session.transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", (SCHEMA_LOCK,))
             cursor.execute("SELECT to_regclass('mockexport_heartrate.meta') IS NOT NULL")
             if cursor.fetchone() != (True,):
-                for statement in (TABLES, *(PARTITION.format(part=part) for part in range(PARTS))):
+                cursor.execute(HAS_LZ4)
+                storage = COMPRESSED if cursor.fetchone() == (True,) else NOT_COMPRESSED
+                for statement in (TABLES, storage, *(PARTITION.format(part=part) for part in range(PARTS))):
                     cursor.connection.execute(statement.encode())
                 cursor.execute("INSERT INTO meta (format, journal) VALUES (%s, %s)", (FORMAT, uuid.uuid4().hex))
             cursor.execute("SELECT format FROM meta")
@@ -104,6 +116,13 @@ def prepare(session: Session, place: str) -> Meta:
                 f"{error}; let the user of the URL make a schema: GRANT CREATE ON DATABASE ... TO ..."
             ) from error
         raise
+
+
+def check_same(session: Session, place: str, journal: str) -> None:
+    """Raise JournalError if the database has another journal, or another format, than at the start."""
+    found = session.run("SELECT journal, format FROM meta")
+    if found != [(journal, FORMAT)]:
+        raise JournalError(f"the journal {place} is another one now; restart the server if that is right")
 
 
 def check_safety(session: Session, place: str, commit: str | None) -> None:

@@ -7,6 +7,7 @@ bounded that waits for a standby: `statement_timeout` does not count that wait.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -28,7 +29,7 @@ __all__ = ["NEEDS_SESSION", "SECONDS", "Database", "Session"]
 
 SECONDS = 15.0
 """How long a statement may take, with its commit."""
-CUT_SECONDS = 5.0  # after a statement was cancelled
+CUT_SECONDS = 3.0  # after a statement was cancelled
 WATCH_SECONDS = 0.5
 CANCEL_SECONDS = 2.0
 CONNECTING = {
@@ -48,10 +49,13 @@ SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "default_transaction_isolation": "read committed",
-    "row_security": "off",
+    "jit": "off",
 }
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
 NEEDS_SESSION = "connect to the database itself, or by a pooler that gives each connection a session of its own"
+
+
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -60,7 +64,10 @@ class Database:
     def __init__(self, address: Address, commit: str | None) -> None:
         self.place = address.place
         self.commit = commit
+        wanted = address.parameters.get("target_session_attrs")
         self._parameters = CONNECTING | address.parameters
+        if wanted != "primary":  # it must not be a standby, whatever the URL says
+            self._parameters["target_session_attrs"] = CONNECTING["target_session_attrs"]
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -92,6 +99,8 @@ class Database:
             cause = error.__cause__
             if isinstance(cause, psycopg.OperationalError) and _is_final(cause):
                 raise UsageError(f"{error}; check the URL, and the user and password that libpq finds") from error
+            if "read-only" in str(error):
+                raise UsageError(f"{error}; name the primary, or all servers among which it is") from error
             raise UnreachableError(f"{error}; check the URL, and that PostgreSQL runs there") from error
 
     def forget(self, session: Session) -> None:
@@ -109,7 +118,10 @@ class Database:
             with self._lock:
                 sessions = list(self._sessions)
             for session in sessions:
-                session.end_overdue()
+                try:
+                    session.end_overdue()
+                except Exception as error:  # noqa: BLE001 -- the other sessions are watched all the same
+                    log.warning("a session of the journal could not be ended: %s", error)
 
 
 class Session:
@@ -118,9 +130,11 @@ class Session:
     def __init__(self, database: Database, connection: psycopg.Connection[Any]) -> None:
         self._database, self._connection = database, connection
         self.pid = connection.info.backend_pid
+        self.server = connection.info.server_version // 10_000
         self._deadline: float | None = None
         self._warning: str | None = None
         self._socket = socket.fromfd(connection.fileno(), -1, -1, -1)
+        self._socket.setblocking(False)
         connection.add_notice_handler(self._noticed)
 
     def set(self, settings: dict[str, str]) -> None:
@@ -164,6 +178,16 @@ class Session:
             self.close()
             raise JournalError(f"the journal {self._database.place} did not confirm a commit: {self._warning}")
 
+    def has_ended(self) -> bool:
+        """Return whether the server has ended the session, as far as is known here without asking."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True  # its end, or what it told before it
+
     def end_overdue(self) -> None:
         """Cancel the statement if it takes too long, and cut the connection if that does not help."""
         deadline, now = self._deadline, time.monotonic()
@@ -183,7 +207,6 @@ class Session:
     def close(self) -> None:
         """End the session."""
         self._database.forget(self)
-        self.cut()  # closing must not wait
         with contextlib.suppress(psycopg.Error, OSError):
             self._connection.close()
         with contextlib.suppress(OSError):

@@ -24,20 +24,20 @@ class Streams:
     """The streams of a journal, by slot: a small number, from which the name of the stream is made. Thread-safe."""
 
     def __init__(self, journal: str, on_commit: OnCommit) -> None:
-        self._journal, self._on_commit = journal, on_commit
+        self.journal, self._on_commit = journal, on_commit
         self._delivering = threading.Lock()
         self._positions: dict[int, int] = {}
         self._released: dict[int, int] = {}
 
     def name(self, slot: int) -> str:
         """Return the name of a slot's stream."""
-        return f"{self._journal}-{slot}"
+        return f"{self.journal}-{slot}"
 
     def slot(self, stream: str) -> int:
         """Return the slot of a stream. Raises ValueError if it is not one of this journal."""
         journal, _, slot = stream.rpartition("-")
-        if journal != self._journal:
-            raise ValueError(f"{stream} is not a stream of the journal {self._journal}")
+        if journal != self.journal:
+            raise ValueError(f"{stream} is not a stream of the journal {self.journal}")
         return int(slot)
 
     @property
@@ -75,5 +75,5 @@ class Streams:
             for slot, position in released:
                 if not position:  # of a stream without a batch
                     continue
-                self._released[slot] = max(position, self._released.get(slot, 0))
                 self._positions[slot] = max(position, self._positions.get(slot, 0))
+                self._released[slot] = max(position, self._released.get(slot, 0))
