@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.bench import contestants
@@ -13,7 +13,9 @@ from tests.bench.goals import GOALS, flat, seconds, speed, times
 from tests.bench.launch import CHILD, Run, launch
 from tests.bench.plot import svg, tick_step
 from tests.bench.report import BEGIN, END, markdown, replace_generated
+from tests.bench.s3_server import BUCKET
 from tests.bench.work.http import serving
+from tests.bench.work.store import CREDENTIALS
 from tests.pairing import by_default
 
 from mockexport.wire import download_path
@@ -188,6 +190,15 @@ def test_from_the_plain_server_all_count_the_same(made: Made) -> None:
         urls = [f"{url}{download_path('one', made.path.stem)}/data"]
         members = [peer(urls) for peer in (contestants.httpx_csv, contestants.polars, contestants.curl_mawk)]
         hold(contest(contestants.ours("count", "one", "-s", url), *members, rows=made.rows), 1)
+
+
+def test_from_the_plain_store_all_count_the_same(made: Made) -> None:
+    root = made.path.parents[1]
+    with serving(*CHILD, "tests.bench.s3_server", root) as url:
+        variables: Any = {**CREDENTIALS, "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true"}
+        ours = contestants.ours("count", "one", "-s", f"s3://{BUCKET}/", **variables)
+        polars = contestants.polars([f"s3://{BUCKET}/{made.path.relative_to(root)}"], **variables)
+        hold(contest(ours, polars, rows=made.rows), 1)
 
 
 def test_a_command_that_fails_ends_the_run_and_says_why() -> None:

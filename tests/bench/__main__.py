@@ -21,7 +21,7 @@ from tests.bench.data import Setup
 from tests.bench.launch import ROOT
 from tests.bench.plot import PLOTTED, svg
 from tests.bench.report import markdown, replace_generated
-from tests.bench.work import fhir, folder, growth, http, mock, startup, stats, tally
+from tests.bench.work import fhir, folder, growth, http, mock, startup, stats, store, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -34,6 +34,7 @@ SECTIONS: dict[str, Callable[[Setup], Generator[Contest, None, None]]] = {
     "fhir": fhir.contests,
     "stats": stats.contests,
     "http": http.contests,
+    "store": store.contests,
     "mock": mock.contests,
     "start-up": startup.contests,
     "growth": growth.contests,

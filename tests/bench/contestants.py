@@ -73,8 +73,10 @@ def in_memory(
     return Contestant(name, work, rounds, absent)
 
 
-def script(name: str, file: str, inputs: Sequence[object], rounds: int | None, absent: str = "") -> Contestant:
-    return Contestant(name, partial(launch, PYTHON, PEERS / file, *inputs), rounds, absent)
+def script(
+    name: str, file: str, inputs: Sequence[object], rounds: int | None, absent: str = "", **changes: str
+) -> Contestant:
+    return Contestant(name, partial(launch, PYTHON, PEERS / file, *inputs, **changes), rounds, absent)
 
 
 def dict_reader(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
@@ -85,8 +87,8 @@ def reader_counter(inputs: Sequence[object], rounds: int | None = None) -> Conte
     return script("csv.reader, Counter", "csv_counter.py", inputs, rounds)
 
 
-def polars(inputs: Sequence[object], rounds: int | None = None) -> Contestant:
-    return script("Polars", "polars_streaming.py", inputs, rounds, needs("polars"))
+def polars(inputs: Sequence[object], rounds: int | None = None, **changes: str) -> Contestant:
+    return script("Polars", "polars_streaming.py", inputs, rounds, needs("polars"), **changes)
 
 
 def duckdb(inputs: Sequence[object], rounds: int | None = None) -> Contestant:

@@ -64,7 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         size = status.st_size
         headers: dict[str, object] = {
             "Content-Type": wire.CONTENT_TYPES["csv"],
-            "ETag": f'"{status.st_mtime_ns:x}-{size:x}"',
+            "ETag": etag_of(file),
+            "Last-Modified": self.date_time_string(status.st_mtime),
             "Accept-Ranges": "bytes",
         }
         wanted = RANGE.fullmatch(self.headers.get("Range", ""))
@@ -89,6 +90,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def etag_of(file: Path) -> str:
+    status = file.stat()
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
 
 
 if __name__ == "__main__":

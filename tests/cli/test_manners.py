@@ -62,7 +62,11 @@ def test_a_reader_that_stops_after_a_line_is_no_error(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("sent", "jobs"),
     pairs(
-        {"SIGINT": (signal.SIGINT, 130, "interrupted"), "SIGTERM": (signal.SIGTERM, 143, "terminated")},
+        {
+            "SIGINT": (signal.SIGINT, 130, "interrupted"),
+            "SIGTERM": (signal.SIGTERM, 143, "terminated"),
+            "SIGHUP": (signal.SIGHUP, 143, "terminated"),
+        },
         {"2 jobs": "2", "1 job": "1"},
     ),
 )
@@ -78,6 +82,37 @@ def test_a_signal_leaves_one_line_and_no_file(
     assert (process.returncode, stdout) == (code, "")
     assert [line for line in stderr.splitlines() if "rows/s" not in line] == [f"mockexport: error: {word}"]
     assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", by_default(["reconcile small", "stats small"], "reconcile small"))
+@pytest.mark.parametrize("sent", by_default([signal.SIGHUP, signal.SIGTERM, signal.SIGINT], signal.SIGHUP))
+def test_a_signal_leaves_no_temporary_files(
+    line: str, sent: signal.Signals, start: Any, tmp_path: Path, slow_server: str
+) -> None:
+    """A terminal that is closed sends SIGHUP twice: itself, and by the shell in it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = start(*line.split(), "-s", slow_server, "--progress", env={"TMPDIR": str(temporary)})
+    wait_for_line(process.stderr, "rows/s")
+    if line.startswith("reconcile"):
+        assert list(temporary.iterdir())
+    for _ in range(2 if sent == signal.SIGHUP else 1):
+        process.send_signal(sent)
+    process.communicate(timeout=30)
+    assert process.returncode == (130 if sent == signal.SIGINT else 143)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_run_under_nohup_outlives_its_terminal(start: Any, slow_server: str) -> None:
+    process = start("count", "demo", "-s", slow_server, "--progress", preexec_fn=ignore_hangup)
+    wait_for_line(process.stderr, "rows/s")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def test_an_interrupted_fetch_leaves_no_file_that_could_be_taken_for_whole(

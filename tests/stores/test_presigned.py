@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.conftest import COMMAND, environment
 from tests.sources import csv_body
 from tests.stores.small_store import Handler, SmallStore
 
@@ -53,7 +55,7 @@ def test_a_file_that_was_replaced_is_an_error(store: SmallStore, source: Source)
         list(source.open(download))
 
 
-def test_a_refusal_does_not_tell_the_signature(store: SmallStore, source: Source) -> None:
+def test_a_refusal_says_to_ask_for_a_new_url_and_does_not_tell_the_signature(store: SmallStore, source: Source) -> None:
     def fault(request: Handler) -> bool:
         request.answer(403)
         return True
@@ -62,4 +64,24 @@ def test_a_refusal_does_not_tell_the_signature(store: SmallStore, source: Source
     with pytest.raises(NotAuthorisedError) as caught:
         source.downloads("a b")
     assert "very-secret" not in str(caught.value)
-    assert "a%20b.csv answered 403" in str(caught.value)
+    told = "a%20b.csv answered 403 Forbidden; if it is a signed URL, it may have expired: ask for a new one"
+    assert told in str(caught.value)
+
+
+def test_a_url_that_expires_while_its_file_is_read_is_exit_code_4(store: SmallStore) -> None:
+    """The first request is the one for the size; from the second on the store refuses it."""
+
+    def fault(request: Handler) -> bool:
+        if len(store.requests) > 1:
+            request.answer(403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+        return len(store.requests) > 1
+
+    store.fault = fault
+    command = [COMMAND, "count", "-s", f"{store.url}/bucket/a%20b.csv?{QUERY}"]
+    done = subprocess.run(
+        command, env=environment(NO_PROXY="127.0.0.1"), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.endswith("it may have expired: ask for a new one, and quote it whole in the shell\n")
+    assert "very-secret" not in done.stderr
+    assert "--token-file" not in done.stderr

@@ -19,7 +19,7 @@ from typer.main import get_command
 from mockexport.cli.completion import COMPLETE, complete
 from mockexport.cli.options import Invocation
 from mockexport.cli.remedies import error_text
-from mockexport.cli.terminal import flush_stdout, print_error
+from mockexport.cli.terminal import flush_stdout, print_error, print_traceback
 from mockexport.cli.usage import usage_text
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -120,6 +120,7 @@ def run(arguments: list[str]) -> NoReturn:
     if COMPLETE in os.environ:
         complete(app)
     signal.signal(signal.SIGTERM, _raise_terminated)
+    _end_with_the_terminal()
     if arguments[:1] == ["help"]:
         arguments = [*(name for name in arguments[1:] if name != "help"), "--help"]
     code = _run(arguments)
@@ -183,13 +184,24 @@ def _command_named(arguments: list[str]) -> str:
 
 def _print_traceback(invocation: Invocation) -> None:
     if invocation.verbose:
-        import traceback
-
-        traceback.print_exc()
+        print_traceback()
 
 
 def _raise_terminated(_signal: int, _frame: object) -> NoReturn:
     raise Terminated
+
+
+def _end_with_the_terminal() -> None:
+    """Have SIGHUP end the run as SIGTERM does, unless it is ignored, as `nohup` has it."""
+    hangup: Any = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is None or signal.getsignal(hangup) is not signal.SIG_DFL:
+        return
+
+    def terminate(_signal: int, _frame: object) -> None:
+        signal.signal(hangup, signal.SIG_IGN)  # the shell sends it, too, and files are being removed then
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(hangup, terminate)
 
 
 def _threads_are_stuck() -> bool:

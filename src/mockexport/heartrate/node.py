@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mockexport.heartrate.journal import Journal
     from mockexport.heartrate.locations import Locations
-    from mockexport.heartrate.table import Pending, Snapshot
+    from mockexport.heartrate.table import FileFormat, Pending, Snapshot
 
 __all__ = ["Node"]
 
@@ -32,11 +32,14 @@ class Node:
     """The table as this server sees it. Thread-safe.
 
     Opening it makes the table if this node leads, and waits for the leader to make it otherwise. `pending` gets the
-    batches that only the journal has. Raises what `DeltaStore` and `Locations.check_table` raise, and JournalError.
+    batches that only the journal has; `files` is how the table's files are written. Raises what `DeltaStore` and
+    `Locations.check_table` raise, and JournalError.
     """
 
-    def __init__(self, locations: Locations, journal: Journal, pending: Pending) -> None:
-        self._locations, self._journal, self._pending = locations, journal, pending
+    def __init__(
+        self, locations: Locations, journal: Journal, pending: Pending, files: FileFormat | None = None
+    ) -> None:
+        self._locations, self._journal, self._pending, self._files = locations, journal, pending, files
         self._leading = threading.Lock()
         self._refreshed = time.monotonic()
         self.store = self._open()
@@ -63,7 +66,12 @@ class Node:
         journal = self._journal
         journal.catch_up()  # so all streams are known
         store = DeltaStore(
-            self._locations.table, durable=journal.version, checkpoint=journal.checkpoint, journal=journal.id, term=term
+            self._locations.table,
+            durable=journal.version,
+            checkpoint=journal.checkpoint,
+            journal=journal.id,
+            term=term,
+            files=self._files,
         )
         self._check(store)
         store.begin_term()

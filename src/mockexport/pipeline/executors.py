@@ -198,7 +198,9 @@ def _start_process(
     keep_freed_memory()
     logging.getLogger().addHandler(LogToPipe(log))
     logging.getLogger("mockexport").setLevel(level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, which cancels the token
+    for name in ("SIGINT", "SIGHUP"):  # they reach the caller, which cancels the token; Windows has no SIGHUP
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mockexport.errors import MockExportError, UsageError, no_such
+from mockexport.errors import MockExportError, NotAuthorisedError, UsageError, no_such
 from mockexport.http import Client, ClientSettings, content_coding, content_length, content_range, etag_of
 from mockexport.identity import is_strong
 from mockexport.model import Download
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpFileSource"]
 
 PARTIAL = 206
+EXPIRED = "if it is a signed URL, it may have expired: ask for a new one, and quote it whole in the shell"
 SPLIT_BYTES = 1 << 30  # worth a request of its own, wherever the server is
 
 
@@ -95,10 +96,13 @@ class HttpFileSource:
 
     @contextmanager
     def _hiding(self) -> Generator[None, None, None]:
-        """Leave the query out of errors."""
+        """Leave the query out of errors; where the URL is refused, tell what may help."""
         try:
             yield
         except MockExportError as error:
+            if self._query and isinstance(error, NotAuthorisedError):
+                message = error.message.replace(f"?{self._query}", "")
+                raise NotAuthorisedError(f"{message}; {EXPIRED}") from None
             if not self._query or self._query not in error.message:
                 raise
             message = error.message.replace(f"?{self._query}", "")

@@ -179,7 +179,7 @@ class ObjectFile:
         self._piece_bytes = FIRST_BYTES
         self._place = 0  # of the next piece
         self._rest = memoryview(b"")  # of the piece before
-        self._ahead: tuple[int, Future[tuple[ObjectVersion, bytes]]] | None = None  # where the next piece ends
+        self._ahead: tuple[int, Future[tuple[ObjectVersion, memoryview]]] | None = None  # where the next piece ends
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +194,7 @@ class ObjectFile:
         if size < 0:
             return b"".join(iter(lambda: self.read(PIECE_BYTES), b""))
         if not self._rest and self._place < self._version.size:
-            self._rest = memoryview(self._next_piece())
+            self._rest = self._next_piece()
         taken, self._rest = self._rest[:size], self._rest[size:]
         return bytes(taken)
 
@@ -209,7 +209,7 @@ class ObjectFile:
     def check_end(self) -> None:
         """Do nothing: all bytes of this version were read, whatever has its name by now."""
 
-    def _next_piece(self) -> bytes:
+    def _next_piece(self) -> memoryview:
         start = self._place
         stop, begun = self._ahead or (self._end_of_piece(start), None)
         self._ahead = None

@@ -95,17 +95,17 @@ class Bucket:
         }
         return Listing(frozenset(path.rpartition("/")[2] for path in found["common_prefixes"]), objects)
 
-    def begin_read(self, key: str, etag: str | None, start: int, stop: int) -> Future[tuple[ObjectVersion, bytes]]:
+    def begin_read(self, key: str, etag: str | None, start: int, stop: int) -> Future[tuple[ObjectVersion, memoryview]]:
         """Request a range of an object, in bytes, of the version that `etag` names; hand it to `read`."""
 
-        async def work(store: ObjectStore) -> tuple[ObjectVersion, bytes]:
+        async def work(store: ObjectStore) -> tuple[ObjectVersion, memoryview]:
             options: Any = {"range": (start, stop)}
             if etag is not None:
                 options["if_match"] = f'"{etag}"'
             result = await obstore.get_async(store, key, options=options)
             meta = result.meta
             data = await result.bytes_async()
-            return ObjectVersion(_opaque(meta["e_tag"]), meta["size"]), data.to_bytes()
+            return ObjectVersion(_opaque(meta["e_tag"]), meta["size"]), memoryview(data)
 
         return self._begin(work)
 
@@ -115,12 +115,12 @@ class Bucket:
         version: ObjectVersion,
         start: int,
         stop: int,
-        begun: Future[tuple[ObjectVersion, bytes]] | None = None,
+        begun: Future[tuple[ObjectVersion, memoryview]] | None = None,
         *,
         budget: float,
         on_retry: OnRetry | None = None,
         cancel: CancelToken | None = None,
-    ) -> tuple[str, bytes]:
+    ) -> tuple[str, memoryview]:
         """Return the ETag of an object, and the bytes of a range; `begun` is a request for it, if there is one.
 
         `budget` bounds the seconds that retries may take. Raises ChangedError for another version.
@@ -128,10 +128,10 @@ class Bucket:
         requests = [begun] if begun else []
         where = self.url(key)
 
-        def request() -> Future[tuple[ObjectVersion, bytes]]:
+        def request() -> Future[tuple[ObjectVersion, memoryview]]:
             return requests.pop() if requests else self.begin_read(key, version.etag, start, stop)
 
-        def check(found: tuple[ObjectVersion, bytes]) -> tuple[str, bytes]:
+        def check(found: tuple[ObjectVersion, memoryview]) -> tuple[str, memoryview]:
             (etag, size), data = found
             if etag is None:
                 raise UntrustedDataError(f"{where} has no ETag, so nothing tells whether it changes while it is read")

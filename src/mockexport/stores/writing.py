@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError
 
+from mockexport.errors import ChangedError
 from mockexport.http import RetryableError
 from mockexport.stores.failures import judged
 
@@ -17,13 +18,14 @@ __all__ = ["ObjectWriter"]
 
 PART_BYTES = 16 << 20  # of 10,000 parts that an object may have on S3
 PARTS_AT_ONCE = 4
+OTHER_WRITER = "<Code>InvalidBlockList</Code>"  # on Azure: who finished first has discarded the parts of the others
 
 
 class ObjectWriter:
     """An object that is being written. It appears with `finish`; without that, nothing does.
 
-    Raises what `Bucket` raises. A store may keep the parts of an object that was never finished, where nobody sees
-    them, until a rule of the bucket removes them.
+    Raises what `Bucket` raises; on Azure also ChangedError, if another writer has finished meanwhile. A store may keep
+    the parts of an object that was never finished, where nobody sees them, until a rule of the bucket removes them.
     """
 
     def __init__(self, bucket: Bucket, key: str) -> None:
@@ -48,5 +50,7 @@ class ObjectWriter:
 
 
 def _error(error: Exception, where: str) -> Exception:
+    if OTHER_WRITER in str(error):
+        return ChangedError(f"{where} was written by another program at the same time; run the command again")
     failure = judged(error, where)
     return failure.error if isinstance(failure, RetryableError) else failure

@@ -24,6 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.files import make_folder, sync_folder
 from mockexport.heartrate.folder import OWNER_ONLY, is_url
+from mockexport.heartrate.table.files import FileFormat
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.schema import (
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DeltaStore"]
 
-ROWS_A_GROUP = 1 << 15  # of a Parquet file: the least that a query reads
-COMPRESSION_LEVEL = 1
 COMMITS_A_CHECKPOINT = 50
 GRACE_SECONDS = 600.0  # replaced files stay this long, for other programs that read the table
 VACUUM_SECONDS = 600.0
@@ -62,8 +61,9 @@ class DeltaStore:
     """A store that uses deltalake and Polars. The table is created if there is none.
 
     `durable` and `checkpoint` are the versions that were last recorded; a new table under a URL names the journal with
-    the id `journal`. `grace` is how long replaced files stay, in seconds. Raises UsageError for a table of another
-    format, UnreachableError if it can't be opened or created, and UntrustedDataError if it has lost versions.
+    the id `journal`. `grace` is how long replaced files stay, in seconds; `files` is how files are written. Raises
+    UsageError for a table of another format, UnreachableError if it can't be opened or created, and UntrustedDataError
+    if it has lost versions.
 
     Where several nodes share the journal, one at a time writes the table, in a `term` that is higher than those before.
     The table records it first, and again with each commit. A commit in an older term is refused: here if the table has
@@ -80,12 +80,14 @@ class DeltaStore:
         term: int = 0,
         read_only: bool = False,
         grace: float = GRACE_SECONDS,
+        files: FileFormat | None = None,
     ) -> None:
         self.term = None if read_only else term
         self._term_name = f"{journal}{TERM}"
         self._root = str(table).rstrip("/") if is_url(table) else str(Path(table).absolute())
         self._folder = None if is_url(table) else Path(self._root)
         self._options = None if self._folder else store_options()
+        self._files = files or FileFormat()
         self.grace = grace
         self._unused = UnusedFiles(self._folder) if self._folder else None
         self._lock = threading.RLock()
@@ -202,14 +204,14 @@ class DeltaStore:
         if through:
             marks = {f"{stream}{PART}": position for stream, position in positions.items()}
             marks[f"{journal}{THROUGH}"] = through.toordinal()
-        new = ((day, f"{name}-0", frame) for day, frame in runs)
+        new = ((day, f"{name}-{n}", part) for day, run in runs for n, part in enumerate(self._files.sized([run])))
         assumed = {} if had is None else {stream: had.get(stream, 0) for stream in positions}
         return self._commit([], new, marks, assumed, data_change=True)
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
         """Replace files of a day by one run."""
         name = uuid.uuid4().hex
-        new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(frames))
+        new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(self._files.sized(frames)))
         return self._commit(old, new, {}, {}, data_change=False)
 
     def remove(self, old: Sequence[File]) -> int:
@@ -290,13 +292,7 @@ class DeltaStore:
             target = self._folder / path
             target.parent.mkdir(mode=0o700, exist_ok=True)
             target.touch(mode=0o600)
-        frame.write_parquet(
-            f"{self._root}/{path}",
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROWS_A_GROUP,
-            storage_options=self._options,
-        )
+        self._files.write(frame, f"{self._root}/{path}", self._options)
         if self._folder:
             sync_file(target)
             sync_folder(target.parent)
