@@ -185,7 +185,7 @@ class HeartRate:
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
-        return min(LATEST, max(microseconds_of(self._now()), *journal.positions.values()) + self._accept_ahead)
+        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
