@@ -109,7 +109,7 @@ class Clients:
             wanted = self.history.count(Outcome.OK) + posts
             enough = self.accepted.wait_for(lambda: self.wrong or self.history.count(Outcome.OK) >= wanted, seconds)
         assert not self.wrong, "\n".join([*self.wrong[:5], *(node.told() for node in self.nodes)])
-        assert enough, f"{self.summary()}: {[node.health() for node in self.nodes]}"
+        assert enough, "\n".join([self.summary(), *(f"{node.health()}\n{node.told()}" for node in self.nodes)])
 
     def ask_all(self, node: Node) -> dict[str, int]:
         """Ask a node for all minutes of all users, and write that down, too; return how many minutes each has."""

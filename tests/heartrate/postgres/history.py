@@ -82,10 +82,13 @@ class History:
         return sum(post.outcome is outcome for post in self.posts)
 
 
-def violations(history: History) -> list[str]:
-    """Return what the service must not have shown; nothing, if all is well."""
+def violations(history: History, forgiven: float = -math.inf) -> list[str]:
+    """Return what the service must not have shown; nothing, if all is well.
+
+    What was never acknowledged may have been shown until the time `forgiven`, and lost again.
+    """
     values = _sent(history)
-    return [*_look(history, values), *_judge(values)]
+    return [*_look(history, values, forgiven), *_judge(values)]
 
 
 @dataclass
@@ -100,6 +103,11 @@ class _Value:
     settled_by: Post | Query | None
     current: float
     current_by: Post | Query | None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it must be there once it was acknowledged; or it is no value at all."""
+        return self.sent is None or self.sent.outcome is Outcome.OK
 
     def was_seen(self, query: Query) -> None:
         if query.ended < self.settled:
@@ -127,7 +135,7 @@ def _sent(history: History) -> dict[str, _Values]:
     return found
 
 
-def _look(history: History, values: dict[str, _Values]) -> Iterator[str]:
+def _look(history: History, values: dict[str, _Values], forgiven: float) -> Iterator[str]:
     """Note when each value was seen; yield what was seen and had not been sent."""
     for query in history.queries:
         of_user = values.get(query.user, {})
@@ -145,7 +153,7 @@ def _look(history: History, values: dict[str, _Values]) -> Iterator[str]:
                 )
             elif known.sent and query.ended < known.sent.began:
                 yield f"invented: {query} shows minute {minute} of {query.user} before the {known.sent}"
-            else:
+            elif known.is_certain or query.began > forgiven:
                 known.was_seen(query)
 
 

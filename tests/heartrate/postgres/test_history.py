@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import pytest
@@ -22,12 +23,10 @@ def query(began: float, ended: float, value: Value | None = None, node: str = "n
     return Query(node, began, ended, "u", 0, 10, {} if value is None else {0: value})
 
 
-def found(*operations: Post | Query) -> list[str]:
-    return violations(
-        History(
-            [one for one in operations if isinstance(one, Post)], [one for one in operations if isinstance(one, Query)]
-        )
-    )
+def found(*operations: Post | Query, forgiven: float = -math.inf) -> list[str]:
+    posts = [one for one in operations if isinstance(one, Post)]
+    queries = [one for one in operations if isinstance(one, Query)]
+    return violations(History(posts, queries), forgiven)
 
 
 FINE = {
@@ -86,6 +85,13 @@ def test_what_cannot_be_is_told_by_its_kind(kind: str, operations: list[Post | Q
     told = found(*operations)
     assert told
     assert {line.partition(":")[0] for line in told} == {kind}
+
+
+def test_what_was_never_acknowledged_may_be_lost_where_that_is_forgiven_and_nothing_else_may() -> None:
+    lost: list[Post | Query] = [post(1, 2, outcome=REFUSED), query(3, 4, ONE), query(5, 6)]
+    assert found(*lost, forgiven=3.5) == []
+    assert found(*lost, forgiven=2.5) != []
+    assert found(post(1, 2), *lost[1:], forgiven=3.5) != []
 
 
 def test_each_minute_is_judged_by_itself() -> None:

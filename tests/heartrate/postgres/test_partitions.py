@@ -136,3 +136,24 @@ def test_a_primary_without_a_network_is_replaced_and_loses_nothing_acknowledged(
         servers.rejoin()
         clients.wait_until_accepted(20)
         prove(clients, place.nodes, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(5))
+def test_a_primary_that_is_cut_from_its_standby_and_then_replaced_loses_nothing_acknowledged(
+    number: int, place: Place, tmp_path: Path
+) -> None:
+    """It had commits that its standby never got. They were refused, and may have been shown until then."""
+    name = f"cut the standby and replace {number}"
+    servers = place.servers
+    with clients_at(place, name) as clients:
+        clients.wait_until_accepted(rng(name).randrange(1, 150))
+        place.networks.cut(servers.primary.name, servers.standby.name)
+        time.sleep(rng(name).uniform(20, 40))  # beyond the time that a commit waits for the standby
+        servers.fail_over()
+        forgiven = time.monotonic()
+        place.networks.heal()
+        clients.wait_until_accepted(50)
+        servers.rejoin()
+        clients.wait_until_accepted(20)
+        prove(clients, place.nodes, tmp_path, forgiven)
