@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.journal import Journal
-    from mockexport.heartrate.journal.postgres import CommitLevel
+    from mockexport.heartrate.journal import CommitLevel, Journal
     from mockexport.heartrate.table import DeltaStore, FileFormat, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -183,7 +182,7 @@ class HeartRate:
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
-        return min(LATEST, max(microseconds_of(self._now()), *journal.positions.values()) + self._accept_ahead)
+        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
@@ -304,6 +303,7 @@ class HeartRate:
         with self._flushing:
             if not (self._node and self._node.lead()):
                 return
+            self._node.catch_up()
             began, last = time.monotonic(), journal.positions
             while lacks(journal.released, last) and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
