@@ -179,9 +179,11 @@ class HeartRate:
         """Return the latest time that a reading may have, in microseconds since 1970.
 
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
+        Only ids of a journal that is not shared are times.
         """
         journal = self._writable()
-        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
+        times = journal.positions.values() if journal.role == "alone" else ()
+        return min(LATEST, max([microseconds_of(self._now()), *times]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
@@ -211,14 +213,14 @@ class HeartRate:
             pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._read_newest(answer)
+        return self._read(answer, newest=True)
 
     def days(self) -> list[DaySummary]:
         """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
         Raises UnreachableError if the table can't be read.
         """
-        return self._read_newest(lambda: self._summaries(*self._view()))
+        return self._read(lambda: self._summaries(*self._view()), newest=True)
 
     def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
@@ -269,23 +271,17 @@ class HeartRate:
         self._locations.check_table(self._store, kept.id, {kept.id: kept.released})
         return pending.frames(), self._store.snapshot()
 
-    def _read_newest(self, work: Callable[[], T]) -> T:
-        """Read; once more if that fails where another server may have deleted files of the version that was loaded."""
-        try:
-            return self._read(work)
-        except UnreachableError:
-            if self._node is None or not self._node.is_following():
-                raise
-            self._node.refresh()
-            return self._read(work)
-
-    def _read(self, work: Callable[[], T]) -> T:
+    def _read(self, work: Callable[[], T], *, newest: bool = False) -> T:
+        """Read; with `newest` once more if another server may have deleted files of the version that was loaded."""
         import polars as pl
 
         failures = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError)
         try:
             return work()
         except failures as error:
+            if newest and self._node and self._node.is_following():
+                self._node.refresh()
+                return self._read(work)
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UnreachableError(f"cannot read the table: {reason}; try again") from error
 
