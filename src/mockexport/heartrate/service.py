@@ -50,13 +50,12 @@ class HeartRate:
 
     `data` is a folder or the URL of a table; `journal` is a local folder for the journal, which a URL requires, or the
     URL of a PostgreSQL database (`postgresql://host/db`), which several services may share with their table; then
-    `journal_commit` is a level of `synchronous_commit` other than that of the server.
-    `priorities` are the devices' priorities; lower ones are preferred. A day is dropped `retain` after its end, unless
-    the clock seems to have jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the
-    future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
-    `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
-    `table_files` is how files of the table are written from now on. `read_only` opens data that a server may be using,
-    without a lock and without changes.
+    `journal_commit` is a level of `synchronous_commit` other than that of the server. `priorities` are the devices'
+    priorities; lower ones are preferred. A day is dropped `retain` after its end, unless the clock seems to have
+    jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the future. Pending readings
+    are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most `journal_limit` bytes may
+    be pending. `replace_journal` accepts another journal than the one that the data names. `table_files` is how the
+    table's files are written. `read_only` opens data that a server may be using, without a lock and without changes.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
