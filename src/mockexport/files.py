@@ -207,17 +207,18 @@ def _remove_if_unlocked(path: Path) -> None:
             os.close(descriptor)
 
 
-def open_locked(path: Path, busy: str, mode: int = 0o666) -> IO[bytes]:
+def open_locked(path: Path, busy: str, mode: int = 0o666, *, shared: bool = False) -> IO[bytes]:
     """Open a file for reading and writing, create it if need be, and lock it until it is closed.
 
     The content is left as it is. A symbolic link is not followed. If another run renames or removes the file meanwhile,
     a new one is created. Raises UsageError with the text `busy` if another process has locked the file, and OSError.
+    Processes that all lock it `shared` can do so at the same time, except on Windows.
     """
     while True:
         descriptor = _open(path, mode)
         try:
             check_regular(descriptor, path)
-            free = _lock(descriptor)
+            free = _lock(descriptor, shared=shared)
             if free and _is_at(descriptor, path):
                 return os.fdopen(descriptor, "r+b")
         except BaseException:
@@ -254,14 +255,14 @@ def locked(path: Path, busy: str) -> Generator[None, None, None]:
             path.unlink(missing_ok=True)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock a file until it is closed; return False if another process has locked it. Raises OSError without locks."""
     try:
         import fcntl
     except ImportError:
         return _lock_on_windows(descriptor)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

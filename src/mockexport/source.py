@@ -19,14 +19,17 @@ __all__ = [
     "BulkExport",
     "CancelToken",
     "Chunks",
+    "Combines",
     "CountsResources",
     "Declared",
     "Declares",
     "HasManifest",
     "MakesExports",
+    "MayNeedServer",
     "OnRetry",
     "ReadsFolder",
     "Source",
+    "home_of",
     "keep_freed_memory",
 ]
 
@@ -133,6 +136,30 @@ class ReadsFolder(Protocol):
 
     def folder_of(self, export: str) -> Path:
         """Return the folder with the files of an export. Raises NotFoundError."""
+
+
+@runtime_checkable
+class Combines(Protocol):
+    """A source whose exports are those of other sources."""
+
+    def home(self, export: str) -> Source:
+        """Return the source that has an export."""
+
+
+def home_of(source: Source, export: str) -> Source:
+    """Return the source that has an export: one of those that are combined, or the source itself."""
+    while isinstance(source, Combines):
+        source = source.home(export)
+    return source
+
+
+@runtime_checkable
+class MayNeedServer(Protocol):
+    """A source whose name alone may not be enough to open it elsewhere, only the server that has it open."""
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether `--source` does not take its name."""
 
 
 @runtime_checkable

@@ -52,8 +52,8 @@ def options(command: Any, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def test_the_page_tells_of_each_file_and_each_is_there() -> None:
-    told = set(re.findall(r"\(scale/([\w.]+)\)", PAGE))
-    assert told == {file.name for file in FOLDER.iterdir()}
+    told = set(re.findall(r"\(scale/([\w./-]+)\)", PAGE))
+    assert told == {file.relative_to(FOLDER).as_posix() for file in FOLDER.rglob("*") if file.is_file()}
 
 
 def test_all_containers_run_one_image_of_this_version(cluster: Any, job: Any) -> None:

@@ -128,6 +128,27 @@ def test_the_steps_apart_are_start_status_list_count(folder: Path, server: Scrip
     assert (server.kick_offs, server.count(DELETE)) == (1, 1)
 
 
+def test_two_runs_with_one_state_begin_one_export(folder: Path, server: ScriptedFhir) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+    server.export()
+
+    def slowly(_: Asked) -> Answer:
+        arrived.set()
+        assert go_on.wait(60)
+        return server.begun()
+
+    server.on("GET /fhir/$export", slowly)
+    command = ("exports", "start", "system", "-s", f"fhir+{server.url}", "--state", "job")
+    with started(folder, *command) as first:
+        wait_while_running(first, arrived.is_set)
+        second = run(folder, server, "exports", "start", "system", "--state", "job")
+        go_on.set()
+        assert first.wait(60) == 0
+    assert "another run is beginning the export in the state job; wait for it" in one_line(second, 2)
+    assert server.kick_offs == 1
+    assert [path.name for path in folder.iterdir()] == ["job"]
+
+
 def test_cancel_deletes_the_export_in_the_state(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     server.on(STATUS, busy())

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mockexport.heartrate.ingest.limits import RateLimits
     from mockexport.heartrate.readings import Point, Readings
 
 ONE, BATCH = "/metrics/heart-rate", "/metrics/heart-rate/batch"
 
 
 @contextmanager
-def served(service: Any, data: str = "data", token: str | None = None) -> Iterator[httpx.Client]:
+def served(
+    service: Any, data: str = "data", token: str | None = None, limits: RateLimits | None = None
+) -> Iterator[httpx.Client]:
     """Serve a service's routes; the client's paths are relative to that server."""
     urls: SimpleQueue[str] = SimpleQueue()
-    routes = HeartRateRoutes(service)
+    routes = HeartRateRoutes(service, limits)
     source = UnionSource(MemorySource({"a": b""}), HeartRateSource(data, service))
     app = create_app(source, token=token, routes=routes.router, health=routes.health)
     with listen("127.0.0.1", 0) as listener:
@@ -42,8 +45,8 @@ def served(service: Any, data: str = "data", token: str | None = None) -> Iterat
         thread.start()
         try:
             url = urls.get(timeout=WAIT_SECONDS)
-            limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-            with httpx.Client(base_url=url, timeout=WAIT_SECONDS, limits=limits) as client:
+            many = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+            with httpx.Client(base_url=url, timeout=WAIT_SECONDS, limits=many) as client:
                 yield client
         finally:
             server.should_exit = True
@@ -89,6 +92,9 @@ class FakeService:
 
     def problem(self) -> str | None:
         return self.told
+
+    def sharing(self) -> dict[str, Any]:
+        return {}
 
     def days(self) -> list[Any]:
         return []

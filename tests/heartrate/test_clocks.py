@@ -14,7 +14,8 @@ from tests.heartrate.serving import BATCH, ONE, kept
 from tests.heartrate.synthetic import DAY, MIDNIGHT, TEN, batch
 
 from mockexport.errors import UntrustedDataError
-from mockexport.heartrate.journal.journal import LAST_CLOCK_ID, LAST_ID, JournalError, SqliteJournal
+from mockexport.heartrate.journal.contract import LAST_ID, JournalError
+from mockexport.heartrate.journal.journal import LAST_CLOCK_ID, SqliteJournal
 from mockexport.heartrate.readings import EARLIEST, LATEST, time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
@@ -181,13 +182,13 @@ def test_whatever_the_clock_says_ids_rise_and_no_sequence_overflows(
 def test_the_last_id_there_is_can_be_had_and_no_more(tmp_path: Path) -> None:
     assert (LAST_ID + 1) * SEQUENCES_A_BATCH - 1 == 2**63 - 1
     path = tmp_path / "journal.sqlite"
-    SqliteJournal(path, lambda _: None).close()
+    SqliteJournal(path, lambda *_: None).close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'released'", (LAST_ID - 1,))
     connection.close()
-    journal = SqliteJournal(path, lambda _: None)
+    journal = SqliteJournal(path, lambda *_: None)
     journal.append(b"").result(60)
-    assert journal.position == LAST_ID
+    assert journal.positions == {journal.id: LAST_ID}
     with pytest.raises(JournalError, match=r"batch ids of .* are used up; use a new journal"):
         journal.append(b"").result(60)
     journal.close()

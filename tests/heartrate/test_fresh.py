@@ -74,7 +74,7 @@ def test_a_reading_comes_by_the_stream_of_its_user_once_it_is_stored(
     service: Any = FakeService()
     routes = HeartRateRoutes(service)
     source = MemorySource({"a": b""})
-    with page_over(source, fresh=routes.fresh, routes=routes.router, token="secret") as (client, page):
+    with page_over(source, fresh=routes, routes=routes.router, token="secret") as (client, page):
         assert client.get("/page/heart-rate?user=anna").status_code == 401
         client.headers["Authorization"] = "Bearer secret"
         assert client.get("/page/about").json()["heart_rate"] is True
@@ -96,6 +96,21 @@ def test_a_reading_comes_by_the_stream_of_its_user_once_it_is_stored(
     assert told == [{"time": SECONDS, "heart_rate": rate, "device_id": "strap"} for rate in (61.5, 62.5)]
 
 
+def test_the_page_is_told_that_there_are_no_minutes_where_the_api_answers_404() -> None:
+    service: Any = FakeService()
+    routes = HeartRateRoutes(service)
+    source = MemorySource({"a": b""})
+    with page_over(source, fresh=routes, routes=routes.router, token="secret") as (client, _):
+        asked = "user_id=anna&start=2025-08-26&end=2025-08-26"
+        assert client.get(f"/page/minutes?{asked}").status_code == 401
+        client.headers["Authorization"] = "Bearer secret"
+        answer = client.get(f"/page/minutes?{asked}")
+        assert (answer.status_code, answer.json()) == (200, {"user_id": "anna", "data": [], "count": 0})
+        assert answer.headers["cache-control"] == "no-store"
+        assert client.get(f"/metrics/heart-rate?{asked}").status_code == 404
+        assert client.get("/page/minutes?user_id=anna").status_code == 400
+
+
 def test_a_reading_that_was_not_stored_is_told_to_no_one() -> None:
     def refuse(_: Readings) -> Future[None]:
         future: Future[None] = Future()
@@ -105,7 +120,7 @@ def test_a_reading_that_was_not_stored_is_told_to_no_one() -> None:
     service: Any = FakeService(accepting=refuse)
     routes = HeartRateRoutes(service)
     with (
-        page_over(MemorySource({"a": b""}), fresh=routes.fresh, routes=routes.router) as (client, _),
+        page_over(MemorySource({"a": b""}), fresh=routes, routes=routes.router) as (client, _),
         routes.fresh.watch("anna") as told,
     ):
         assert client.post("/metrics/heart-rate", json=body(61)).status_code == 503

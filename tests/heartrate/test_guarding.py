@@ -20,9 +20,8 @@ from mockexport.heartrate import background, table
 from mockexport.heartrate.background import BackgroundThread
 from mockexport.heartrate.ingest import routes
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
+from mockexport.heartrate.journal import JournalError, SqliteJournal, read_journal
 from mockexport.heartrate.journal import sqlite as journal_file
-from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
-from mockexport.heartrate.journal.sqlite import read_journal
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import pending, queries
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mockexport.heartrate.journal.sqlite import Entry
+    from mockexport.heartrate.journal import Entry
 
 QUERY = {"user_id": "user_123", "start": "2024-01-15T10:00:00Z", "end": "2024-01-15T10:00:00Z"}
 
@@ -125,7 +124,7 @@ def test_a_fault_anywhere_in_the_journals_thread_refuses_its_group_and_the_threa
     told: list[Entry] = []
     broken = threading.Event()
 
-    def add(entries: list[Entry]) -> None:
+    def add(_stream: str, entries: list[Entry]) -> None:
         if places == ["_on_commit"] and broken.is_set():
             fault()
         told.extend(entries)
@@ -165,7 +164,7 @@ def test_a_fault_anywhere_in_the_journals_thread_refuses_its_group_and_the_threa
 def test_a_journal_whose_thread_has_ended_takes_nothing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], object]], None]
 ) -> None:
-    journal = SqliteJournal(tmp_path / "journal.sqlite", lambda _: None)
+    journal = SqliteJournal(tmp_path / "journal.sqlite", lambda *_: None)
     monkeypatch.setattr(SqliteJournal, "_answer", ends_the_thread)
     journal.append(b"x")
     eventually(lambda: journal.problem() is not None)
@@ -176,7 +175,7 @@ def test_a_journal_whose_thread_has_ended_takes_nothing_and_says_so(
 def test_whoever_is_told_and_fails_does_not_keep_the_others_from_being_told(tmp_path: Path) -> None:
     hold, go_on = threading.Event(), threading.Event()
 
-    def add(_: list[Entry]) -> None:
+    def add(*_: object) -> None:
         hold.set()
         go_on.wait(WAIT_SECONDS)
 

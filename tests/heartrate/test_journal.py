@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
-from mockexport.heartrate.journal.sqlite import Entry, read_journal
+from mockexport.heartrate.journal import Entry, JournalError, SqliteJournal, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mockexport.heartrate.journal.contract import OnCommit
 
 WAIT_SECONDS = 60
 
@@ -28,8 +29,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
 
 
-def nothing(_entries: list[Entry]) -> None:
+def nothing(_stream: str, _entries: list[Entry]) -> None:
     """Whom nobody tells."""
+
+
+def keeping(told: list[Entry]) -> OnCommit:
+    return lambda _stream, entries: told.extend(entries)
 
 
 def payloads(path: Path) -> list[bytes]:
@@ -41,7 +46,7 @@ def test_what_waits_while_a_commit_is_under_way_shares_the_next_one(path: Path) 
     first, go_on = threading.Event(), threading.Event()
     groups: list[int] = []
 
-    def kept(entries: list[Entry]) -> None:
+    def kept(_stream: str, entries: list[Entry]) -> None:
         groups.append(len(entries))
         first.set()
         assert go_on.wait(WAIT_SECONDS)
@@ -81,7 +86,7 @@ def test_many_threads_share_few_fsyncs(path: Path) -> None:
 
 def test_a_batch_is_in_the_file_and_told_before_its_future_is_done(path: Path) -> None:
     told: list[Entry] = []
-    journal = SqliteJournal(path, told.extend)
+    journal = SqliteJournal(path, keeping(told))
     for number in range(5):
         seen: Future[Any] = Future()
 
@@ -99,10 +104,10 @@ def test_ids_rise_across_restarts_even_when_all_was_released_and_the_clock_went_
     told: list[Entry] = []
     for clock in (10**18, 10**15, 10**18):
         monkeypatch.setattr("time.time_ns", lambda clock=clock: clock)
-        journal = SqliteJournal(path, told.extend)
+        journal = SqliteJournal(path, keeping(told))
         journal.append(b"").result(WAIT_SECONDS)
         journal.append(b"").result(WAIT_SECONDS)
-        journal.release(told[-1].id, 1)
+        journal.release({journal.id: told[-1].id}, 1)
         journal.close()
     ids = [entry.id for entry in told]
     assert ids == sorted(set(ids))
@@ -111,28 +116,31 @@ def test_ids_rise_across_restarts_even_when_all_was_released_and_the_clock_went_
 
 def test_what_was_released_is_gone_and_the_rest_is_there_at_the_next_start(path: Path) -> None:
     told: list[Entry] = []
-    journal = SqliteJournal(path, told.extend)
+    journal = SqliteJournal(path, keeping(told))
     for number in range(300):
         journal.append(b"%d" % number).result(WAIT_SECONDS)
-    journal.release(told[199].id, version=7)
+    journal.release({journal.id: told[199].id}, version=7)
     assert payloads(path) == [b"%d" % number for number in range(200, 300)]
     journal.note(8, checkpoint=8)
     journal.close()
     assert sqlite3.connect(path).execute("SELECT count(*) FROM batch").fetchone() == (100,)
-    journal = SqliteJournal(path, nothing)
-    assert [entry.payload for entry in journal.entries()] == [b"%d" % number for number in range(200, 300)]
-    assert (journal.version, journal.checkpoint, journal.released) == (8, 8, told[199].id)
+    found: list[Entry] = []
+    journal = SqliteJournal(path, keeping(found))
+    journal.catch_up()
+    journal.catch_up()
+    assert [entry.payload for entry in found] == [b"%d" % number for number in range(200, 300)]
+    assert (journal.version, journal.checkpoint, journal.released) == (8, 8, {journal.id: told[199].id})
     journal.close()
 
 
 def test_the_file_does_not_grow_when_what_comes_in_is_released(path: Path) -> None:
     told: list[Entry] = []
-    journal = SqliteJournal(path, told.extend)
+    journal = SqliteJournal(path, keeping(told))
     sizes = []
     for _ in range(8):
         for future in [journal.append(os.urandom(50_000)) for _ in range(200)]:
             future.result(WAIT_SECONDS)
-        journal.release(told[-1].id, 1)
+        journal.release({journal.id: told[-1].id}, 1)
         sizes.append(path.stat().st_size)
     journal.close()
     assert max(sizes) < 60_000_000
@@ -142,7 +150,7 @@ def test_a_failed_write_fails_its_group_and_nothing_of_it_is_kept_once_the_journ
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Entry] = []
-    journal = SqliteJournal(path, told.extend)
+    journal = SqliteJournal(path, keeping(told))
     journal.append(b"before").result(WAIT_SECONDS)
     broken = threading.Event()
     broken.set()
@@ -203,7 +211,7 @@ def test_another_format_and_a_damaged_file_are_refused_by_name(path: Path) -> No
 def test_a_torn_tail_of_the_log_is_dropped_and_all_before_it_kept(path: Path) -> None:
     script = (
         "import os, sys, pathlib\nfrom mockexport.heartrate.journal.journal import SqliteJournal\n"
-        f"journal = SqliteJournal(pathlib.Path({str(path)!r}), lambda entries: None)\n"
+        f"journal = SqliteJournal(pathlib.Path({str(path)!r}), lambda *_: None)\n"
         "for number in range(10): journal.append(b'%d' % number * 40000).result(60)\n"
         "os._exit(0)\n"
     )
@@ -211,6 +219,8 @@ def test_a_torn_tail_of_the_log_is_dropped_and_all_before_it_kept(path: Path) ->
     log = path.with_name(path.name + "-wal")
     whole = log.read_bytes()
     log.write_bytes(whole[:-10_000])
-    journal = SqliteJournal(path, nothing)
-    assert [entry.payload[:1] for entry in journal.entries()] == [b"%d" % number for number in range(9)]
+    found: list[Entry] = []
+    journal = SqliteJournal(path, keeping(found))
+    journal.catch_up()
+    assert [entry.payload[:1] for entry in found] == [b"%d" % number for number in range(9)]
     journal.close()

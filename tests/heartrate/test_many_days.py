@@ -13,13 +13,14 @@ import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import DAY, MIDNIGHT, Row, batch
 
-from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import maintenance
 from mockexport.heartrate.table.store import DeltaStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 DAYS_A_COMMIT = 4
@@ -61,9 +62,9 @@ def test_a_commit_adds_a_bounded_number_of_days_and_the_journal_lets_go_after_th
     released: list[tuple[int, int]] = []
     real = SqliteJournal.release
 
-    def release(self: SqliteJournal, position: int, version: int) -> None:
-        released.append((position, in_table(tmp_path)))
-        real(self, position, version)
+    def release(self: SqliteJournal, positions: Mapping[str, int], version: int) -> None:
+        released.append((positions[self.id], in_table(tmp_path)))
+        real(self, positions, version)
 
     monkeypatch.setattr(SqliteJournal, "release", release)
     with HeartRate(tmp_path, flush_seconds=3600) as service:

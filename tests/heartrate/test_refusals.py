@@ -14,7 +14,7 @@ from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UnreachableError
 from mockexport.heartrate.ingest import routes
-from mockexport.heartrate.journal.journal import JournalError, JournalFullError
+from mockexport.heartrate.journal import JournalError, JournalFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

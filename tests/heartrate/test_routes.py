@@ -60,6 +60,22 @@ def test_a_reading_is_202_and_there_at_once(client: httpx.Client, user: str) -> 
     )
 
 
+def test_paths_with_a_version_and_without_are_one_service(client: httpx.Client, user: str) -> None:
+    times = [f"2024-01-15T10:0{minute}:00Z" for minute in range(4)]
+    bodies = [reading(user_id=user, timestamp=time) for time in times]
+    assert client.post(f"/v1{ONE}", json=bodies[0]).json() == client.post(ONE, json=bodies[1]).json()
+    for path, body in ((f"/v1{BATCH}", bodies[2]), (BATCH, bodies[3])):
+        assert client.post(path, json={"readings": [body]}).json()["accepted"] == 1
+    parameters = {"user_id": user, "start": "2024-01-15", "end": "2024-01-15"}
+    old, new = (client.get(path, params=parameters) for path in (ONE, f"/v1{ONE}"))
+    assert [point["timestamp"] for point in new.json()["data"]] == times
+    assert old.content == new.content
+    assert client.head(f"/v1{ONE}", params=parameters).headers["content-length"] == new.headers["content-length"]
+    refused = client.delete(f"/v1{ONE}")
+    assert (refused.status_code, refused.headers["allow"]) == (405, client.delete(ONE).headers["allow"])
+    assert [client.get(path).status_code for path in ("/v2/metrics/heart-rate", "/v1/metrics")] == [404, 404]
+
+
 def test_a_batch_tells_how_many_it_took(client: httpx.Client, user: str) -> None:
     two = {"readings": [reading(user_id=user), reading(user_id=user, timestamp="2024-01-15T10:01:00Z")]}
     answer = client.post(BATCH, json=two)
@@ -351,12 +367,22 @@ def test_the_description_shows_the_real_shapes(client: httpx.Client) -> None:
     batch = described["paths"][BATCH]["post"]
     readings = batch["requestBody"]["content"]["application/json"]["schema"]["properties"]["readings"]
     assert (readings["maxItems"], readings["items"]["required"]) == (1000, list(GOOD))
-    assert set(batch["responses"]) == {"202", "400", "408", "413", "503"}
+    assert set(batch["responses"]) == {"202", "400", "408", "413", "429", "503"}
     query = described["paths"][ONE]["get"]
     assert [(p["name"], p["required"]) for p in query["parameters"]] == [
         ("user_id", True), ("start", True), ("end", True), ("device_id", False),
     ]  # fmt: skip
-    assert set(query["responses"]) == {"200", "400", "404", "503"}
+    assert set(query["responses"]) == {"200", "400", "404", "429", "503"}
+    for path, methods in ((ONE, {"get", "head", "post"}), (BATCH, {"post"})):
+        of_version, kept_one = described["paths"][f"/v1{path}"], described["paths"][path]
+        assert set(of_version) == set(kept_one) == methods
+        for method in methods:
+            old, new = (dict(found[method]) for found in (kept_one, of_version))
+            assert " (kept for clients that know no version)" in old["summary"]
+            for only in ("summary", "operationId"):
+                assert old.pop(only) != new.pop(only)
+            assert old == new
+    assert list(described["paths"]).index(f"/v1{ONE}") < list(described["paths"]).index(ONE)
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 200
 
 

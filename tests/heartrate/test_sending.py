@@ -19,7 +19,7 @@ from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.heartrate.ingest.validation import read_batch
-from mockexport.heartrate.journal.journal import JournalFullError
+from mockexport.heartrate.journal import JournalFullError
 from mockexport.heartrate.load.client import HeartRateClient
 from mockexport.heartrate.load.sender import Sent, send
 from mockexport.heartrate.load.synthetic import Plan, posts

@@ -12,7 +12,7 @@ from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, TEN, batch
 
 from mockexport.errors import ChangedError, UntrustedDataError
 from mockexport.heartrate import table
-from mockexport.heartrate.journal.journal import JournalFullError
+from mockexport.heartrate.journal import JournalFullError
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table import maintenance, queries
@@ -185,7 +185,7 @@ def test_days_that_ended_longer_ago_than_is_retained_are_dropped_and_no_others(t
 
 def test_files_and_log_do_not_pile_up(tmp_path: Path) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
-        service._store._grace = 0
+        service._store.grace = 0
         for number in range(40):
             service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
             service.flush()
@@ -214,7 +214,7 @@ def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
     now = time_of(TEN + 10 * DAY)
     options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
     with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
-        service._store._grace = 0
+        service._store.grace = 0
         many_pieces(service)
         (day,) = service.days()
         rows = service.rows(day)
@@ -239,7 +239,7 @@ def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_cl
     now = time_of(TEN + 10 * DAY)
     options: dict[str, Any] = {"retain": timedelta(days=3), "trust_clock": True}
     with HeartRate(tmp_path / "data", flush_seconds=3600, now=lambda: now, **options) as service:
-        service._store._grace = 0
+        service._store.grace = 0
         many_pieces(service)
         reader = HeartRate(tmp_path / "data", read_only=True)
         (day,) = reader.days()

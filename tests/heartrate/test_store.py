@@ -7,18 +7,22 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import MIDNIGHT, TEN, batch
 
-from mockexport.heartrate.journal.journal import JournalError, SqliteJournal
+from mockexport.heartrate.journal import JournalError, SqliteJournal
 from mockexport.heartrate.readings import date_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.heartrate.table.log import sync_entry
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.store import DeltaStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TODAY = date_of(TEN)
 
@@ -84,9 +88,9 @@ def test_the_journal_lets_go_only_of_what_was_fsynced_with_its_folders_and_its_l
         real_fsync(descriptor)
         synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
 
-    def release(self: SqliteJournal, position: int, version: int) -> None:
+    def release(self: SqliteJournal, positions: Mapping[str, int], version: int) -> None:
         at_release.append(set(synced))
-        real_release(self, position, version)
+        real_release(self, positions, version)
 
     table = tmp_path / "data" / "table"
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
@@ -132,8 +136,8 @@ def test_a_flush_whose_end_was_not_told_is_not_added_again(tmp_path: Path, monke
 
 def test_a_compaction_that_power_loss_cut_short_leaves_the_files_that_were_before(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table", grace=0)
-    store.append([(TODAY, frame(1))], "j", 1)
-    durable = store.append([(TODAY, frame(2))], "j", 2)
+    store.append([(TODAY, frame(1))], "j", {"j": 1})
+    durable = store.append([(TODAY, frame(2))], "j", {"j": 2})
     store.replace(store.snapshot().days[TODAY], [frame(1, 2)], TODAY)
     parquet(tmp_path / "table")[-1].write_bytes(b"")
     store = DeltaStore(tmp_path / "table", durable=durable)
@@ -144,7 +148,7 @@ def test_a_compaction_that_power_loss_cut_short_leaves_the_files_that_were_befor
 def test_a_checkpoint_that_was_not_noted_is_not_trusted(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table")
     for number in range(1, 60):
-        version = store.append([(TODAY, frame(number))], "j", number)
+        version = store.append([(TODAY, frame(number))], "j", {"j": number})
     made = store.checkpoint(None)
     assert made == version
     checkpoint = tmp_path / "table" / "_delta_log" / f"{made:020}.checkpoint.parquet"
@@ -157,7 +161,7 @@ def test_a_checkpoint_that_was_not_noted_is_not_trusted(tmp_path: Path) -> None:
 def test_a_file_that_was_replaced_stays_while_a_snapshot_holds_it_and_goes_after(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table", grace=0)
     for number in (1, 2):
-        store.append([(TODAY, frame(number))], "j", number)
+        store.append([(TODAY, frame(number))], "j", {"j": number})
     held = store.snapshot()
     store.replace(held.days[TODAY], [frame(1, 2)], TODAY)
     store.tidy()
@@ -172,7 +176,7 @@ def test_a_file_that_was_replaced_stays_while_a_snapshot_holds_it_and_goes_after
 
 def test_what_a_crash_left_of_a_flush_is_tidied_away_and_what_is_in_use_is_not(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table", grace=0)
-    store.append([(TODAY, frame(1))], "j", 1)
+    store.append([(TODAY, frame(1))], "j", {"j": 1})
     orphan = parquet(tmp_path / "table")[0].with_name("orphan-0.parquet")
     orphan.write_bytes(b"PAR1")
     store.tidy()
@@ -182,7 +186,7 @@ def test_what_a_crash_left_of_a_flush_is_tidied_away_and_what_is_in_use_is_not(t
 
 def test_the_log_is_written_again_after_a_failed_fsync(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table")
-    version = store.append([(TODAY, frame(1))], "j", 1)
+    version = store.append([(TODAY, frame(1))], "j", {"j": 1})
     entry = newest_entry(tmp_path / "table")
     content, number = entry.read_bytes(), entry.stat().st_ino
     sync_entry(entry.parent, version, again=True)
@@ -192,7 +196,7 @@ def test_the_log_is_written_again_after_a_failed_fsync(tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_file_bounds_what_is_in_it_to_the_microsecond(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table")
-    store.append([(TODAY, frame(TEN + 1, TEN + 1999))], "j", 1)
+    store.append([(TODAY, frame(TEN + 1, TEN + 1999))], "j", {"j": 1})
     (file,) = store.snapshot().days[TODAY]
     assert (file.first, file.last) == (TEN, TEN + 2000)
     assert (file.first_user, file.last_user, file.sequence, file.rows) == ("u", "u", TEN + 1999, 2)
@@ -207,7 +211,7 @@ def test_a_journal_that_was_put_back_from_a_copy_does_not_cost_the_table_its_new
         service.accept(batch(("u", "d", TEN, 60.0))).result(60)
     old = {path: path.read_bytes() for path in folder.glob("journal.sqlite*")}
     with HeartRate(folder, flush_seconds=3600) as service:
-        service._store._grace = 0
+        service._store.grace = 0
         for number in range(1, 5):
             service.accept(batch(("u", "d", TEN + number, 60.0))).result(60)
             service.flush()

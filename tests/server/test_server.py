@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCRIPT = """
 import sys
 from mockexport.errors import UntrustedDataError
-from mockexport.server import create_app, run
+from mockexport.server import create_app, log_to_stderr, run
 from tests.server.sources import FailingSource, StuckSource, WatchedSource
 
 def listening(url):
@@ -40,7 +40,8 @@ sources = {
 }
 source = sources[sys.argv[1]]()
 try:
-    run(create_app(source), "127.0.0.1", 0, access_log="log" in sys.argv, on_listening=listening)
+    with log_to_stderr(access_log="log" in sys.argv):
+        run(create_app(source), "127.0.0.1", 0, on_listening=listening)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     source.closed.wait(1)

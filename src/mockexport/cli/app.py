@@ -19,7 +19,7 @@ from typer.main import get_command
 from mockexport.cli.completion import COMPLETE, complete
 from mockexport.cli.options import Invocation
 from mockexport.cli.remedies import error_text
-from mockexport.cli.terminal import flush_stdout, print_error
+from mockexport.cli.terminal import flush_stdout, print_error, print_traceback
 from mockexport.cli.usage import usage_text
 from mockexport.cli.version import version_text
 from mockexport.errors import MockExportError
@@ -184,9 +184,7 @@ def _command_named(arguments: list[str]) -> str:
 
 def _print_traceback(invocation: Invocation) -> None:
     if invocation.verbose:
-        import traceback
-
-        traceback.print_exc()
+        print_traceback()
 
 
 def _raise_terminated(_signal: int, _frame: object) -> NoReturn:

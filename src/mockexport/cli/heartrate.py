@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mockexport.heartrate import HeartRateClient
+    from mockexport.heartrate import HeartRateClient, HeartRateNodes, Summary
+
+    Servers = HeartRateClient | HeartRateNodes
 
 __all__ = ["app"]
 
@@ -63,6 +65,7 @@ Examples:
   mockexport heartrate send --seconds 60 --rate 20000  20,000/s for a minute
   mockexport heartrate send --singles --duplicates 0.2 --invalid 0.01
   mockexport heartrate send --whole -s http://host:8000  to another service
+  mockexport heartrate send -s http://node1:8000 -s http://node2:8000
   mockexport count heart_rate -s http://127.0.0.1:8000
 """
 QUERY_EXAMPLES = """\b
@@ -88,11 +91,12 @@ class QueryFormat(StrEnum):
 
 MINUTE = ("timestamp", "heart_rate", "device_id")
 
-ServerOption = Annotated[
-    str | None,
+ServersOption = Annotated[
+    list[str] | None,
     typer.Option(
         "--source", "-s", metavar="URL", show_default=False, autocompletion=complete_source,
-        help=f"The URL of the server.  [env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
+        help="The URL of the server. Given several times, the requests are spread over these nodes of one service.  "
+        f"[env: MOCKEXPORT_SOURCE, if it is a URL; default: {DEFAULT_URL}]",
     ),
 ]  # fmt: skip
 ReadingsOption = Annotated[
@@ -168,7 +172,7 @@ def send_command(
         int,
         typer.Option("--seed", metavar="N", help="The seed of the generator: the same seed gives the same readings."),
     ] = 0,
-    source: ServerOption = None,
+    sources: ServersOption = None,
     timeout: TimeoutOption = 30.0,
     retries: RetriesOption = 5,
     retry_budget: BudgetOption = 300.0,
@@ -183,8 +187,9 @@ def send_command(
 
     Start the server with `mockexport serve --data`; --timeout bounds the wait until it is ready. The readings come from
     several devices per user, out of order, in bursts, and some of them twice. Requests that are interrupted or
-    temporarily refused (503) are retried. If no other readings were sent, "distinct" equals the result of `mockexport
-    count heart_rate`. Ctrl-C prints the summary of what was acknowledged by then.
+    temporarily refused (503, 429) are retried; of several nodes, at another one. If no other readings were sent,
+    "distinct" equals the result of `mockexport count heart_rate`. Ctrl-C prints the summary of what was acknowledged by
+    then.
     """
     from mockexport.heartrate import READINGS, Plan, SendInterrupted, send
 
@@ -198,15 +203,23 @@ def send_command(
         start=read_start(start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
         rate=rate, burst=burst, whole=whole, clients=clients,
     )  # fmt: skip
-    with _client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client:
+    with _servers(sources or [], timeout, retries, retry_budget, token_file, ca_bundle) as client:
         client.wait_until_ready(lambda: terminal.note(f"waiting for {client.url}, for at most {timeout:g} s"))
         with sending_progress(terminal, plan.readings, plan.seconds) as sending:
             try:
                 summary = send(client, plan, sending.sending)
             except SendInterrupted as interrupted:
-                write_output(json_bytes(asdict(interrupted.summary)), output)
+                write_output(json_bytes(_document(interrupted.summary)), output)
                 raise
-    write_output(json_bytes(asdict(summary)), output)
+    write_output(json_bytes(_document(summary)), output)
+
+
+def _document(summary: Summary) -> dict[str, Any]:
+    """Return a summary as JSON; what each node did is there if there are several."""
+    document = asdict(summary)
+    if summary.nodes is None:
+        del document["nodes"]
+    return document
 
 
 @app.command("query", epilog=QUERY_EXAMPLES)
@@ -314,6 +327,19 @@ def query_folder(
         what = f"of user {user!r}" + (f" and device {device!r}" if device is not None else "")
         raise NotFoundError(f"no heart rate {what} from {first.isoformat()} to {last.isoformat()} in {folder}")
     return minutes_document(user, points)
+
+
+@contextmanager
+def _servers(urls: list[str], timeout: float, retries: int, budget: float, *files: Path | None) -> Generator[Servers]:
+    """Open a client for one server, as `_client` does, or for all of several ones. `files` are those of `_client`."""
+    from mockexport.heartrate import HeartRateNodes
+    from mockexport.http import Retries
+
+    with ExitStack() as stack:
+        each = [
+            stack.enter_context(_client(url, timeout, retries, budget, *files)) for url in dict.fromkeys(urls) or [None]
+        ]
+        yield each[0] if len(each) == 1 else HeartRateNodes(each, timeout=timeout, retries=Retries(retries, budget))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from mockexport.cli.progress import OVERALL, asks, download_bars
 from mockexport.cli.reconcile import findings_csv
 from mockexport.cli.stats import statistics_csv
 from mockexport.encoding import json_bytes
-from mockexport.source import MakesExports
+from mockexport.source import MakesExports, MayNeedServer, home_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from mockexport.server import Answer, Kind, Step, Watch
     from mockexport.source import Source
 
-__all__ = ["home", "kinds_of_runs"]
+__all__ = ["kinds_of_runs"]
+
+WAITING = threading.local()
 
 
 def kinds_of_runs(source: Source, kernel: str) -> list[Kind]:
@@ -47,15 +50,20 @@ class CommandRun:
     kernel: str
     answer: Callable[[Source, str, str, Told], tuple[Any, str]]
 
-    def command(self, export: str) -> str:
-        """Return the shell command that gives the same answer."""
-        return shlex.join(["mockexport", self.name, export, "--source", home(self.source, export)])
+    def command(self, export: str, server: str) -> str:
+        """Return the shell command that gives the same answer, if need be from this server."""
+        home = home_of(self.source, export)
+        name = server if isinstance(home, MayNeedServer) and home.needs_server else home.name
+        if export.startswith("-"):  # which would be read as an option
+            return shlex.join(["mockexport", self.name, "--source", name, "--", export])
+        return shlex.join(["mockexport", self.name, export, "--source", name])
 
     def run(self, export: str, watch: Watch) -> Answer:
         """Do what the command does."""
         from mockexport.server import Answer
 
-        document, csv = self.answer(self.source, export, self.kernel, Told(export, self.source, watch))
+        source = home_of(self.source, export)
+        document, csv = self.answer(source, export, self.kernel, Told(export, source, watch))
         return Answer(json_bytes(document), csv.encode(errors="surrogateescape"))
 
 
@@ -84,16 +92,6 @@ def reconciled(source: Source, export: str, kernel: str, told: Told) -> tuple[An
     return found.document(), findings_csv(found)
 
 
-def home(source: Source, export: str) -> str:
-    """Return the name of the source that has an export: of a union, that is one of its parts."""
-    from mockexport.sources import UnionSource
-
-    if isinstance(source, UnionSource):
-        one, beside = source.parts
-        return home(beside if export in beside.exports() else one, export)
-    return source.name
-
-
 class Told:
     """Tells a page of the progress of a run, as `Progress` tells a terminal of it."""
 
@@ -106,7 +104,8 @@ class Told:
         self._asks = asks(source.name, "its downloads")
         self._paces: dict[Hashable, Pace] = {}
         if isinstance(source, MakesExports):
-            source.on_status = lambda text: watch(Progress(text=f"waiting for {export}: {text}"))
+            source.on_status = tell_status  # in the thread of the run that waits
+            WAITING.tell = lambda text: watch(Progress(text=f"waiting for {export}: {text}"))
         watch(Progress(text=self._asks))
 
     def listing(self, listed: int, total: int | None) -> None:
@@ -139,6 +138,12 @@ class Told:
                 ],
             )
         )
+
+
+def tell_status(text: str) -> None:
+    """Tell the run of this thread what it waits for; other runs wait for the same source at the same time."""
+    if tell := getattr(WAITING, "tell", None):
+        tell(text)
 
 
 def step(download: str, bar: Bar, pace: Pace, now: float) -> Step:

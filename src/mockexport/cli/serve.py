@@ -16,7 +16,16 @@ import typer
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
 from mockexport.cli.progress import asking
 from mockexport.cli.remedies import says_variable, source_variable
-from mockexport.cli.terminal import Terminal
+from mockexport.cli.serve_options import (
+    ClientLimitOption,
+    CompressionOption,
+    FileSizeOption,
+    LogFormat,
+    LogFormatOption,
+    UserLimitOption,
+)
+from mockexport.cli.sizes import read_size
+from mockexport.cli.terminal import Terminal, send_messages_to
 from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
 from mockexport.factory import open_source
@@ -41,6 +50,7 @@ Examples:
   mockexport serve --source mock-fhir     serve generated FHIR resources
   mockexport serve --faults 'data:cut=100000,p=0.1;seed=7'
   mockexport serve --data readings        also accept heart-rate readings
+  mockexport serve --data s3://bucket/key --journal postgresql://host/db
   mockexport count demo -s http://127.0.0.1:8000
 """
 AGE = re.compile(r"([0-9]{1,6})(d|h)")
@@ -52,6 +62,16 @@ class GuideVersion(StrEnum):
 
     V2 = "2.0"
     V3 = "3.0"
+
+
+class CommitLevel(StrEnum):
+    """The levels of PostgreSQL's `synchronous_commit`."""
+
+    OFF = "off"
+    LOCAL = "local"
+    REMOTE_WRITE = "remote_write"
+    ON = "on"
+    REMOTE_APPLY = "remote_apply"
 
 
 class Served(NamedTuple):
@@ -102,12 +122,27 @@ def serve_command(
         ),
     ] = None,
     journal: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--journal",
-            metavar="DIR",
+            metavar="DIR|URL",
             show_default=False,
-            help="The folder for the journal of readings.  [default: inside --data, if that is a folder]",
+            help=(
+                "The folder for the journal of readings, or postgresql://host/db for one that several servers share.  "
+                "[default: inside --data, if that is a folder]"
+            ),
+        ),
+    ] = None,
+    journal_commit: Annotated[
+        CommitLevel | None,
+        typer.Option(
+            "--journal-commit",
+            metavar="LEVEL",
+            show_default=False,
+            help=(
+                "When PostgreSQL has stored a reading, as its synchronous_commit: off, local, remote_write, on or "
+                "remote_apply.  [default: as set there]"
+            ),
         ),
     ] = None,
     replace_journal: Annotated[
@@ -146,6 +181,10 @@ def serve_command(
             help="The priority of devices: the lowest number wins if several report in a minute; others have 999.",
         ),
     ] = "device_a=1,device_b=2",
+    table_compression: CompressionOption = None,
+    table_file_size: FileSizeOption = None,
+    rate_limit_client: ClientLimitOption = None,
+    rate_limit_user: UserLimitOption = None,
     fhir_version: Annotated[
         GuideVersion,
         typer.Option(
@@ -177,6 +216,7 @@ def serve_command(
             help="Split the files of FHIR exports into files of N resources, where their number is known.",
         ),
     ] = None,
+    log_format: LogFormatOption = LogFormat.text,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -186,15 +226,27 @@ def serve_command(
     request is logged. With --data, the server accepts heart-rate readings too (docs/heart-rate.md). At /fhir it answers
     by the FHIR Bulk Data API (docs/fhir.md).
     """
+    as_json = log_format is LogFormat.json
+    if as_json:
+        log_as_json()
     settings = Settings.from_environment()
-    terminal = Terminal(quiet=quiet, verbose=verbose)
+    terminal = Terminal(progress=False if as_json else None, quiet=quiet, verbose=verbose)
     token = read_token(token_file, settings.token_file)
     if token is None and not insecure and not is_loopback(host):
         raise UsageError(f"--host {host} is reachable from other machines: specify --token-file or --insecure")
     if data is None and (journal or retain or replace_journal or trust_clock):
         raise UsageError("--journal, --replace-journal, --retain and --trust-clock require --data")
+    if data is None and (rate_limit_client or rate_limit_user):
+        raise UsageError("--rate-limit-client and --rate-limit-user limit heart-rate requests: they require --data")
+    if data is None and (table_compression or table_file_size):
+        raise UsageError("--table-compression and --table-file-size are for the table of readings: they require --data")
     if data is not None and "://" in data and journal is None:
-        raise UsageError(f"--data {data} is the URL of a table: specify a local folder for the journal with --journal")
+        raise UsageError(
+            f"--data {data} is the URL of a table: specify a local folder for the journal with --journal, "
+            "or a PostgreSQL database"
+        )
+    if journal_commit and not (journal and "://" in journal):
+        raise UsageError("--journal-commit is for a journal in PostgreSQL: specify --journal postgresql://host/db")
     if not isfinite(export_seconds):
         raise UsageError(f"--export-seconds {export_seconds:g} is not a number of seconds")
     from mockexport.cli.page import kinds_of_runs
@@ -202,7 +254,9 @@ def serve_command(
         Faults,
         Fhir,
         Page,
+        RequestLog,
         create_app,
+        log_to_stderr,
         read_faults,
         run,
     )  # needs the extra, and takes its time
@@ -210,7 +264,8 @@ def serve_command(
 
     plan = read_faults(faults) if faults else None
     tokens = token_server(fhir_clients) if fhir_clients else None
-    with until_ctrl_c(terminal), ExitStack() as stack:
+    limits = (rate_limit_client, rate_limit_user, token is not None)
+    with until_ctrl_c(terminal), log_to_stderr(access_log=verbose, as_json=as_json), ExitStack() as stack:
         with says_variable(source_variable(source, settings)):
             exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
         served = Served(exports)
@@ -220,16 +275,20 @@ def serve_command(
                     stack,
                     exports,
                     data,
+                    limits,
                     journal=journal,
+                    journal_commit=journal_commit.value if journal_commit else None,
                     replace_journal=replace_journal,
                     retain=read_age(retain) if retain else None,
                     trust_clock=trust_clock,
                     accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                     priorities=read_priorities(priority),
+                    table_compression=table_compression or "zstd:1",
+                    table_file_size=read_size(table_file_size, "--table-file-size") if table_file_size else None,
                 )
         routes = served.routes
         kinds = kinds_of_runs(served.source, settings.kernel)
-        page = stack.enter_context(closing(Page(served.source, kinds, routes.fresh if routes else None)))
+        page = stack.enter_context(closing(Page(served.source, kinds, routes)))
         application = create_app(
             served.source,
             token=token,
@@ -238,11 +297,11 @@ def serve_command(
             fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source), tokens=tokens),
             page=page,
         )
+        faulty = Faults(application, plan) if plan else application
         run(
-            Faults(application, plan) if plan else application,
+            RequestLog(faulty) if as_json else faulty,
             host,
             port,
-            access_log=verbose,
             on_listening=lambda url: terminal.note(f"listening on {url}"),
             on_stopping=page.stop,
         )
@@ -257,19 +316,39 @@ def until_ctrl_c(terminal: Terminal) -> Generator[None, None, None]:
         terminal.note("stopped")
 
 
-def with_readings(stack: ExitStack, source: Source, data: str, **options: Any) -> Served:
+def log_as_json() -> None:
+    """Print all messages from now on as JSON, to the end of the process: its last one tells why it ends."""
+    import logging
+
+    from mockexport.server import json_handler
+
+    handler, log = json_handler(), logging.getLogger("mockexport.serve")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").addHandler(handler)
+    send_messages_to(log)
+
+
+def with_readings(
+    stack: ExitStack, source: Source, data: str, limits: tuple[str | None, str | None, bool], **options: Any
+) -> Served:
     """Open the heart-rate service, until the stack is closed, and add its export and its routes to a source.
 
+    `limits` are the texts of the limits of a client and of a user, and whether clients are told apart by their token.
     `options` are those of `HeartRate`.
     """
     from mockexport.extras import needs_extra
 
     with needs_extra("heartrate"):
-        from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource
+        from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource, RateLimits
         from mockexport.sources import UnionSource
 
+        client, user, by_token = limits
+        rate_limits = RateLimits(client, user, by_token=by_token)
         service = stack.enter_context(HeartRate(data, **options))
-        return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service))
+        return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service, rate_limits))
 
 
 def token_server(clients: Path) -> TokenServer:

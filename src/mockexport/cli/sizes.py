@@ -13,10 +13,10 @@ SIZE = re.compile(r"([0-9]{1,15})\s*([kmg]i?)?b?", re.IGNORECASE)
 LEAST = 10**6
 
 
-def read_size(text: str) -> int:
+def read_size(text: str, option: str = "--memory") -> int:
     """Read a number of bytes, such as 256MB or 1GiB. Raises UsageError."""
     found = SIZE.fullmatch(text.strip())
     size = int(found[1]) * UNITS[(found[2] or "").lower()] if found else 0
     if size < LEAST:
-        raise UsageError(f"--memory {text!r} is not a size of at least 1MB, such as 256MB or 2GB")
+        raise UsageError(f"{option} {text!r} is not a size of at least 1MB, such as 256MB or 2GB")
     return size

@@ -11,9 +11,11 @@ from mockexport.encoding import printable
 from mockexport.settings import is_dumb_terminal
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from rich.console import RenderableType
 
-__all__ = ["Terminal", "flush_stdout", "print_error", "print_note"]
+__all__ = ["Terminal", "flush_stdout", "print_error", "print_note", "print_traceback", "send_messages_to"]
 
 TEXT_WIDTH = 80  # of lines in files and pipes
 UNBOUNDED_WIDTH = 1_000_000  # for tables in files and pipes, which must not wrap
@@ -94,14 +96,39 @@ def flush_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_log: Logger | None = None
+
+
+def send_messages_to(log: Logger) -> None:
+    """From now on, give all messages to a log, in place of printing them."""
+    global _log  # noqa: PLW0603 -- stderr is there once, too
+    _log = log
+
+
 def print_note(text: str) -> None:
     """Print a message on one line, --quiet or not."""
-    print_line(f"mockexport: {text}")
+    if _log:
+        _log.info("%s", text)
+    else:
+        print_line(f"mockexport: {text}")
 
 
 def print_error(message: str) -> None:
     """Print an error message on one line."""
-    print_line(f"mockexport: error: {message}")
+    if _log:
+        _log.error("%s", message)
+    else:
+        print_line(f"mockexport: error: {message}")
+
+
+def print_traceback() -> None:
+    """Print where the exception that is being handled came from."""
+    if _log:
+        _log.error("where the error came from", exc_info=True)
+        return
+    import traceback
+
+    traceback.print_exc()
 
 
 def print_line(text: str) -> None:

@@ -12,8 +12,18 @@ from mockexport.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mockexport.heartrate.export import HeartRateSource
     from mockexport.heartrate.folder import is_heart_rate_folder
-    from mockexport.heartrate.ingest import HeartRateRoutes
-    from mockexport.heartrate.load import READINGS, HeartRateClient, OnSending, Plan, SendInterrupted, Sent, send
+    from mockexport.heartrate.ingest import HeartRateRoutes, RateLimits
+    from mockexport.heartrate.load import (
+        READINGS,
+        HeartRateClient,
+        HeartRateNodes,
+        OnSending,
+        Plan,
+        SendInterrupted,
+        Sent,
+        Summary,
+        send,
+    )
     from mockexport.heartrate.readings import (
         LeapSecondError,
         microseconds_of,
@@ -27,13 +37,16 @@ __all__ = [
     "READINGS",
     "HeartRate",
     "HeartRateClient",
+    "HeartRateNodes",
     "HeartRateRoutes",
     "HeartRateSource",
     "LeapSecondError",
     "OnSending",
     "Plan",
+    "RateLimits",
     "SendInterrupted",
     "Sent",
+    "Summary",
     "is_heart_rate_folder",
     "microseconds_of",
     "minutes_document",
@@ -47,14 +60,16 @@ __getattr__ = lazy_attributes(
     {
         "export": ("HeartRateSource",),
         "folder": ("is_heart_rate_folder",),
-        "ingest": ("HeartRateRoutes",),
+        "ingest": ("HeartRateRoutes", "RateLimits"),
         "load": (
             "HeartRateClient",
+            "HeartRateNodes",
             "OnSending",
             "Plan",
             "READINGS",
             "SendInterrupted",
             "Sent",
+            "Summary",
             "send",
         ),
         "readings": ("LeapSecondError", "microseconds_of", "minutes_document", "parse_instant", "time_of"),

@@ -61,6 +61,10 @@ class BackgroundThread:
         """The error of work that is failing now, expected or not."""
         return next(iter(list(self._failing.values())), None)
 
+    def failing(self, what: str) -> str | None:
+        """Return the error of some work if it is failing now, expected or not."""
+        return self._failing.get(what)
+
     def problem(self) -> str | None:
         """Return an unexpected error of this thread, or that it has ended; None if it is well."""
         if not self._thread.is_alive() and not self._stop.is_set():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from mockexport.errors import UntrustedDataError, no_such
+from mockexport.heartrate.folder import is_url
 from mockexport.heartrate.readings import time_of
 from mockexport.heartrate.service import HeartRate
 from mockexport.model import Download
@@ -47,6 +48,11 @@ class HeartRateSource:
     def name(self) -> str:
         """The folder, as the user named it."""
         return str(self._data)
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether the readings are only to be had from the server: a table at a URL has its journal elsewhere."""
+        return is_url(self._data)
 
     def exports(self) -> list[str]:
         """Return the only export."""

@@ -25,8 +25,9 @@ class Marker(NamedTuple):
     """The content of the file that marks a folder.
 
     `table` is where the readings are stored: a folder or a URL. A data folder also names its journal: `journal` is
-    the random id that the journal got when it was created, and `journal_folder` is where it was last, None being the
-    data folder itself. `journal` is None until the journal exists, and in folders that older versions wrote.
+    the random id that the journal got when it was created, and `journal_folder` is where it was last: a folder, the URL
+    of a database, or None for the data folder itself. `journal` is None until the journal exists, and in folders that
+    older versions wrote.
     """
 
     table: str
@@ -71,15 +72,18 @@ def read_marker(folder: Path) -> Marker:
     return marker
 
 
-def claim_folder(folder: Path, table: str) -> IO[bytes]:
-    """Lock a folder until the returned file is closed; make and mark it first if it is new. Raises UsageError."""
+def claim_folder(folder: Path, table: str, *, shared: bool = False) -> IO[bytes]:
+    """Lock a folder until the returned file is closed; make and mark it first if it is new. Raises UsageError.
+
+    Processes that all lock it `shared` can do so at the same time.
+    """
     try:
         make_folder(folder, OWNER_ONLY)
         others = {path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith(".")}
         if MARKER not in others and any(not name.startswith(JOURNAL) for name in others):  # a journal may be moved here
             raise UsageError(f"{folder} holds other files; choose a new folder for heart-rate data")
         busy = f"{folder} is in use by another process; stop that one, or choose another folder"
-        lock = open_locked(folder / LOCK, busy, 0o600)
+        lock = open_locked(folder / LOCK, busy, 0o600, shared=shared)
     except OSError as error:
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}; choose a folder that you may write to"

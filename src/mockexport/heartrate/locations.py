@@ -3,7 +3,7 @@
 Acknowledged readings may be only in the journal, so a table without its journal has lost readings. The journal has a
 random id, which the marker of the data folder names. A journal with another id is refused, and so is a missing one. A
 table under a URL may be written by several servers: its properties name their journals, and another one is added only
-if the user requests it.
+if the user requests it. A journal in PostgreSQL is shared: the servers that use it share the data, too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_url, read_marker
-from mockexport.heartrate.journal import JournalContents, read_id, read_journal
+from mockexport.heartrate.journal import JournalContents, SqliteJournal, lacks, read_id, read_journal
+from mockexport.heartrate.journal.postgres import is_postgres_url, open_postgres_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockexport.heartrate.journal import Journal, OnCommit
+    from mockexport.heartrate.journal.postgres import CommitLevel
     from mockexport.heartrate.table import Store
 
 __all__ = ["Locations"]
@@ -26,19 +31,27 @@ TABLE = "table"
 class Locations:
     """The table and the journal of `data`, a folder or the URL of a table.
 
-    `journal` is the folder of the journal if it is not in `data`. Raises UsageError for a URL without one.
+    `journal` is the folder of the journal if it is not in `data`, or the URL of a database. Raises UsageError for the
+    URL of a table without one.
     """
 
-    def __init__(self, data: str | Path, journal: Path | None) -> None:
+    def __init__(self, data: str | Path, journal: Path | str | None) -> None:
         self.data = None if is_url(data) else Path(data)
         self.table = str(data) if self.data is None else str((self.data / TABLE).absolute())
-        if self.data is None and journal is None:
-            raise UsageError(f"the table {data} needs a local folder for its journal")
-        apart = journal if self.data is None or (journal and journal.resolve() != self.data.resolve()) else None
-        self._apart = apart
-        self.journal_folder = apart or Path(data)
         self._name = str(data)
-        self._writes = False
+        self._writes = self._replace = False
+        self._shared = str(journal) if journal and (is_url(journal) or is_postgres_url(journal)) else None
+        self._apart = None
+        if self._shared:
+            if not is_postgres_url(self._shared):
+                scheme = self._shared.partition("://")[0]
+                raise UsageError(f"a journal is a folder or postgresql://host/database, not {scheme}://")
+            return
+        if self.data is None and journal is None:
+            raise UsageError(f"the table {data} needs a local folder for its journal, or a PostgreSQL database")
+        folder = None if journal is None else Path(journal)
+        self._apart = folder if self.data is None or (folder and folder.resolve() != self.data.resolve()) else None
+        self.journal_folder = self._apart or Path(data)
 
     @property
     def journal(self) -> Path:
@@ -53,9 +66,9 @@ class Locations:
         Raises UsageError if one is in use, or the journal belongs to other data; that is checked before the journal's
         folder is made. With `replace_journal` any journal is accepted.
         """
-        self._writes = True
+        self._writes, self._replace = True, replace_journal
         if self.data:
-            locks.append(claim_folder(self.data, TABLE))
+            locks.append(claim_folder(self.data, TABLE, shared=self._shared is not None))
             marker = read_marker(self.data)
             if marker.table != TABLE:
                 raise UsageError(f"{self.data} is the journal of the table {marker.table}; choose another folder")
@@ -65,16 +78,31 @@ class Locations:
             locks.append(claim_folder(self._apart, self.table))
             self._check_owner(self._apart)
 
+    def open_journal(self, on_commit: OnCommit, commit: CommitLevel | None) -> Journal:
+        """Open the journal. `commit` is for a database: the level of `synchronous_commit` to ask for."""
+        if self._shared is None:
+            return SqliteJournal(self.journal, on_commit)
+        journal = open_postgres_journal(self._shared, on_commit, commit=commit)
+        self._shared = journal.place  # without what is secret
+        marker = read_marker(self.data) if self.data else None
+        if marker and marker.journal not in (None, journal.id) and not self._replace:
+            journal.close()
+            raise self._refusal(f"the journal {journal.place} belongs to other data", marker)
+        return journal
+
     def _check_named(self, data: Path, marker: Marker) -> None:
-        found = read_id(self.journal)
+        found = None if self._shared else read_id(self.journal)
         if marker.journal is None:
             if found is None and _has_files(self.table):
                 raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
-            if self._apart and (own := read_journal(data / JOURNAL)) and own.entries:
+            elsewhere = "a database" if self._shared else self._apart
+            if elsewhere and (own := read_journal(data / JOURNAL)) and own.entries:
                 raise UsageError(
-                    f"{data} has a journal with readings as well as {self._apart}: "
+                    f"{data} has a journal with readings as well as {elsewhere}: "
                     "serve it with its own journal, or move that file away if its readings are not needed"
                 )
+        elif self._shared:
+            pass  # its id is not known before it is open
         elif found is None:
             raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
         elif found != marker.journal:
@@ -82,7 +110,10 @@ class Locations:
 
     def _refusal(self, found: str, marker: Marker, kind: type[MockExportError] = UsageError) -> MockExportError:
         where = marker.journal_folder or (self._name if marker.journal else None)
-        place = f"was last in {where}: name that folder" if where else "is elsewhere: name its folder"
+        if where and is_url(where):
+            place = f"was last in the database {where}: name that URL"
+        else:
+            place = f"was last in {where}: name that folder" if where else "is elsewhere: name its folder"
         return kind(f"{found}, and that of {self._name} {place} as the journal", remedy=Remedy.REPLACE_JOURNAL)
 
     def _check_owner(self, folder: Path) -> None:
@@ -96,13 +127,13 @@ class Locations:
                 f"the journal in {folder} belongs to the table {other}; choose another folder for {self.table}"
             )
 
-    def name(self, store: Store, journal: str) -> None:
-        """Record which journal belongs to the data, and where it is now. Call it before the journal is used."""
-        apart = str(self._apart.absolute()) if self._apart else None
+    def name(self, store: Store, journal: Journal) -> None:
+        """Record which journal belongs to the data, and where it is now. Call it before the table is written."""
+        place = self._shared or (str(self._apart.absolute()) if self._apart else None)
         if self.data:
-            _mark(self.data, Marker(TABLE, journal, apart))
-        elif apart and store.journals.get(journal) != apart:
-            store.name_journal(journal, apart)
+            _mark(self.data, Marker(TABLE, journal.id, place))
+        elif place and store.journals.get(journal.id) != place:
+            store.name_journal(journal.id, place)
         if self._apart:
             _mark(self._apart, Marker(self.table))
 
@@ -117,6 +148,11 @@ class Locations:
             marker = read_marker(self.data)
             if marker.table != TABLE:
                 raise UsageError(f"{self.data} is the journal of the table {marker.table}; name the folder of its data")
+            if marker.journal_folder and is_url(marker.journal_folder):
+                raise UsageError(
+                    f"readings of {self._name} are in the journal {marker.journal_folder}, too: "
+                    "name the URL of a server that uses it as the source, not the folder"
+                )
             if self._apart is None and marker.journal_folder:
                 self.journal_folder = Path(marker.journal_folder)
         self.read_journal()
@@ -136,26 +172,27 @@ class Locations:
 
     # For both
 
-    def check_table(self, store: Store, journal: str, released: int, *, replace_journal: bool = False) -> None:
-        """Check that the table has the readings of the journal, up to the batch `released`.
+    def check_table(self, store: Store, journal: str, released: Mapping[str, int]) -> None:
+        """Check that the table has the readings of the journal, up to the positions `released`.
 
         Raises UntrustedDataError if they are missing. If the table names other journals, that is a UsageError for the
-        writer, unless `replace_journal`, and an UntrustedDataError for readers.
+        writer, unless it replaces the journal, and an UntrustedDataError for readers.
         """
-        has = store.position(journal)
-        if (has or 0) < released:
+        has = store.positions(released)
+        this = f"the journal {self._shared}" if self._shared else f"the journal in {self.journal_folder}"
+        if lacks(has, released):
             raise UntrustedDataError(
-                f"the table {self.table} lacks readings that the journal in {self.journal_folder} moved to it: "
+                f"the table {self.table} lacks readings that {this} moved to it: "
                 "one of the two is an old copy; use the two that belong together"
             )
-        if replace_journal:
+        if self._replace:
             return
         marker = read_marker(self.data) if self.data else None
         named = {marker.journal: ""} if marker and marker.journal else store.journals
-        if journal not in named if named else has is None and store.snapshot().days:
+        if journal not in named if named else not has and store.snapshot().days:
             marker = marker or Marker(self.table, *next(iter(named.items()), ()))
             kind = UsageError if self._writes else UntrustedDataError
-            raise self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker, kind)
+            raise self._refusal(f"{this} belongs to other data", marker, kind)
 
 
 def _mark(folder: Path, marker: Marker) -> None:

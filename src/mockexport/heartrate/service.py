@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from mockexport.errors import ChangedError, UnreachableError, UsageError
 from mockexport.extras import needs_extra
 from mockexport.heartrate.background import BackgroundThread
-from mockexport.heartrate.journal import JournalError, JournalFullError, SqliteJournal
+from mockexport.heartrate.journal import JournalError, JournalFullError, lacks
 from mockexport.heartrate.locations import Locations
 from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, DaySummary, Point, Readings, microseconds_of
 from mockexport.heartrate.statistics import Statistics
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.table import Snapshot
+    from mockexport.heartrate.journal import Journal
+    from mockexport.heartrate.journal.postgres import CommitLevel
+    from mockexport.heartrate.table import DeltaStore, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
@@ -37,6 +39,7 @@ POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so t
 FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
 MAINTENANCE_SECONDS = 2.0
 CLOSE_SECONDS = 60.0
+READ_JOURNAL = "read the journal"
 
 T = TypeVar("T")
 
@@ -46,12 +49,16 @@ log = logging.getLogger(__name__)
 class HeartRate:
     """Accepts, stores and queries readings. Use it in a `with`; it is thread-safe.
 
-    `data` is a folder or the URL of a table; `journal` is a local folder for the journal, which a URL requires.
+    `data` is a folder or the URL of a table; `journal` is a local folder for the journal, which a URL requires, or the
+    URL of a PostgreSQL database (`postgresql://host/db`), which several services may share with their table; then
+    `journal_commit` is a level of `synchronous_commit` other than that of the server.
     `priorities` are the devices' priorities; lower ones are preferred. A day is dropped `retain` after its end, unless
     the clock seems to have jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the
     future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
     `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
-    `read_only` opens data that a server may be using, without a lock and without changes.
+    `table_compression` (zstd:1 to zstd:22, snappy, lz4 or none) and `table_file_size` (bytes, about) are those of the
+    files that are written from now on. `read_only` opens data that a server may be using, without a lock and without
+    changes.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
@@ -62,7 +69,8 @@ class HeartRate:
         self,
         data: str | Path,
         *,
-        journal: Path | None = None,
+        journal: Path | str | None = None,
+        journal_commit: CommitLevel | None = None,
         replace_journal: bool = False,
         priorities: Mapping[str, int] = PRIORITIES,
         retain: timedelta | None = None,
@@ -71,12 +79,16 @@ class HeartRate:
         flush_seconds: float = 5.0,
         flush_readings: int = 100_000,
         journal_limit: int = 1 << 30,
+        table_compression: str = "zstd:1",
+        table_file_size: int | None = None,
         read_only: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         with needs_extra("heartrate"):
-            from mockexport.heartrate.table import DeltaStore, Pending
+            from mockexport.heartrate.node import Node
+            from mockexport.heartrate.table import DeltaStore, FileFormat, Pending, read_compression
 
+        files = FileFormat(*read_compression(table_compression), table_file_size)
         self._locations = Locations(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
         self._trust_clock, self._accept_ahead = trust_clock, accept_ahead // timedelta(microseconds=1)
@@ -88,22 +100,17 @@ class HeartRate:
         self._flusher: BackgroundThread | None = None
         self._maintenance: BackgroundThread | None = None
         self._pending = Pending()
-        self._journal: SqliteJournal | None = None
+        self._journal: Journal | None = None
+        self._node: Node | None = None
         self._locks: list[IO[bytes]] = []
         if read_only:
             self._locations.find_journal()
-            self._store = DeltaStore(self._locations.table, read_only=True)
+            self._read_only_store = DeltaStore(self._locations.table, read_only=True)
             return
         try:
             self._locations.claim(self._locks, replace_journal=replace_journal)
-            self._journal = SqliteJournal(self._locations.journal, self._pending.add)
-            self._store = DeltaStore(
-                self._locations.table,
-                durable=self._journal.version,
-                checkpoint=self._journal.checkpoint,
-                journal=self._journal.id,
-            )
-            self._recover(self._journal, replace_journal=replace_journal)
+            self._journal = self._locations.open_journal(self._pending.add, journal_commit)
+            self._node = Node(self._locations, self._journal, self._pending, files)
         except BaseException:
             self.close()
             raise
@@ -111,19 +118,9 @@ class HeartRate:
         self._flusher = BackgroundThread("flusher", min(POLL_SECONDS, flush_seconds), self._flush_when_due, self._stop)
         self._maintenance = BackgroundThread("maintenance", MAINTENANCE_SECONDS, self._maintain, self._stop)
 
-    def _recover(self, journal: SqliteJournal, *, replace_journal: bool) -> None:
-        """Check that journal and table belong together, and load the batches that only the journal has."""
-        from mockexport.heartrate.table import SEQUENCES_A_BATCH
-
-        self._locations.check_table(self._store, journal.id, journal.released, replace_journal=replace_journal)
-        has = self._store.position(journal.id) or 0
-        if has > journal.released:
-            journal.release(has, self._store.sync_log())
-        else:
-            journal.note(self._store.sync_log())
-        self._locations.name(self._store, journal.id)
-        journal.continue_after(self._store.snapshot().sequence // SEQUENCES_A_BATCH)
-        self._pending.add([entry for entry in journal.entries() if entry.id > has])
+    @property
+    def _store(self) -> DeltaStore:
+        return self._node.store if self._node else self._read_only_store
 
     def __enter__(self) -> Self:
         return self
@@ -176,7 +173,12 @@ class HeartRate:
         journal = self._writable()
         problems = [thread.problem() for thread in (self._flusher, self._maintenance) if thread]
         full = self._full() if self._pending_bytes(journal) >= self._journal_limit else None
-        return next(filter(None, [journal.problem(), *problems, full]), None)
+        unread = self._flusher.failing(READ_JOURNAL) if self._flusher else None
+        return next(filter(None, [journal.problem(), *problems, unread, full]), None)
+
+    def sharing(self) -> dict[str, Any]:
+        """Return how this server stands among those that share its journal; nothing if the journal is its own."""
+        return self.statistics().sharing()
 
     def latest(self) -> int:
         """Return the latest time that a reading may have, in microseconds since 1970.
@@ -184,16 +186,16 @@ class HeartRate:
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
-        return min(LATEST, max(microseconds_of(self._now()), journal.position) + self._accept_ahead)
+        return min(LATEST, max(microseconds_of(self._now()), *journal.positions.values()) + self._accept_ahead)
 
-    def _pending_bytes(self, journal: SqliteJournal) -> int:
+    def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
 
     def _full(self) -> str:
         error = self._flusher.last_error if self._flusher else None
         return f"the journal has reached its limit of {self._journal_limit:,} bytes" + (f": {error}" if error else "")
 
-    def _writable(self) -> SqliteJournal:
+    def _writable(self) -> Journal:
         if self._journal is None:
             raise UsageError("the heart-rate data is open read-only")
         return self._journal
@@ -214,14 +216,14 @@ class HeartRate:
             pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._read(answer)
+        return self._read_newest(answer)
 
     def days(self) -> list[DaySummary]:
         """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
         Raises UnreachableError if the table can't be read.
         """
-        return self._read(lambda: self._summaries(*self._view()))
+        return self._read_newest(lambda: self._summaries(*self._view()))
 
     def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
@@ -261,16 +263,26 @@ class HeartRate:
 
     def _view(self) -> tuple[list[pl.DataFrame], Snapshot]:
         """Return the pending readings, then the table: readings are in the table before they leave the pending ones."""
-        if self._journal:
-            return self._pending.frames(), self._store.snapshot()
+        if self._node:
+            return self._node.view()
         from mockexport.heartrate.table import Pending
 
         pending = Pending()
         kept = self._locations.read_journal()
-        pending.add(kept.entries)
+        pending.add(kept.id, kept.entries)
         self._store.refresh()
-        self._locations.check_table(self._store, kept.id, kept.released)
+        self._locations.check_table(self._store, kept.id, {kept.id: kept.released})
         return pending.frames(), self._store.snapshot()
+
+    def _read_newest(self, work: Callable[[], T]) -> T:
+        """Read; once more if that fails where another server may have deleted files of the version that was loaded."""
+        try:
+            return self._read(work)
+        except UnreachableError:
+            if self._node is None or not self._node.is_following():
+                raise
+            self._node.refresh()
+            return self._read(work)
 
     def _read(self, work: Callable[[], T]) -> T:
         import polars as pl
@@ -285,13 +297,18 @@ class HeartRate:
     # Maintenance
 
     def flush(self) -> None:
-        """Move the readings that are pending now to the table. Raises UnreachableError or JournalError."""
+        """Move the readings that are pending now to the table, unless another node does that.
+
+        Raises UnreachableError or JournalError.
+        """
         from mockexport.heartrate.table import flush
 
         journal = self._writable()
         with self._flushing:
-            began, last = time.monotonic(), journal.position
-            while journal.released < last and flush(self._pending, journal, self._store):
+            if not (self._node and self._node.lead()):
+                return
+            began, last = time.monotonic(), journal.positions
+            while lacks(journal.released, last) and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()
                 self._count(flushes=self._statistics.flushes + 1, last_flush_seconds=seconds)
 
@@ -300,6 +317,8 @@ class HeartRate:
         from mockexport.heartrate.table import compact
 
         with self._maintaining:
+            if not (self._node and self._node.lead()):
+                return
             done = compact(self._writable(), self._store, self._stop, fully=fully)
             self._count(compactions=self._statistics.compactions + done)
 
@@ -310,6 +329,8 @@ class HeartRate:
         if self._retain is None:
             return
         with self._maintaining:
+            if not (self._node and self._node.lead()):
+                return
             dropped = drop_old_days(
                 self._writable(), self._store, self._retain, self._now(), trust_clock=self._trust_clock
             )
@@ -322,7 +343,8 @@ class HeartRate:
         from mockexport.heartrate.table import tidy
 
         with self._maintaining:
-            tidy(self._writable(), self._store)
+            if self._node and self._node.lead():
+                tidy(self._writable(), self._store)
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the statistics."""
@@ -337,15 +359,24 @@ class HeartRate:
         )
         if self._journal is None:
             return found
+        batches, seconds = self._pending.lag()
         return replace(
             found,
             journal_bytes=self._pending_bytes(self._journal),
+            pending_batches=batches,
             pending_readings=self._pending.readings,
-            journaled_position=self._journal.position,
-            flushed_position=self._journal.released,
+            pending_seconds=seconds,
+            journaled_position=max(self._journal.positions.values(), default=0),
+            flushed_position=max(self._journal.released.values(), default=0),
             commits=self._journal.commits,
             last_group_size=self._journal.group_size,
             largest_group_size=self._journal.largest_group,
+            last_error=found.last_error or self._journal.last_error,
+            journal=self._journal.place,
+            role=self._journal.role,
+            leads=int(self._journal.role != "follower"),
+            term=self._journal.term,
+            slot=self._journal.slot,
         )
 
     def _count(self, **values: float) -> None:
@@ -353,6 +384,9 @@ class HeartRate:
             self._statistics = replace(self._statistics, **values)  # type: ignore[arg-type]
 
     def _flush_when_due(self, thread: BackgroundThread) -> None:
+        if self._node:
+            thread.attempt(READ_JOURNAL, self._node.catch_up)
+            thread.attempt("load the table", self._node.follow)
         thread.attempt("convert new batches", self._pending.frames)
         waiting, since = self._pending.readings, time.monotonic() - self._flushed
         late = since >= self._flush_seconds and waiting

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mockexport.heartrate.journal import Role
 
 __all__ = ["Statistics"]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A snapshot of the statistics of a service. Positions are batch ids; counts are since its start."""
+    """A snapshot of the statistics of a service. Positions are batch ids; counts are since its start.
+
+    What is pending is in the journal and not in the table yet, its seconds since the oldest of it came to this server.
+    `role` is `leader` or `follower` where servers share the `journal`, and `alone` otherwise; `leads` is 1 if this one
+    writes the table. `term` counts the leaders until now. `slot` is the number of this server's stream in the journal.
+    """
 
     journal_bytes: int = 0
+    pending_batches: int = 0
     pending_readings: int = 0
+    pending_seconds: float = 0.0
     journaled_position: int = 0
     flushed_position: int = 0
     table_version: int = 0
@@ -26,3 +37,16 @@ class Statistics:
     compactions: int = 0
     dropped_days: int = 0
     last_error: str | None = None
+    journal: str | None = None
+    role: Role = "alone"
+    leads: int = 1
+    term: int = 0
+    slot: int | None = None
+
+    def sharing(self) -> dict[str, Any]:
+        """Return how this server stands among those that share its journal; nothing if the journal is its own."""
+        if self.role == "alone":
+            return {}
+        batches, readings, seconds = self.pending_batches, self.pending_readings, round(self.pending_seconds, 1)
+        lag = {"batches": batches, "readings": readings, "seconds": seconds}
+        return {"role": self.role, "term": self.term, "slot": self.slot, "lag": lag}

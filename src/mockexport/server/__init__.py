@@ -6,6 +6,7 @@ with needs_extra("server"):
     from mockexport.server.app import create_app
     from mockexport.server.faults import Faults, read_faults
     from mockexport.server.fhir import Fhir
+    from mockexport.server.log import RequestLog, json_handler, log_to_stderr
     from mockexport.server.page import Answer, Kind, Page, Progress, Step, Watch
     from mockexport.server.server import run
 
@@ -16,9 +17,12 @@ __all__ = [
     "Kind",
     "Page",
     "Progress",
+    "RequestLog",
     "Step",
     "Watch",
     "create_app",
+    "json_handler",
+    "log_to_stderr",
     "read_faults",
     "run",
 ]

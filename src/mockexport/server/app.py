@@ -65,10 +65,11 @@ def create_app(
 ) -> FastAPI:
     """Make the application that serves a source. The caller still has to close the source.
 
-    With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health` and the
-    description of the API, at `/docs`, `/redoc` and `/openapi.json`, are open: they tell nothing of the data. `routes`
-    are those of another service, protected by the same token; `health` replaces the route `/health`. `fhir` says how
-    the FHIR Bulk Data API answers, at `/fhir`. `page` is what is shown at `/`: its own files are open, its data is not.
+    With `token`, requests for data must carry it as a bearer token (RFC 6750), or are answered 401. `/health`,
+    `/health/live` and the description of the API, at `/docs`, `/redoc` and `/openapi.json`, are open: they tell nothing
+    of the data. `routes` are those of another service, protected by the same token; `health` replaces the route
+    `/health`. `fhir` says how the FHIR Bulk Data API answers, at `/fhir`. `page` is what is shown at `/`: its own files
+    are open, its data is not.
     """
     app = Application(
         title="mockexport",
@@ -83,6 +84,7 @@ def create_app(
     if routes:
         app.include_router(routes, dependencies=guards, responses=refusals)
     app.include_router(health or _health_route())
+    app.include_router(_live_route())
     app.include_router(api_pages())
     if page:
         app.include_router(page.files)
@@ -132,6 +134,17 @@ def _health_route() -> APIRouter:
         return {"status": "healthy"}
 
     _get(router, "/health", health, summary="Is the server up?", response_model=HealthResponse)
+    return router
+
+
+def _live_route() -> APIRouter:
+    router = APIRouter(tags=["server"])
+
+    async def live() -> dict[str, str]:
+        """Say that the process answers, whatever else fails: to restart it would help only if it does not."""
+        return {"status": "alive"}
+
+    _get(router, "/health/live", live, summary="Does the process answer?", response_model=HealthResponse)
     return router
 
 

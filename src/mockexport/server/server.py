@@ -1,4 +1,4 @@
-"""Runs an application: opens the socket, serves it with uvicorn, and logs problems to stderr."""
+"""Runs an application: opens the socket, and serves it with uvicorn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import uvicorn
 
 from mockexport.errors import UsageError
 from mockexport.server.connections import Connection, Connections, Limits
-from mockexport.server.log import log_to_stderr
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,7 +36,6 @@ def run(
     host: str,
     port: int,
     *,
-    access_log: bool,
     on_listening: Callable[[str], None],
     on_stopping: Callable[[], None] | None = None,
 ) -> None:
@@ -47,7 +45,7 @@ def run(
     before it waits for responses that are being sent. The number of connections is bounded by the number of files that
     the process may open. Raises UsageError if it can't listen.
     """
-    with listen(host, port) as listener, log_to_stderr(access_log=access_log), _short_switch_interval():
+    with listen(host, port) as listener, _short_switch_interval():
         Server(app, on_listening, on_stopping=on_stopping).run([listener])
 
 

@@ -45,16 +45,17 @@ class UnionSource:
         """Return the downloads of an export, from the source that has it."""
         if export not in (known := self.exports()):
             raise no_such("export", export, self.name, known)
-        return self._home(export).downloads(export)
+        return self.home(export).downloads(export)
 
     def open(self, download: Download, offset: int = 0, **watch: Any) -> Chunks:
         """Stream a download, from the source that has it."""
-        return self._home(download.export).open(download, offset, **watch)
+        return self.home(download.export).open(download, offset, **watch)
 
     def close(self) -> None:
         """Close both."""
         self._source.close()
         self._beside.close()
 
-    def _home(self, export: str) -> Source:
+    def home(self, export: str) -> Source:
+        """Return the source that has an export."""
         return self._beside if export in self._beside.exports() else self._source

@@ -27,8 +27,8 @@ class HeldRun:
     may_end: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def command(self, export: str) -> str:
-        return f"mockexport held {export}"
+    def command(self, export: str, server: str) -> str:
+        return f"mockexport held {export} --source {server}"
 
     def run(self, export: str, watch: Watch) -> Answer:
         assert export

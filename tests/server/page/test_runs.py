@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import re
 import threading
@@ -14,8 +15,9 @@ from tests.server.page.kinds import HeldRun
 from tests.server.page.serving import ended, events_of, page_over, start
 from tests.sources import EXPORT, HEADER, WAIT_SECONDS, MemorySource, StallingSource, csv_body
 
-from mockexport.cli.page import home, kinds_of_runs
+from mockexport.cli.page import kinds_of_runs
 from mockexport.errors import UnreachableError
+from mockexport.server import Answer
 from mockexport.server.page import runs as runs_module
 from mockexport.sources import MockSource, UnionSource
 
@@ -76,10 +78,27 @@ def timeless(text: str) -> str:
     return re.sub(r'"(begun|ended)": "[^"]*"', "", text)
 
 
-def test_the_command_names_the_source_that_has_the_export() -> None:
-    union = UnionSource(MockSource(), MemorySource(SMALL, name="a folder"))
-    assert home(union, "demo") == "mock"
-    assert kinds_of_runs(union, "auto")[0].command(EXPORT) == "mockexport count trial --source 'a folder'"
+def test_large_answers_are_compressed_and_streams_are_not() -> None:
+    held = HeldRun(answer=Answer(b'{"a": "' + b"a" * 5000 + b'"}', b"a\r\n"))
+    with page_over(MemorySource(SMALL), [held]) as (client, _):
+        run = start(client, "held", EXPORT)
+        events = f"/page/runs/{run['id']}/events"
+        with client.stream("GET", events, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert "content-encoding" not in answer.headers
+            lines = answer.iter_lines()
+            assert next(lines) == ": open"  # at once, while the run goes on
+            held.may_end.set()
+            assert list(lines)
+        path = f"/page/runs/{run['id']}/result.json"
+        plain = client.get(path, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        with client.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+            sent = b"".join(answer.iter_raw())
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+        assert int(answer.headers["content-length"]) == len(sent) < 200
+        assert gzip.decompress(sent) == plain.content
+        assert "content-encoding" not in client.get(f"/page/runs/{run['id']}/result.csv").headers  # it is small
 
 
 def test_a_run_is_watched_as_it_goes() -> None:
@@ -93,6 +112,66 @@ def test_a_run_is_watched_as_it_goes() -> None:
         held.may_end.set()
         assert [*told][-1]["state"] == "done"
         assert [run["state"] for run in client.get("/page/runs").json()] == ["done"]
+
+
+def test_two_runs_that_wait_for_one_server_are_told_of_apart() -> None:
+    source = SlowlyMade({"a": csv_body(3)})
+    with page_over(source, kinds_of_runs(source, "auto")) as (client, _):
+        one, other = (start(client, "count", EXPORT) for _ in range(2))
+        source.both.wait(WAIT_SECONDS)  # both wait for the server
+        client.delete(f"/page/runs/{other['id']}")
+        source.goes_on.wait(WAIT_SECONDS)
+        assert ended(client, other)["state"] == "cancelled"
+        assert ended(client, one)["state"] == "done"
+
+
+@pytest.mark.parametrize("combined", [False, True])
+def test_to_look_at_an_export_does_not_have_it_made(combined: bool) -> None:
+    slow = SlowlyMade({"a": csv_body(3)})
+    source = UnionSource(slow, MockSource()) if combined else slow
+    with page_over(source) as (client, _):
+        assert client.get(f"/page/export?export={EXPORT}").json()["rows"] is None
+        assert client.get(f"/page/downloads?export={EXPORT}").status_code == 409
+    assert slow.listed == 0
+
+
+class SlowlyMade(MemorySource):
+    """An export that has to be made first; it is, once two have asked for it, and been told that they wait."""
+
+    def __init__(self, bodies: dict[str, bytes]) -> None:
+        super().__init__(bodies)
+        self.on_status: Callable[[str], None] | None = None
+        self.both, self.goes_on = threading.Barrier(3), threading.Barrier(3)
+        self.listed = 0
+
+    keeps_state = False
+
+    def made(self, _export: str) -> Any:
+        return None
+
+    def start(self, _export: str) -> str:
+        return ""
+
+    def cancel(self, _export: str) -> None:
+        pass
+
+    def is_current(self, _download: Any) -> bool:
+        return True
+
+    def finish(self, _export: str) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def downloads(self, export: str) -> Any:
+        self.listed += 1
+        assert self.on_status
+        self.on_status("10 %")
+        self.both.wait(WAIT_SECONDS)
+        self.goes_on.wait(WAIT_SECONDS)
+        self.on_status("100 %")
+        return super().downloads(export)
 
 
 def test_a_cancelled_run_ends_and_so_does_a_count_whose_source_stalls() -> None:

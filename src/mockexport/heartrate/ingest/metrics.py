@@ -30,6 +30,9 @@ class Metrics:
         self.accepted = readings.labels("accepted")
         self.rejected = readings.labels("rejected")
         self._answers = Counter(f"{PREFIX}_answers", "Answers given.", ["route", "status"], registry=self._registry)
+        self._limited = Counter(f"{PREFIX}_limited", "Requests beyond a rate limit.", ["by"], registry=self._registry)
+        for by in ("client", "user"):
+            self._limited.labels(by)
         self.post_seconds = Histogram(
             f"{PREFIX}_post_seconds", "From a body that is read to its 202.", buckets=SECONDS, registry=self._registry
         )
@@ -41,6 +44,10 @@ class Metrics:
     def answered(self, route: str, status: int) -> None:
         """Count a response."""
         self._answers.labels(route, str(status)).inc()
+
+    def limited(self, by: str) -> None:
+        """Count a request that was beyond the limit of a client or of a user."""
+        self._limited.labels(by).inc()
 
     def text(self) -> bytes:
         """Return all metrics, in the text format of Prometheus."""

@@ -21,6 +21,7 @@ from fastapi.responses import Response
 
 from mockexport.errors import MockExportError
 from mockexport.heartrate.ingest.fresh import FreshReadings
+from mockexport.heartrate.ingest.limits import LimitedError, RateLimits, TooManyAtOnceError
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
 from mockexport.heartrate.ingest.schemas import (
@@ -39,14 +40,19 @@ from mockexport.heartrate.journal import JournalError, JournalFullError
 from mockexport.heartrate.readings import minutes_document
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Awaitable, Callable, Generator
+    from contextlib import AbstractContextManager
 
     from mockexport.heartrate.ingest.validation import Batch, Query
     from mockexport.heartrate.readings import Readings
     from mockexport.heartrate.service import HeartRate
 
+    Handler = Callable[[Request], Awaitable[Response]]
+
 __all__ = ["HeartRateRoutes"]
 
+VERSION = "/v1"  # of the API, in its paths
 BODY_BYTES = 1 << 20
 POSTS_AT_ONCE = 1024  # bounds the memory of bodies
 QUERIES_AT_ONCE = 4
@@ -65,10 +71,12 @@ class HeartRateRoutes:
     """The routes of a service. The caller still has to close the service.
 
     `router` may be protected by a token; `health` is meant to be open. `fresh` tells of readings as they are stored.
+    A page is told of them by `watch` and `minutes`.
     """
 
-    def __init__(self, service: HeartRate) -> None:
+    def __init__(self, service: HeartRate, limits: RateLimits | None = None) -> None:
         self._service = service
+        self._limits = limits or RateLimits()
         self.fresh = FreshReadings()
         self._metrics = Metrics(service.statistics)
         self._loop_bridge = LoopBridge()
@@ -82,35 +90,13 @@ class HeartRateRoutes:
         self._route_all()
 
     def _route_all(self) -> None:
-        one, batch = "/metrics/heart-rate", "/metrics/heart-rate/batch"
-        add = self.router.add_api_route
-        post_reading, get_minutes = (
+        answers = (
             self._counted("reading", self._post_reading),
+            self._counted("batch", self._post_batch),
             self._counted("query", self._get_minutes),
         )
-
-        async def dispatch(request: Request) -> Response:
-            return await (post_reading if request.method == "POST" else get_minutes)(request)
-
-        # One route for all methods, so that a 405 lists all of them. The routes below only describe it.
-        add(one, dispatch, methods=["GET", "HEAD", "POST"], include_in_schema=False)
-        add(
-            one, post_reading, methods=["POST"], status_code=202,
-            summary="Store a reading", description="The response is sent once the reading is on disk.",
-            openapi_extra=READING_BODY, responses=READING_RESPONSES, response_class=Response,
-        )  # fmt: skip
-        add(
-            batch, self._counted("batch", self._post_batch), methods=["POST"], status_code=202,
-            summary="Store up to 1,000 readings",
-            description="Each is validated on its own. The response is sent once all valid ones are on disk.",
-            openapi_extra=BATCH_BODY, responses=BATCH_RESPONSES, response_class=Response,
-        )  # fmt: skip
-        add(
-            one, get_minutes, methods=["GET"],
-            summary="A user's heart rate by minute",
-            description="The mean of a minute's readings, of the best device among those that reported in it.",
-            openapi_extra=QUERY_PARAMETERS, responses=QUERY_RESPONSES, response_class=Response,
-        )  # fmt: skip
+        self._route_readings(VERSION, answers)
+        self._route_readings("", answers, " (kept for clients that know no version)")
         _get(
             self.router, "/metrics", self._get_metrics,
             summary="Metrics for Prometheus", responses=METRICS_RESPONSES, response_class=Response,
@@ -120,13 +106,42 @@ class HeartRateRoutes:
             summary="Would a reading be accepted?", responses=HEALTH_RESPONSES, response_class=Response,
         )  # fmt: skip
 
-    def _counted(
-        self, route: str, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Count the responses of a route by their status."""
+    def _route_readings(self, prefix: str, answers: tuple[Handler, Handler, Handler], note: str = "") -> None:
+        """Add the routes of one version; `note` ends the summary of each."""
+        one, batch = f"{prefix}/metrics/heart-rate", f"{prefix}/metrics/heart-rate/batch"
+        post_reading, post_batch, get_minutes = answers
+        add = self.router.add_api_route
+
+        async def dispatch(request: Request) -> Response:
+            return await (post_reading if request.method == "POST" else get_minutes)(request)
+
+        # One route for all methods, so that a 405 lists all of them. The routes below only describe it.
+        add(one, dispatch, methods=["GET", "HEAD", "POST"], include_in_schema=False)
+        add(
+            one, post_reading, methods=["POST"], status_code=202,
+            summary=f"Store a reading{note}", description="The response is sent once the reading is on disk.",
+            openapi_extra=READING_BODY, responses=READING_RESPONSES, response_class=Response,
+        )  # fmt: skip
+        add(
+            batch, post_batch, methods=["POST"], status_code=202,
+            summary=f"Store up to 1,000 readings{note}",
+            description="Each is validated on its own. The response is sent once all valid ones are on disk.",
+            openapi_extra=BATCH_BODY, responses=BATCH_RESPONSES, response_class=Response,
+        )  # fmt: skip
+        add(
+            one, get_minutes, methods=["GET"],
+            summary=f"A user's heart rate by minute{note}",
+            description="The mean of a minute's readings, of the best device among those that reported in it.",
+            openapi_extra=QUERY_PARAMETERS, responses=QUERY_RESPONSES, response_class=Response,
+        )  # fmt: skip
+
+    def _counted(self, route: str, answer: Handler) -> Handler:
+        """Count the requests of each client, which may be too many, and the responses of a route by their status."""
 
         async def counted(request: Request) -> Response:
             try:
+                with self._within_limits():
+                    self._limits.admit_request(request)
                 response = await answer(request)
             except HTTPException as error:
                 self._metrics.answered(route, error.status_code)
@@ -165,10 +180,27 @@ class HeartRateRoutes:
                 self._metrics.rejected.inc()
                 raise HTTPException(400, str(error)) from None
             readings = valid(found)
+            with self._within_limits():
+                self._limits.admit_readings(readings.users)
             await self._keep(readings)
             self.fresh.tell(readings)
             self._metrics.post_seconds.observe(time.perf_counter() - started)
         return found
+
+    @contextmanager
+    def _within_limits(self) -> Generator[None, None, None]:
+        """Refuse what is beyond a limit, and everything if the limits themselves fail."""
+        try:
+            yield
+        except LimitedError as error:
+            self._metrics.limited(error.by)
+            raise HTTPException(429, str(error), {"Retry-After": str(error.seconds)}) from None
+        except TooManyAtOnceError as error:
+            self._metrics.limited("user")
+            raise HTTPException(413, str(error)) from None
+        except Exception as error:
+            logger.warning("the rate limits fail: %s", type(error).__name__)
+            raise _busy("the rate limits can't be checked") from error
 
     async def _keep(self, readings: Readings) -> None:
         try:
@@ -191,21 +223,38 @@ class HeartRateRoutes:
         finally:
             self._posts -= 1
 
+    def watch(self, user: str) -> AbstractContextManager[deque[dict[str, Any]]]:
+        """While the block lasts, collect a user's readings as they are stored."""
+        return self.fresh.watch(user)
+
+    async def minutes(self, request: Request) -> bytes:
+        """Return the JSON answer to a request's query string; its `data` is empty if there are no readings."""
+        with self._within_limits():
+            self._limits.admit_request(request)
+        return (await self._find_minutes(request.scope["query_string"]))[0]
+
     async def _get_minutes(self, request: Request) -> Response:
-        try:
-            query = read_query(request.scope["query_string"])
-        except InvalidError as error:
-            raise HTTPException(400, str(error)) from None
-        started = time.perf_counter()
-        body = await self._in_thread(partial(self._minutes, query))
-        self._metrics.query_seconds.observe(time.perf_counter() - started)
-        if body is None:
+        body, count = await self._find_minutes(request.scope["query_string"])
+        if not count:
             raise HTTPException(404, "No data found")
         return Response(body, media_type="application/json")
 
-    def _minutes(self, query: Query) -> bytes | None:
+    async def _find_minutes(self, query_string: bytes) -> tuple[bytes, int]:
+        """Answer a query: in JSON, and the number of minutes."""
+        try:
+            query = read_query(query_string)
+        except InvalidError as error:
+            raise HTTPException(400, str(error)) from None
+        with self._within_limits():
+            self._limits.admit_query(query.user)
+        started = time.perf_counter()
+        found = await self._in_thread(partial(self._minutes, query))
+        self._metrics.query_seconds.observe(time.perf_counter() - started)
+        return found
+
+    def _minutes(self, query: Query) -> tuple[bytes, int]:
         points = self._service.query(query.user, query.start, query.end, query.device)
-        return orjson.dumps(minutes_document(query.user, points)) if points else None
+        return orjson.dumps(minutes_document(query.user, points)), len(points)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run a query in one of a few threads."""
@@ -226,12 +275,16 @@ class HeartRateRoutes:
 
     async def _get_health(self, _request: Request) -> Response:
         try:
-            problem = await self._health_thread.run(self._service.problem, JOURNAL_SECONDS)
+            problem, sharing = await self._health_thread.run(self._health, JOURNAL_SECONDS)
         except TimeoutError:
-            problem = "the journal does not respond"
+            raise _busy("the journal does not respond") from None
         if problem:
             raise _busy(problem)
-        return _json({"status": "healthy", "service": "heart-rate-metrics"})
+        return _json({"status": "healthy", "service": "heart-rate-metrics"} | sharing)
+
+    def _health(self) -> tuple[str | None, dict[str, Any]]:
+        """Return what is wrong, and how this server stands among those that share its journal, if it is shared."""
+        return self._service.problem(), self._service.sharing()
 
     async def _get_metrics(self, _request: Request) -> Response:
         try:

@@ -125,10 +125,15 @@ _BUSY = {
     **_problem("Unavailable, and nothing was stored; `Retry-After` says when to retry."),
     "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
 }
+_LIMITED = {
+    **_problem("Beyond a rate limit, and nothing was stored; `Retry-After` says when to retry."),
+    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+}
 _POST: Responses = {
     400: _problem("The body is invalid; `detail` begins with the field's name."),
     408: _problem("The body did not arrive in time."),
-    413: _problem("The body is larger than 1 MiB."),
+    413: _problem("The body is larger than 1 MiB, or has more readings of a user than its limit ever lets through."),
+    429: _LIMITED,
     503: _BUSY,
 }
 READING_BODY = _body(READING)
@@ -147,6 +152,7 @@ QUERY_RESPONSES: Responses = {
     200: {"model": Minutes, "description": "The minutes that have readings."},
     400: _problem("A parameter is invalid; `detail` begins with its name."),
     404: _problem("There are no readings in the range."),
+    429: _LIMITED,
     503: _BUSY,
 }
 HEALTH_RESPONSES: Responses = {

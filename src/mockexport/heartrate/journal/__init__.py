@@ -1,7 +1,8 @@
 """Where acknowledged readings are on disk before they are in the table."""
 
-from mockexport.heartrate.journal.journal import Journal, JournalError, JournalFullError, SqliteJournal
-from mockexport.heartrate.journal.sqlite import Entry, JournalContents, read_id, read_journal
+from mockexport.heartrate.journal.contract import Entry, Journal, JournalError, JournalFullError, OnCommit, Role, lacks
+from mockexport.heartrate.journal.journal import SqliteJournal
+from mockexport.heartrate.journal.sqlite import JournalContents, read_id, read_journal
 
 __all__ = [
     "Entry",
@@ -9,7 +10,10 @@ __all__ = [
     "JournalContents",
     "JournalError",
     "JournalFullError",
+    "OnCommit",
+    "Role",
     "SqliteJournal",
+    "lacks",
     "read_id",
     "read_journal",
 ]

@@ -1,4 +1,4 @@
-"""The journal: a write-ahead log of batches, which are on disk before they are acknowledged.
+"""The journal of one server: a write-ahead log of batches, which are on disk before they are acknowledged.
 
 One thread writes. All batches that wait at a time are written in one transaction and share its fsync (group commit);
 then their futures are done. After a failed write, no batch is accepted until the file has been repaired, which is tried
@@ -16,14 +16,13 @@ import uuid
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING
 
-from mockexport.errors import MockExportError
 from mockexport.files import sync_folder
+from mockexport.heartrate.journal.contract import CATCH_UP_SECONDS, LAST_ID, Entry, JournalError
 from mockexport.heartrate.journal.sqlite import (
     FORMAT,
     Checkpointer,
-    Entry,
     cannot_open,
     check_format,
     connect,
@@ -33,74 +32,20 @@ from mockexport.heartrate.journal.sqlite import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Journal", "JournalError", "JournalFullError", "SqliteJournal"]
+    from mockexport.heartrate.journal.contract import OnCommit, Role
+
+__all__ = ["SqliteJournal"]
 
 GROUP_BYTES = 8 << 20  # bounds the size of a commit, and so the time that its batches wait
 DELETED_AT_ONCE = 64  # rows; many are deleted in steps, so that batches don't wait for it
-LAST_ID = (1 << 53) - 1  # with 1,024 sequences a batch, sequences are 64-bit numbers up to here
 LAST_CLOCK_ID = 1 << 52  # the year 2112; a later clock is wrong, and is not used for ids
 PROBE_SECONDS = 1.0
 WAIT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
-
-
-class JournalError(MockExportError):
-    """A batch could not be stored; none of it was acknowledged, and it can be sent again."""
-
-    exit_code: ClassVar[int] = 5
-
-
-class JournalFullError(JournalError):
-    """The journal has reached its limit; `retry_after` says when to retry, in seconds."""
-
-    def __init__(self, message: str, retry_after: int = 5) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class Journal(Protocol):
-    """Stores batches in order until they are released. Thread-safe."""
-
-    @property
-    def id(self) -> str:
-        """The permanent random id of this journal."""
-
-    @property
-    def version(self) -> int | None:
-        """The newest version of the table known to be on disk; None if none was recorded."""
-
-    @property
-    def checkpoint(self) -> int | None:
-        """The newest checkpoint of the table known to be on disk."""
-
-    @property
-    def seen(self) -> int | None:
-        """The time that the clock was last seen to have, in microseconds since 1970."""
-
-    def entries(self) -> Sequence[Entry]:
-        """Return the unreleased batches found when the journal was opened, by id. Call it once, before `append`."""
-
-    def append(self, payload: bytes) -> Future[None]:
-        """Store a batch; the future is done when it is on disk, or fails with JournalError."""
-
-    def release(self, position: int, version: int) -> None:
-        """Release all batches up to `position`: `version` of the table has them on disk. Raises JournalError."""
-
-    def note(self, version: int, checkpoint: int | None = None) -> None:
-        """Record that a version of the table, and a checkpoint of it, are on disk. Raises JournalError."""
-
-    def see(self, time: int) -> None:
-        """Record the time of the clock, in microseconds since 1970. Raises JournalError."""
-
-    def problem(self) -> str | None:
-        """Return why a batch would be refused now; None if it would be accepted."""
-
-    def close(self) -> None:
-        """Write the waiting batches and close the file."""
 
 
 @dataclass(slots=True)
@@ -115,11 +60,12 @@ class _Waiting:
 class SqliteJournal:
     """A journal in a SQLite file with a row for each batch; write-ahead log, `synchronous=FULL`.
 
-    `on_commit` is called with every group that is on disk, before its futures are done. Raises UsageError for a file of
+    It has one stream, which has the journal's id for a name. `on_commit` is called with every group that is on disk,
+    before its futures are done. Raises UsageError for a file of
     another format or that can't be written, and UntrustedDataError for one that is not a journal.
     """
 
-    def __init__(self, path: Path, on_commit: Callable[[list[Entry]], None]) -> None:
+    def __init__(self, path: Path, on_commit: OnCommit) -> None:
         self._path = path
         self._on_commit = on_commit
         self._waiting: deque[_Waiting] = deque()
@@ -131,6 +77,7 @@ class SqliteJournal:
         self._checkpoint: int | None = None
         self._seen: int | None = None
         self._at_start: list[Entry] = []
+        self._delivering = threading.Lock()
         self._deleting = False  # released rows are still in the file
         self.commits = self.group_size = self.largest_group = self.waiting_bytes = 0
         try:
@@ -162,26 +109,59 @@ class SqliteJournal:
         return self._seen
 
     @property
-    def position(self) -> int:
-        """The id of the newest batch on disk."""
-        return self._last
+    def place(self) -> str:
+        """The path of the file."""
+        return str(self._path)
 
     @property
-    def released(self) -> int:
-        """The id of the newest batch that was released."""
-        return self._released
+    def positions(self) -> Mapping[str, int]:
+        """The id of the newest batch on disk."""
+        return {self._id: self._last}
 
-    def entries(self) -> list[Entry]:
-        """Return the batches found when the journal was opened, once."""
-        found, self._at_start = self._at_start, []
-        return found
+    @property
+    def released(self) -> Mapping[str, int]:
+        """The id of the newest batch that was released."""
+        return {self._id: self._released}
+
+    @property
+    def role(self) -> Role:
+        """No other node writes the table."""
+        return "alone"
+
+    @property
+    def term(self) -> int:
+        """There are no elections."""
+        return 0
+
+    @property
+    def slot(self) -> None:
+        """There is one stream."""
+        return
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the file can't be written."""
+        return self._problem
+
+    def catch_up(self, seconds: float = CATCH_UP_SECONDS) -> Mapping[str, int]:  # noqa: ARG002 -- nothing is waited for
+        """Deliver the batches that were found when the journal was opened, once; return what is released."""
+        with self._delivering:
+            if found := [entry for entry in self._at_start if entry.id > self._released]:
+                self._on_commit(self._id, found)
+            self._at_start = []
+        return self.released
+
+    def lead(self) -> int:
+        """Return 0: no other node writes the table."""
+        return 0
 
     def append(self, payload: bytes) -> Future[None]:
         """Store a batch; the future is done when it is on disk, or fails with JournalError."""
         return self._submit(_Waiting(Future(), payload=payload))
 
-    def release(self, position: int, version: int) -> None:
-        """Release all batches up to `position`."""
+    def release(self, positions: Mapping[str, int], version: int) -> None:
+        """Release all batches up to the position of the one stream."""
+        position = positions[self._id]
 
         def change(connection: sqlite3.Connection) -> None:
             set_meta(connection, released=position, version=version)
@@ -277,7 +257,7 @@ class SqliteJournal:
             entries = self._entries(group)
             self._write(group, entries)
             if entries:
-                self._on_commit(entries)  # before they count: if this fails, they are removed again
+                self._on_commit(self._id, entries)  # before they count: if this fails, they are removed again
         except BaseException:
             self._released, self._deleting, self._version, self._checkpoint = before
             raise

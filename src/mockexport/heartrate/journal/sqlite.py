@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mockexport.errors import MockExportError, UntrustedDataError, UsageError
+from mockexport.heartrate.journal.contract import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "Checkpointer",
-    "Entry",
     "JournalContents",
     "cannot_open",
     "check_format",
@@ -38,13 +38,6 @@ WAIT_SECONDS = 60.0
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-class Entry(NamedTuple):
-    """A batch in the journal. Ids increase, also from one journal to the next: they are microseconds of the clock."""
-
-    id: int
-    payload: bytes
 
 
 class JournalContents(NamedTuple):

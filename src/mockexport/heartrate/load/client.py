@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,9 +34,10 @@ from mockexport.http import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Answer", "HeartRateClient"]
+__all__ = ["PATH", "Answer", "HeartRateClient"]
 
-OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 202, 400, 401, 403, 404
+PATH = "/metrics/heart-rate"  # without a version: older servers and other services have this one alone
+OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE = 200, 202, 400, 401, 403, 404, 413
 SHOWN = 200  # characters of a response
 HEALTH_PAUSE = 0.1  # seconds
 SILENT_SECONDS = 1.0  # of a wait that nobody is told of
@@ -43,11 +45,12 @@ SILENT_SECONDS = 1.0  # of a wait that nobody is told of
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The final response of a server, and how many retries it took."""
+    """The final response of the server with this URL, and how many retries it took, at any server."""
 
+    url: str
     status: int
     document: Any
-    tried_again: int
+    tried_again: int = 0
 
 
 class HeartRateClient:
@@ -88,7 +91,7 @@ class HeartRateClient:
         while True:
             remaining = began + self._timeout - time.monotonic()
             try:
-                self._ask_once("GET", f"{self.url}/health", {"timeout": max(HEALTH_PAUSE, remaining)})
+                self.ask_health(max(HEALTH_PAUSE, remaining))
             except RetryableError as failure:
                 if remaining <= 0 or not isinstance(failure.error, UnreachableError):
                     raise failure.error from failure
@@ -99,13 +102,23 @@ class HeartRateClient:
                 on_waiting = None
             self._closed.wait(max(0.0, min(HEALTH_PAUSE, remaining)))
 
+    def ask_health(self, seconds: float) -> None:
+        """Ask /health once, and wait for `seconds`. Raises RetryableError, and what `post` raises."""
+        self._ask_once("GET", f"{self.url}/health", {"timeout": seconds})
+
     def post(self, path: str, body: bytes) -> Answer:
         """Post readings until they are acknowledged (202) or refused as invalid (400).
 
         A reading that is sent again counts once, so a post is idempotent: it is retried after any lost connection.
         Raises UnreachableError after all retries, NotAuthorisedError, and UntrustedDataError for any other response.
         """
-        answer = self._ask("POST", path, content=body)
+        return self._retried(partial(self.post_once, path, body))
+
+    def post_once(self, path: str, body: bytes) -> Answer:
+        """Post readings without a retry. Raises RetryableError if one may help, and what `post` raises."""
+        answer = self._answer_once("POST", path, content=body)
+        if answer.status == TOO_LARGE:
+            raise UntrustedDataError(f"{self.url}{path} answered {TOO_LARGE}: {_detail(answer.document)}")
         if answer.status not in (ACCEPTED, BAD_REQUEST):
             raise UntrustedDataError(f"{self.url}{path} answered {answer.status}; is it a heart-rate server?")
         return answer
@@ -113,7 +126,7 @@ class HeartRateClient:
     def query(self, user: str, start: str, end: str, device: str | None = None) -> dict[str, Any]:
         """Query a user's heart rate by minutes. Raises NotFoundError if there is none, and what `post` raises."""
         parameters = {"user_id": user, "start": start, "end": end} | ({} if device is None else {"device_id": device})
-        answer = self._ask("GET", "/metrics/heart-rate", params=parameters)
+        answer = self._retried(partial(self._answer_once, "GET", PATH, params=parameters))
         if answer.status == BAD_REQUEST:
             raise UsageError(f"the server refused the query: {_detail(answer.document)}")
         if answer.status == NOT_FOUND:
@@ -134,15 +147,18 @@ class HeartRateClient:
         self.break_off()
         self._client.close()
 
-    def _ask(self, method: str, path: str, **request: Any) -> Answer:
+    def _retried(self, ask: Callable[[], Answer]) -> Answer:
         retrying = schedule(self._retries, self._closed)
         try:
-            response: httpx.Response = retrying(self._ask_once, method, self.url + path, request)
+            answer: Answer = retrying(ask)
         except RetryableError as failure:
             raise failure.error from failure
-        tried_again: int = retrying.statistics.get("attempt_number", 1) - 1
+        return replace(answer, tried_again=retrying.statistics.get("attempt_number", 1) - 1)
+
+    def _answer_once(self, method: str, path: str, **request: Any) -> Answer:
+        response = self._ask_once(method, self.url + path, request)
         try:
-            return Answer(response.status_code, orjson.loads(response.content), tried_again)
+            return Answer(self.url, response.status_code, orjson.loads(response.content))
         except orjson.JSONDecodeError as error:
             raise UntrustedDataError(f"{self.url}{path} did not send valid JSON; is it a heart-rate server?") from error
 

@@ -7,10 +7,12 @@ import threading
 import time
 from array import array
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from mockexport.errors import UntrustedDataError
+from mockexport.heartrate.load.client import PATH
+from mockexport.heartrate.load.nodes import HeartRateNodes
 from mockexport.heartrate.load.synthetic import posts
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from mockexport.heartrate.load.client import Answer, HeartRateClient
     from mockexport.heartrate.load.synthetic import Plan, Post
+
+    Client = HeartRateClient | HeartRateNodes
 
 __all__ = ["OnSending", "SendInterrupted", "Sent", "Summary", "send"]
 
@@ -39,9 +43,22 @@ OnSending: TypeAlias = "Callable[[Sent], None]"
 """Called ten times a second with the progress."""
 
 
+@dataclass(slots=True)
+class NodeSummary:
+    """What one of several servers answered, in readings, and how many posts it failed to answer."""
+
+    url: str
+    accepted: int = 0
+    rejected: int = 0
+    failures: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The result; `distinct` counts each reading once, `ack` is the time from a post's first try to its response."""
+    """The result; `distinct` counts each reading once, `ack` is the time from a post's first try to its response.
+
+    `nodes` is there if there are several servers.
+    """
 
     sent: int
     accepted: int
@@ -52,6 +69,7 @@ class Summary:
     readings_per_second: float
     ack_p50_ms: float | None
     ack_p99_ms: float | None
+    nodes: list[NodeSummary] | None = None
 
 
 class SendInterrupted(KeyboardInterrupt):
@@ -62,7 +80,7 @@ class SendInterrupted(KeyboardInterrupt):
         self.summary = summary
 
 
-def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = None) -> Summary:
+def send(client: Client, plan: Plan, on_progress: OnSending | None = None) -> Summary:
     """Send all readings of a plan, with `plan.clients` requests at a time.
 
     `on_progress` is called ten times a second, in this thread. The first error ends the run and aborts the client.
@@ -76,7 +94,7 @@ def send(client: HeartRateClient, plan: Plan, on_progress: OnSending | None = No
     return sending.summary()
 
 
-def _run(sending: _Sending, client: HeartRateClient, clients: int, on_progress: OnSending | None) -> None:
+def _run(sending: _Sending, client: Client, clients: int, on_progress: OnSending | None) -> None:
     with ThreadPoolExecutor(clients, "mockexport-send") as workers:
         running = {workers.submit(sending.work) for _ in range(clients)}
         try:
@@ -95,12 +113,14 @@ def _run(sending: _Sending, client: HeartRateClient, clients: int, on_progress: 
 class _Sending:
     """The shared state of the sending threads."""
 
-    def __init__(self, client: HeartRateClient, plan: Plan) -> None:
+    def __init__(self, client: Client, plan: Plan) -> None:
         self.sent = Sent()
         self.stop = threading.Event()
         self._client = client
         self._plan = plan
-        self._path = "/metrics/heart-rate" + ("" if plan.singles else "/batch")
+        self._path = PATH + ("" if plan.singles else "/batch")
+        failures = client.failures() if isinstance(client, HeartRateNodes) else {}
+        self._nodes = {url: NodeSummary(url) for url in failures}
         self._posts = posts(plan)
         self._taken = 0
         self._taking = threading.Lock()
@@ -135,7 +155,7 @@ class _Sending:
         accepted, rejected = self._outcome(post, answer)
         if accepted != len(post.numbers):
             raise UntrustedDataError(
-                f"{self._client.url} accepted {accepted} of {len(post.numbers)} valid readings; its response: "
+                f"{answer.url} accepted {accepted} of {len(post.numbers)} valid readings; its response: "
                 f"{str(answer.document)[:200]}"
             )
         with self._recording:
@@ -144,6 +164,9 @@ class _Sending:
             self.sent.accepted += accepted
             self.sent.rejected += rejected
             self.sent.tried_again += answer.tried_again
+            if node := self._nodes.get(answer.url):
+                node.accepted += accepted
+                node.rejected += rejected
             for number in post.numbers:
                 if number >= len(self._kept):
                     self._kept.extend(bytes(max(number + 1 - len(self._kept), len(self._kept))))
@@ -160,7 +183,7 @@ class _Sending:
             accepted, rejected = -1, -1
         if not isinstance(accepted, int) or not isinstance(rejected, int) or accepted + rejected != post.readings:
             raise UntrustedDataError(
-                f"{self._client.url} does not say how many readings it accepted; is it a heart-rate server?"
+                f"{answer.url} does not say how many readings it accepted; is it a heart-rate server?"
             )
         return accepted, rejected
 
@@ -177,7 +200,14 @@ class _Sending:
             readings_per_second=round(self.sent.sent / seconds, 1),
             ack_p50_ms=_percentile_ms(self._acks, 0.5),
             ack_p99_ms=_percentile_ms(self._acks, 0.99),
+            nodes=self._by_node(),
         )
+
+    def _by_node(self) -> list[NodeSummary] | None:
+        if not isinstance(self._client, HeartRateNodes):
+            return None
+        failures = self._client.failures()
+        return [replace(node, failures=failures[node.url]) for node in self._nodes.values()]
 
 
 def _percentile_ms(seconds: array[float], share: float) -> float | None:

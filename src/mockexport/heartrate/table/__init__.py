@@ -1,14 +1,17 @@
 """The Delta Lake table of readings: storage, pending readings, queries and maintenance."""
 
+from mockexport.heartrate.table.contract import Store
+from mockexport.heartrate.table.files import FileFormat, read_compression
 from mockexport.heartrate.table.maintenance import compact, drop_old_days, flush, tidy
 from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending, encode
 from mockexport.heartrate.table.queries import days_in, points, rows_of, summarise_day
 from mockexport.heartrate.table.schema import Snapshot
-from mockexport.heartrate.table.store import DeltaStore, Store
+from mockexport.heartrate.table.store import DeltaStore
 
 __all__ = [
     "SEQUENCES_A_BATCH",
     "DeltaStore",
+    "FileFormat",
     "Pending",
     "Snapshot",
     "Store",
@@ -18,6 +21,7 @@ __all__ = [
     "encode",
     "flush",
     "points",
+    "read_compression",
     "rows_of",
     "summarise_day",
     "tidy",

@@ -11,7 +11,7 @@ import polars as pl
 from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.heartrate.readings import microseconds_of, time_of
 from mockexport.heartrate.table.merge import keep_latest
-from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH
+from mockexport.heartrate.table.pending import is_after
 from mockexport.heartrate.table.queries import distinct_readings
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from threading import Event
 
     from mockexport.heartrate.journal import Journal
+    from mockexport.heartrate.table.contract import Store
     from mockexport.heartrate.table.pending import Pending
     from mockexport.heartrate.table.schema import File
-    from mockexport.heartrate.table.store import Store
 
 __all__ = ["compact", "drop_old_days", "flush", "runs_to_compact", "tidy"]
 
@@ -40,29 +40,33 @@ def flush(pending: Pending, journal: Journal, store: Store) -> bool:
     """Move the oldest pending readings into the table, then release them in the journal; return False if none.
 
     A commit adds at most DAYS_A_COMMIT days, the earliest first. Readings of more days take several calls, and the
-    journal releases them with the last one. The table records the journal's position with each commit (as Delta Lake
-    application transactions), so after a crash nothing is added twice.
+    journal releases them with the last one. The table records the positions in the journal's streams with each commit
+    (as Delta Lake application transactions), so after a crash nothing is added twice.
     """
     store.refresh()  # finds a commit whose response was lost
-    has = store.position(journal.id) or 0
-    part = store.flush_progress(journal.id)
-    if part and part.position <= has:
-        part = None
-    position, frames = pending.take(ROWS_A_FLUSH, part.position if part else 0)
+    streams = list(journal.positions)
+    has, part = store.positions(streams), store.flush_progress(journal.id, streams)
+    positions, frames = pending.take(ROWS_A_FLUSH, part.positions if part else None)
     if not frames:
         return False
-    sequence, day = pl.col("sequence"), pl.col("time").dt.date()
-    wanted = sequence >= (has + 1) * SEQUENCES_A_BATCH
+    positions = part.positions if part else positions
+    later = [
+        frame.filter(is_after(has.get(stream, 0)) & ~is_after(positions[stream]))
+        for stream, its in frames.items()
+        for frame in its
+    ]
+    new = keep_latest(pl.concat(later)).with_columns(pl.col("time").dt.date().alias("date"))
     if part:
-        position = part.position
-        wanted &= (sequence < (position + 1) * SEQUENCES_A_BATCH) & (day > part.through)
-    new = keep_latest(pl.concat(frames).filter(wanted)).with_columns(day.alias("date"))
+        new = new.filter(pl.col("date") > part.through)
     days = new["date"].unique().sort()
     through = days[DAYS_A_COMMIT - 1] if days.len() > DAYS_A_COMMIT else None
-    version = store.sync_log() if new.is_empty() else store.append(_by_day(new, through), journal.id, position, through)
+    if new.is_empty():
+        version = store.sync_log()
+    else:
+        version = store.append(_by_day(new, through), journal.id, positions, through, had=has)
     if through is None:
-        journal.release(position, version)
-        pending.drop(position)
+        journal.release(positions, version)
+        pending.drop(positions)
     else:
         journal.note(version)
     return True

@@ -17,8 +17,8 @@ from mockexport.heartrate.table.merge import best_by_minute, keep_latest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
+    from mockexport.heartrate.table.contract import Store
     from mockexport.heartrate.table.schema import File, Snapshot
-    from mockexport.heartrate.table.store import Store
 
 __all__ = ["days_in", "distinct_readings", "points", "rows_of", "summarise_day"]
 
@@ -62,13 +62,16 @@ def points(
 
 
 def days_in(snapshot: Snapshot, pending: Sequence[pl.DataFrame]) -> dict[date, tuple[tuple[File, ...], int]]:
-    """Return the days that have readings, with their files and their highest pending sequence, or 0."""
-    highest: dict[date, int] = {}
+    """Return the days that have readings, with their files and a mark of their pending readings.
+
+    The mark is another one if others are pending; it is 0 if there are none.
+    """
+    marks: dict[date, int] = {}
     for frame in pending:
-        by_day = frame.group_by(pl.col("time").dt.date()).agg(pl.col("sequence").max())
-        for day, sequence in by_day.iter_rows():
-            highest[day] = max(highest.get(day, 0), sequence)
-    return {day: (snapshot.days.get(day, ()), highest.get(day, 0)) for day in sorted({*snapshot.days, *highest})}
+        by_day = frame.group_by(pl.col("time").dt.date()).agg(pl.col("sequence").hash().sum())
+        for day, mark in by_day.iter_rows():
+            marks[day] = marks.get(day, 0) + mark
+    return {day: (snapshot.days.get(day, ()), marks.get(day, 0)) for day in sorted({*snapshot.days, *marks})}
 
 
 def summarise_day(store: Store, day: date, files: Sequence[File], pending: Sequence[pl.DataFrame]) -> DaySummary:

@@ -35,7 +35,7 @@ __all__ = [
 
 FORMAT = "1"
 FORMAT_KEY = "mockexport.heartrate.format"
-JOURNAL_KEY = "mockexport.heartrate.journal.journal."  # followed by its id; the value is the folder where it was last
+JOURNAL_KEY = "mockexport.heartrate.journal.journal."  # followed by its id; the value is where it was last
 TABLE_SCHEMA = Schema(
     [
         Field("user", PrimitiveType("string")),
@@ -112,10 +112,10 @@ class Snapshot:
 class FlushProgress(NamedTuple):
     """The progress of a flush that takes several commits.
 
-    The table has the readings of the batches up to `position` for the days up to `through`, both inclusive.
+    The table has the readings of the batches up to `positions`, by stream, for the days up to `through`, inclusive.
     """
 
-    position: int
+    positions: dict[str, int]
     through: date
 
 

@@ -10,9 +10,10 @@ import threading
 import time
 import uuid
 import weakref
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
@@ -23,6 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.files import make_folder, sync_folder
 from mockexport.heartrate.folder import OWNER_ONLY, is_url
+from mockexport.heartrate.table.files import FileFormat
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
 from mockexport.heartrate.table.schema import (
@@ -35,84 +37,37 @@ from mockexport.heartrate.table.schema import (
     snapshot_of,
     statistics_of,
 )
+from mockexport.heartrate.table.unused import UnusedFiles
 from mockexport.settings import store_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from mockexport.heartrate.table.schema import File, Snapshot
 
-__all__ = ["DeltaStore", "Store"]
+__all__ = ["DeltaStore"]
 
-ROWS_A_GROUP = 1 << 15  # of a Parquet file: the least that a query reads
-COMPRESSION_LEVEL = 1
 COMMITS_A_CHECKPOINT = 50
 GRACE_SECONDS = 600.0  # replaced files stay this long, for other programs that read the table
 VACUUM_SECONDS = 600.0
 VACUUM_HOURS = 1  # GRACE_SECONDS for tables under a URL
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they don't fsync
-PART, THROUGH = ".part", ".through"  # suffixes of a journal's id, in the table's application transactions
+# Suffixes of the names of a journal and its streams, in the table's application transactions.
+PART, THROUGH, TERM = ".part", ".through", ".term"
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
-
-
-class Store(Protocol):
-    """A table of readings, which other programs may read. Thread-safe.
-
-    Raises UnreachableError if it can't be written or read. After a failed write, `position` says what the table has.
-    """
-
-    def snapshot(self) -> Snapshot:
-        """Return the newest version."""
-
-    def refresh(self) -> None:
-        """Load the versions that other processes have written."""
-
-    def scan(self, files: Sequence[File]) -> pl.LazyFrame:
-        """Return the readings in these files, at least one, with the columns of `merge.SCHEMA`."""
-
-    def position(self, journal: str) -> int | None:
-        """Return the last batch of this journal up to which the table has everything; None if it has none."""
-
-    def flush_progress(self, journal: str) -> FlushProgress | None:
-        """Return the last partial `append` of this journal, even if it has been completed; None if there was none."""
-
-    @property
-    def journals(self) -> dict[str, str]:
-        """The journals that the table names: by id, the folder where each was last."""
-
-    def name_journal(self, journal: str, folder: str) -> None:
-        """Record a journal of the table, and its folder, in the table."""
-
-    def sync_log(self) -> int:
-        """Make sure that the newest version is on disk; return it."""
-
-    def append(
-        self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
-    ) -> int:
-        """Add a run for each date, sorted by user, time and device; return the version, which is on disk.
-
-        The same commit records `position` as that of the journal; with `through`, only for the days up to that one.
-        """
-
-    def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
-        """Replace files of a day by one run; return the version, which is on disk."""
-
-    def remove(self, old: Sequence[File]) -> int:
-        """Remove files; return the version, which is on disk."""
-
-    def checkpoint(self, noted: int | None) -> int | None:
-        """Write a checkpoint if there were many versions since the last one, `noted`; return its version."""
-
-    def tidy(self) -> None:
-        """Delete unused files; call it once the newest version and checkpoint have been recorded."""
 
 
 class DeltaStore:
     """A store that uses deltalake and Polars. The table is created if there is none.
 
     `durable` and `checkpoint` are the versions that were last recorded; a new table under a URL names the journal with
-    the id `journal`. `grace` is how long replaced files stay, in seconds. Raises UsageError for a table of another
-    format, UnreachableError if it can't be opened or created, and UntrustedDataError if it has lost versions.
+    the id `journal`. `grace` is how long replaced files stay, in seconds; `files` is how files are written. Raises
+    UsageError for a table of another format, UnreachableError if it can't be opened or created, and UntrustedDataError
+    if it has lost versions.
+
+    Where several nodes share the journal, one at a time writes the table, in a `term` that is higher than those before.
+    The table records it first, and again with each commit. A commit in an older term is refused: here if the table has
+    a newer one already, and by deltalake if that comes at the same time, because both record the same transaction.
     """
 
     def __init__(
@@ -122,31 +77,43 @@ class DeltaStore:
         durable: int | None = None,
         checkpoint: int | None = None,
         journal: str | None = None,
+        term: int = 0,
         read_only: bool = False,
         grace: float = GRACE_SECONDS,
+        files: FileFormat | None = None,
     ) -> None:
+        self.term = None if read_only else term
+        self._term_name = f"{journal}{TERM}"
         self._root = str(table).rstrip("/") if is_url(table) else str(Path(table).absolute())
         self._folder = None if is_url(table) else Path(self._root)
         self._options = None if self._folder else store_options()
-        self._grace = grace
+        self._files = files or FileFormat()
+        self.grace = grace
+        self._unused = UnusedFiles(self._folder) if self._folder else None
         self._lock = threading.RLock()
         self._writing: set[str] = set()
-        self._unused_since: dict[str, float] = {}
         self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         self._sync_again = False  # an fsync has failed
         self._vacuumed = time.monotonic()
-        try:
+        with self._failing("open"):
             if self._folder and not read_only:
                 for folder in (self._folder, self._folder / "_delta_log"):
                     make_folder(folder, OWNER_ONLY)
                 drop_torn(self._folder, durable, checkpoint)
             self._table = self._open(journal, read_only=read_only)
-        except FAILURES as error:
-            raise UnreachableError(f"cannot open the table {self._root}: {one_line(error)}") from error
         self._check(durable)
         self._durable = -1 if durable is None else durable
         self._current = self._load()
         if not read_only:
+            self.sync_log()
+
+    def begin_term(self) -> None:
+        """Record the term in the table, so that nothing of an older one is written from then on."""
+        with self._lock:
+            if self.term and (self._table.transaction_version(self._term_name) or 0) < self.term:
+                with self._failing("write to"):
+                    self._commit_actions([], {})
+            self._check_term()
             self.sync_log()
 
     def _open(self, journal: str | None, *, read_only: bool) -> DeltaTable:
@@ -186,13 +153,10 @@ class DeltaStore:
 
     def refresh(self) -> None:
         """Load the versions that other processes have written."""
-        with self._lock:
-            try:
-                self._table.update_incremental()
-                if self._table.version() != self._current.version:
-                    self._current = self._load()
-            except FAILURES as error:
-                raise UnreachableError(f"cannot read the table {self._root}: {one_line(error)}") from error
+        with self._lock, self._failing("read"):
+            self._table.update_incremental()
+            if self._table.version() != self._current.version:
+                self._current = self._load()
 
     def _load(self) -> Snapshot:
         snapshot = snapshot_of(self._table)
@@ -206,50 +170,67 @@ class DeltaStore:
             paths, glob=False, hive_partitioning=False, cache=False, storage_options=self._options
         ).select(list(SCHEMA))
 
-    def position(self, journal: str) -> int | None:
-        """Return the last batch of this journal up to which the table has everything; None if it has none."""
-        with self._lock:
-            return self._table.transaction_version(journal)
+    def positions(self, streams: Iterable[str]) -> dict[str, int]:
+        """Return, by stream, the last batch up to which the table has everything; not those that it has nothing of."""
+        return self._recorded(streams)
 
-    def flush_progress(self, journal: str) -> FlushProgress | None:
-        """Return the last partial `append` of this journal."""
+    def flush_progress(self, journal: str, streams: Iterable[str]) -> FlushProgress | None:
+        """Return the partial `append` of this journal that is still to be completed."""
+        streams = list(streams)
         with self._lock:
-            position = self._table.transaction_version(f"{journal}{PART}")
+            has, parts = self._recorded(streams), self._recorded(streams, PART)
             through = self._table.transaction_version(f"{journal}{THROUGH}")
-        return None if position is None or through is None else FlushProgress(position, date.fromordinal(through))
+        open_parts = {stream: part for stream, part in parts.items() if part > has.get(stream, 0)}
+        return FlushProgress(open_parts, date.fromordinal(through)) if open_parts and through is not None else None
+
+    def _recorded(self, streams: Iterable[str], suffix: str = "") -> dict[str, int]:
+        with self._lock:
+            found = {stream: self._table.transaction_version(f"{stream}{suffix}") for stream in streams}
+        return {stream: position for stream, position in found.items() if position is not None}
 
     # Writing
 
     def append(
-        self, runs: Iterable[tuple[date, pl.DataFrame]], journal: str, position: int, through: date | None = None
+        self,
+        runs: Iterable[tuple[date, pl.DataFrame]],
+        journal: str,
+        positions: Mapping[str, int],
+        through: date | None = None,
+        had: Mapping[str, int] | None = None,
     ) -> int:
         """Add a run for each date, as `Store.append` describes."""
         name = uuid.uuid4().hex
-        positions = {journal: position}
+        marks = dict(positions)
         if through:
-            positions = {f"{journal}{PART}": position, f"{journal}{THROUGH}": through.toordinal()}
-        mark = CommitProperties(app_transactions=[Transaction(*position) for position in positions.items()])
-        return self._commit([], ((day, f"{name}-0", frame) for day, frame in runs), mark, data_change=True)
+            marks = {f"{stream}{PART}": position for stream, position in positions.items()}
+            marks[f"{journal}{THROUGH}"] = through.toordinal()
+        new = ((day, f"{name}-{n}", part) for day, run in runs for n, part in enumerate(self._files.sized([run])))
+        assumed = {} if had is None else {stream: had.get(stream, 0) for stream in positions}
+        return self._commit([], new, marks, assumed, data_change=True)
 
     def replace(self, old: Sequence[File], frames: Iterable[pl.DataFrame], day: date) -> int:
         """Replace files of a day by one run."""
         name = uuid.uuid4().hex
-        new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(frames))
-        return self._commit(old, new, None, data_change=False)
+        new = ((day, f"{name}-{number}", frame) for number, frame in enumerate(self._files.sized(frames)))
+        return self._commit(old, new, {}, {}, data_change=False)
 
     def remove(self, old: Sequence[File]) -> int:
         """Remove files."""
-        return self._commit(old, [], None, data_change=True)
+        return self._commit(old, [], {}, {}, data_change=True)
 
     def _commit(
         self,
         old: Sequence[File],
         new: Iterable[tuple[date, str, pl.DataFrame]],
-        mark: CommitProperties | None,
+        marks: Mapping[str, int],
+        assumed: Mapping[str, int],
         *,
         data_change: bool,
     ) -> int:
-        """Write the new files, then commit them and the removal of the old ones; lock only for the commit."""
+        """Write the new files, then commit them and the removal of the old ones; lock only for the commit.
+
+        The table must still have the `old` files and the `assumed` positions. It gets the `marks` as transactions.
+        """
         now = time.time_ns() // 1_000_000
         actions: list[AddAction | RemoveAction] = [
             RemoveAction(file.path, data_change, now, file.size, {"date": str(file.date)}) for file in old
@@ -266,16 +247,13 @@ class DeltaStore:
                 sync_folder(self._folder)  # for the folders of the days, whoever made them
             with self._lock:
                 self.refresh()
+                self._check_term()
+                if {**dict.fromkeys(assumed, 0), **self.positions(assumed)} != assumed:
+                    raise OSError("another server has added the same batches")
+                if not self._current.holds([file.path for file in old]):
+                    raise OSError("another server has replaced the same files")
                 self.sync_log()
-                self._table.create_write_transaction(
-                    actions,
-                    "append",
-                    TABLE_SCHEMA,
-                    ["date"],
-                    commit_properties=mark,
-                    post_commithook_properties=NO_HOOKS,
-                )
-                self.refresh()
+                self._commit_actions(actions, marks)
                 if not self._current.holds(written):
                     raise OSError("the committed files are not in the newest version")
                 return self.sync_log()
@@ -284,19 +262,37 @@ class DeltaStore:
         finally:
             self._writing.difference_update(written)  # uncommitted files are deleted later
 
+    def _commit_actions(self, actions: Sequence[AddAction | RemoveAction], marks: Mapping[str, int]) -> None:
+        """Commit to the newest version, with the marks and the term, and load the version that this makes."""
+        self._table.create_write_transaction(
+            list(actions),
+            "append",
+            TABLE_SCHEMA,
+            ["date"],
+            commit_properties=self._properties(marks),
+            post_commithook_properties=NO_HOOKS,
+        )
+        self.refresh()
+
+    def _properties(self, marks: Mapping[str, int]) -> CommitProperties:
+        """Return what a commit records: the marks, and the term where there are terms."""
+        terms = {self._term_name: self.term} if self.term else {}
+        return CommitProperties(app_transactions=[Transaction(*mark) for mark in {**marks, **terms}.items()])
+
+    def _check_term(self) -> None:
+        """Raise UnreachableError if this node must not write the version that is loaded."""
+        if self.term is None:
+            raise UnreachableError(f"this server does not write the table {self._root}; another one does")
+        if self.term and (found := self._table.transaction_version(self._term_name)) != self.term:
+            raise UnreachableError(f"another server writes the table {self._root}, in term {found}, not {self.term}")
+
     def _write(self, path: str, frame: pl.DataFrame) -> int:
         """Write one file, which is on disk when this returns; return its size."""
         if self._folder:
             target = self._folder / path
             target.parent.mkdir(mode=0o700, exist_ok=True)
             target.touch(mode=0o600)
-        frame.write_parquet(
-            f"{self._root}/{path}",
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROWS_A_GROUP,
-            storage_options=self._options,
-        )
+        self._files.write(frame, f"{self._root}/{path}", self._options)
         if self._folder:
             sync_file(target)
             sync_folder(target.parent)
@@ -324,68 +320,74 @@ class DeltaStore:
 
     @property
     def journals(self) -> dict[str, str]:
-        """The journals that the table's properties name: by id, the folder where each was last."""
+        """The journals that the table's properties name: by id, the place where each was last."""
         with self._lock:
             found = self._table.metadata().configuration
-        return {
-            name.removeprefix(JOURNAL_KEY): folder for name, folder in found.items() if name.startswith(JOURNAL_KEY)
-        }
+        return {name.removeprefix(JOURNAL_KEY): place for name, place in found.items() if name.startswith(JOURNAL_KEY)}
 
-    def name_journal(self, journal: str, folder: str) -> None:
-        """Record a journal of the table, and its folder, in the table's properties."""
-        try:
-            with self._lock:
-                self._table.alter.set_table_properties(
-                    {f"{JOURNAL_KEY}{journal}": folder},
-                    raise_if_not_exists=False,
-                    post_commithook_properties=NO_HOOKS,
-                )
-                self.refresh()
-        except FAILURES as error:
-            raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
+    def name_journal(self, journal: str, place: str) -> None:
+        """Record a journal of the table, and its place, in the table's properties."""
+        with self._lock, self._failing("write to"):
+            self.refresh()
+            self._check_term()
+            self._table.alter.set_table_properties(
+                {f"{JOURNAL_KEY}{journal}": place},
+                raise_if_not_exists=False,
+                commit_properties=self._properties({}),
+                post_commithook_properties=NO_HOOKS,
+            )
+            self.refresh()
 
     # Maintenance
 
     def checkpoint(self, noted: int | None) -> int | None:
         """Write a checkpoint if there were many versions since the last one, `noted`."""
         with self._lock:
+            if self.term:
+                self.refresh()
+            self._check_term()
             version = self.sync_log()
             if version - (noted or 0) < COMMITS_A_CHECKPOINT:
                 return None
-            try:
+            with self._failing("write to"):
                 self._table.create_checkpoint()
                 if self._folder:
                     sync_checkpoint(self._folder / "_delta_log", version)
-            except FAILURES as error:
-                raise UnreachableError(f"cannot write to the table {self._root}: {one_line(error)}") from error
             return version
 
     def tidy(self) -> None:
         """Delete unused files."""
-        try:
-            if self._folder is None:
+        if self.term:
+            self.refresh()
+        self._check_term()
+        with self._failing("tidy"):
+            if self._unused is None:
                 if time.monotonic() - self._vacuumed > VACUUM_SECONDS:
                     self._vacuumed = time.monotonic()
-                    self._table.vacuum(VACUUM_HOURS, dry_run=False, post_commithook_properties=NO_HOOKS)
+                    self._table.vacuum(
+                        VACUUM_HOURS,
+                        dry_run=False,
+                        commit_properties=self._properties({}),
+                        post_commithook_properties=NO_HOOKS,
+                    )
                     self.refresh()
             else:
-                self._delete_unused(self._folder)
+                self._unused.delete(self._used, self.grace)
             with self._lock:
                 self._table.cleanup_metadata()
-        except FAILURES as error:
-            raise UnreachableError(f"cannot tidy the table {self._root}: {one_line(error)}") from error
 
-    def _delete_unused(self, folder: Path) -> None:
-        """Delete the files that no snapshot has had for the time of grace."""
-        found = {path.relative_to(folder).as_posix(): path for path in folder.glob("date=*/*.parquet")}
-        with self._lock:  # each file found is being written, in this version, or unused
-            used = self._writing.union(*(snapshot.paths for snapshot in self._snapshots))
-        now = time.monotonic()
-        self._unused_since = {name: self._unused_since.get(name, now) for name in found if name not in used}
-        for name, since in list(self._unused_since.items()):
-            if now - since >= self._grace:
-                found[name].unlink(missing_ok=True)
-                del self._unused_since[name]
+    def _used(self) -> set[str]:
+        """Return the files that are being written, or that a snapshot has which somebody holds."""
+        with self._lock:
+            return self._writing.union(*(snapshot.paths for snapshot in self._snapshots))
+
+    @contextmanager
+    def _failing(self, what: str) -> Generator[None, None, None]:
+        """Turn the errors of deltalake, Polars and the system into one that says what can't be done with the table."""
+        try:
+            yield
+        except FAILURES as error:
+            raise UnreachableError(f"cannot {what} the table {self._root}: {one_line(error)}") from error
 
 
 def one_line(error: Exception) -> str:

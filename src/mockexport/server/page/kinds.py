@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from fastapi import Request
+
 __all__ = ["Answer", "Fresh", "Kind", "Progress", "RunCancelled", "Step", "Watch"]
 
 
@@ -77,15 +79,18 @@ class Kind(Protocol):
     def view(self) -> str:
         """How its answer is shown: `heatmap` (of `count`), `certificate` (of `reconcile`), or `table`, of the CSV."""
 
-    def command(self, export: str) -> str:
-        """Return the shell command that gives the same answer."""
+    def command(self, export: str, server: str) -> str:
+        """Return the shell command that gives the same answer; `server` is the URL by which the page was reached."""
 
     def run(self, export: str, watch: Watch) -> Answer:
         """Do it, and call `watch` often. Raises MockExportError, and what `watch` raises."""
 
 
 class Fresh(Protocol):
-    """Tells of readings as they are stored."""
+    """Tells of readings as they are stored, and of those that are there."""
 
     def watch(self, user: str) -> AbstractContextManager[deque[dict[str, Any]]]:
         """While the block lasts, collect a user's readings: `time` in seconds since 1970, `heart_rate`, `device_id`."""
+
+    async def minutes(self, request: Request) -> bytes:
+        """Return the JSON answer to a request of the API; its `data` is empty if there are no readings."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from mockexport._version import __version__
 from mockexport.encoding import unicode_only
 from mockexport.model import Export, summarise
+from mockexport.server.headers import choose_encoding
 from mockexport.server.ids import wire_exports
 from mockexport.server.page.events import ENDED, STREAM, events
 from mockexport.server.page.files import HEADERS, answer_file, page_files
 from mockexport.server.page.runs import RUNNING, Run, Runs, TooManyRunsError
-from mockexport.source import MakesExports
+from mockexport.source import MakesExports, home_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
     from contextlib import AbstractContextManager
 
     from mockexport.server.page.kinds import Answer, Fresh, Kind
@@ -31,6 +35,8 @@ __all__ = ["Page"]
 STREAMS_AT_ONCE = 256
 DOWNLOADS_SHOWN = 10_000
 NAMES_SHOWN = 1000
+COMPRESSED_BYTES = 1000  # from which on it is worth it
+COMPRESSION = 6
 DATA = HEADERS | {"Cache-Control": "no-store"}
 
 
@@ -39,6 +45,27 @@ class Start(BaseModel):
 
     kind: str
     export: str
+
+
+class CompressedRoute(APIRoute):
+    """A route whose answer is compressed if the browser takes that. A stream of events is sent as it is."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+
+        async def answer_compressed(request: Request) -> Response:
+            response = await answer(request)
+            if isinstance(response, StreamingResponse) or len(response.body) < COMPRESSED_BYTES:
+                return response
+            response.headers["Vary"] = "Accept-Encoding"
+            if choose_encoding(request.headers.get("accept-encoding", ""), ("gzip",)):
+                response.body = await run_sync(gzip.compress, bytes(response.body), COMPRESSION)
+                response.headers["Content-Encoding"] = "gzip"
+                response.headers["Content-Length"] = str(len(response.body))
+            return response
+
+        return answer_compressed
 
 
 class Page:
@@ -56,7 +83,7 @@ class Page:
         self.streams = 0
         self._stopped = False
         self.files = APIRouter(include_in_schema=False)
-        self.data = APIRouter(prefix="/page", include_in_schema=False)
+        self.data = APIRouter(prefix="/page", include_in_schema=False, route_class=CompressedRoute)
         self._route_all()
 
     def stop(self) -> None:
@@ -87,6 +114,7 @@ class Page:
         add("/runs/{run_id}/result.csv", self._csv_result, methods=both)
         if self._fresh:
             add("/heart-rate", self._readings, methods=["GET"])
+            add("/minutes", self._minutes, methods=both)
 
     # What there is
 
@@ -99,12 +127,12 @@ class Page:
         return _json(wire_exports(self._source))
 
     def _export(self, export: str) -> Response:
-        if isinstance(self._source, MakesExports):  # a server would have to make it first
+        if isinstance(home_of(self._source, export), MakesExports):  # a server would have to make it first
             return _json(_export_document(Export(export, None, None, None, None, None, None)))
         return _json(_export_document(summarise(export, self._source.downloads(export))))
 
     def _downloads(self, export: str) -> Response:
-        if isinstance(self._source, MakesExports):
+        if isinstance(home_of(self._source, export), MakesExports):
             raise HTTPException(409, "A server makes this export when it is counted; its downloads are not known yet")
         found = list(self._source.downloads(export))
         shown = [
@@ -124,10 +152,10 @@ class Page:
 
     # Runs
 
-    def _all_runs(self) -> Response:
-        return _json([run.document() for run in self._runs.all()])
+    def _all_runs(self, request: Request) -> Response:
+        return _json([run.document(_server(request)) for run in self._runs.all()])
 
-    def _start(self, start: Start) -> Response:
+    def _start(self, start: Start, request: Request) -> Response:
         kind = self._kinds.get(start.kind)
         if kind is None:
             raise HTTPException(404, f"No kind of run is called {start.kind}")
@@ -137,18 +165,18 @@ class Page:
             run = self._runs.start(kind, start.export)
         except TooManyRunsError as error:
             raise HTTPException(503, error.message, {"Retry-After": "1"}) from None
-        return _json(run.document(), 201)
+        return _json(run.document(_server(request)), 201)
 
-    async def _run(self, run_id: str) -> Response:
-        return _json(self._known(run_id).document())
+    def _run(self, run_id: str, request: Request) -> Response:
+        return _json(self._known(run_id).document(_server(request)))
 
-    async def _cancel(self, run_id: str) -> Response:
+    def _cancel(self, run_id: str, request: Request) -> Response:
         run = self._known(run_id)
         run.cancelled = True
-        return _json(run.document(), 202)
+        return _json(run.document(_server(request)), 202)
 
-    async def _run_events(self, run_id: str) -> Response:
-        run = self._known(run_id)
+    async def _run_events(self, run_id: str, request: Request) -> Response:
+        run, server = self._known(run_id), _server(request)
         told = False
 
         def look() -> Any:
@@ -156,7 +184,7 @@ class Page:
             if told:
                 return ENDED
             told = run.state != RUNNING
-            return run.document()
+            return run.document(server)
 
         return self._stream(nullcontext(look))
 
@@ -193,6 +221,11 @@ class Page:
 
         return self._stream(watching())
 
+    async def _minutes(self, request: Request) -> Response:
+        assert self._fresh is not None  # noqa: S101 - the route is there only with it
+        body = await self._fresh.minutes(request)
+        return Response(body, media_type="application/json", headers=DATA)
+
     def _stream(self, looking: AbstractContextManager[Callable[[], Any]]) -> Response:
         if self.streams >= STREAMS_AT_ONCE:
             raise HTTPException(503, "Too many pages are open", {"Retry-After": "5"})
@@ -218,6 +251,11 @@ async def _file(name: str, request: Request) -> Response:
     if file is None:
         raise HTTPException(404, "Not found")
     return answer_file(file, request)
+
+
+def _server(request: Request) -> str:
+    """Return the URL by which the browser reached this server."""
+    return str(request.base_url).rstrip("/")
 
 
 def _export_document(export: Export) -> dict[str, Any]:

@@ -47,8 +47,12 @@ class Run:
     ended: float | None = None
     cancelled: bool = False
 
-    def document(self) -> dict[str, Any]:
-        """Return how the run is, for the page; the seconds are rounded down, so that it changes with what it tells."""
+    def document(self, server: str) -> dict[str, Any]:
+        """Return how the run is, for a page that was reached at the URL `server`.
+
+        The seconds are rounded down, so that it changes with what it tells.
+        """
+        state = self.state  # the first, since it says that the rest is there
         progress = self.progress
         seconds = (self.ended or time.monotonic()) - self.began
         return {
@@ -57,8 +61,8 @@ class Run:
             "title": self.kind.title,
             "view": self.kind.view,
             "export": unicode_only(self.export),
-            "command": unicode_only(self.kind.command(self.export)),
-            "state": self.state,
+            "command": unicode_only(self.kind.command(self.export, server)),
+            "state": state,
             "error": unicode_only(self.error),
             "seconds": round(seconds, 3) if self.ended else int(seconds),
             **progress._asdict(),

@@ -112,7 +112,16 @@ class ExportJob:
         self.state = state
         return state.status_url is not None
 
-    def start(self) -> None:
+    def begin(self, *, restart: bool = False) -> None:
+        """Go on with the export that is kept, or else begin one. Raises what `resume` raises.
+
+        Between the look at the state and the kick-off, no other run may begin one: it would not be found again.
+        """
+        with self._states.held():
+            if not self.resume(restart=restart):
+                self._start()
+
+    def _start(self) -> None:
         """Send the kick-off, and keep where the status is. A server that is busy is waited for."""
         self.state = ExportState(self._url)
         deadline = time.monotonic() + self._timeout

@@ -96,8 +96,8 @@ class FhirSource:
     def start(self, export: str) -> str:
         """Begin an export, unless one is known by its state, and return the URL of its status."""
         job = self._job(export)
-        if not job.state.status_url and not job.resume(restart=self._export.restart):
-            job.start()
+        if not job.state.status_url:
+            job.begin(restart=self._export.restart)
         return job.state.status_url or ""
 
     def downloads(self, export: str) -> list[Download]:

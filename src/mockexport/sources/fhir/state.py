@@ -8,6 +8,7 @@ running that nobody can find.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import orjson
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.files import remove_leftovers, write_atomically
+from mockexport.files import locked, remove_leftovers, write_atomically
 from mockexport.place import read_whole
 
 __all__ = ["ExportState", "StateFile"]
@@ -79,6 +80,14 @@ class StateFile:
         ):
             raise UntrustedDataError(f"the state {self.path} is damaged; choose another file")
         return ExportState(**{name: document[name] for name in FIELDS if document.get(name) is not None})
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other runs from beginning an export with this file during the block. Raises UsageError if one does."""
+        if self.path is None:
+            return nullcontext()
+        target = Path(os.path.realpath(self.path))
+        busy = f"another run is beginning the export in the state {self.path}; wait for it"
+        return locked(target.with_name(f".{target.name}.lock"), busy)
 
     def keep(self, state: ExportState, **changes: Any) -> ExportState:
         """Keep a state with these changes, and return it. Raises UsageError if the file cannot be written."""

@@ -1,7 +1,6 @@
 // Requests to the server. The token is asked for once, and kept in this module's memory alone.
 
-import { announce } from "./dom.js";
-
+const SILENT = 40_000; // milliseconds after which a stream is lost: the server sends something every 15 seconds
 let token = null;
 let asking = null;
 
@@ -57,17 +56,22 @@ function askForToken(refused) {
     const dialog = document.getElementById("token");
     const text = document.getElementById("token-text");
     const why = document.getElementById("token-why");
-    if (refused) {
+    const refuse = () => {
+      why.textContent = "";
       why.textContent = "The server refused this token. Check it, and try again.";
       why.classList.add("bad");
-      announce(why.textContent);
-    }
-    text.setAttribute("aria-invalid", String(refused));
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+      why.setAttribute("role", "alert"); // what is outside of the dialog is not read out meanwhile
+      text.setAttribute("aria-invalid", "true");
+    };
+    if (refused) refuse();
+    dialog.oncancel = (event) => event.preventDefault();
+    dialog.onclose = () => asking && dialog.showModal(); // a second Escape closes it, and nothing works without a token
     dialog.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
-      token = text.value.trim();
+      const given = text.value.trim();
       text.value = "";
+      if (!/^[!-~]+$/.test(given)) return refuse(); // no server has such a token, and no header can carry it
+      token = given;
       asking = null;
       dialog.close();
       resolve();
@@ -79,31 +83,50 @@ function askForToken(refused) {
 }
 
 /**
- * Read server-sent events until the stream ends or `signal` is aborted; return whether the server ended it.
+ * Read server-sent events until the stream ends or `signal` is aborted; `opened` is called when it has begun.
+ * Throws Refused when the connection is lost, also when nothing comes any more, as after a sleep of this machine.
  * EventSource cannot send the token, so this reads the stream itself.
  */
-export async function events(path, signal, take) {
+export async function events(path, signal, take, opened = () => {}) {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  let silence = setTimeout(end, SILENT);
+  signal.addEventListener("abort", end);
   try {
-    const response = await request(path, { signal });
+    const response = await request(path, { signal: ending.signal });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
+    let begun = false;
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return true;
+      if (done) return;
+      clearTimeout(silence);
+      silence = setTimeout(end, SILENT);
+      if (!begun) opened();
+      begun = true;
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
       for (const part of parts) if (part.startsWith("data: ")) take(JSON.parse(part.slice(6)));
     }
   } catch (error) {
-    if (signal.aborted) return false;
+    if (signal.aborted) return;
     throw error instanceof Refused ? error : new Refused(0, "The connection to the server was lost.");
+  } finally {
+    clearTimeout(silence);
+    signal.removeEventListener("abort", end);
+    end();
   }
 }
 
 /** Wait, unless the signal is aborted before. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener("abort", end);
   });
 }

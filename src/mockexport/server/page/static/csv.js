@@ -2,7 +2,7 @@
 
 import { request } from "./api.js";
 import { h, number } from "./dom.js";
-import { virtualTable } from "./table.js";
+import { beyond, virtualTable } from "./table.js";
 
 /** Read CSV (RFC 4180): rows of fields. */
 export function readCsv(text) {
@@ -42,5 +42,5 @@ export async function csvTable({ path, run, signal, nothing = "There is nothing 
       by: numeric ? (row) => (row[at] === "" ? -Infinity : Number(row[at])) : (row) => row[at] ?? "",
     };
   });
-  return h("div", {}, h("p", { class: "faint" }, `${number(rows.length)} rows`), virtualTable({ rows, columns, label: `${run.title} of ${run.export}` }));
+  return h("div", {}, h("p", { class: "faint" }, `${number(rows.length)} ${rows.length === 1 ? "row" : "rows"}${beyond(rows.length)}`), virtualTable({ rows, columns, label: `${run.title} of ${run.export}` }));
 }

@@ -70,5 +70,10 @@ export function save(blob, name) {
 /** A view's heading, with what stands beside it. */
 export const heading = (title, ...beside) => h("div", { class: "heading" }, h("h1", {}, title), ...beside);
 
+/** Say what went wrong in a place of its own, and no second time; nothing if all is well. */
+export function trouble(place, text) {
+  if (place.textContent !== text) fill(place, text ? failure(text) : null);
+}
+
 /** A message that something went wrong. */
 export const failure = (text) => h("p", { class: "note bad", role: "alert" }, text);

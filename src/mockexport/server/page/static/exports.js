@@ -62,6 +62,7 @@ function startButtons(id, about) {
         location.hash = `#/run/${(await post("/page/runs", { kind: kind.name, export: id })).id}`;
       } catch (error) {
         button.disabled = false;
+        button.focus();
         const told = h("p", { class: "bad", role: "alert" }, error.message);
         button.parentElement.querySelector(".bad")?.remove();
         button.parentElement.append(told);

@@ -1,7 +1,7 @@
 // The heart rate of a user, minute by minute, one day at a time; fresh readings show as they are stored.
 
-import { events, json, pause, request } from "./api.js";
-import { announce, failure, fill, h, heading, number, say } from "./dom.js";
+import { events, json, pause } from "./api.js";
+import { announce, fill, h, heading, number, say, trouble } from "./dom.js";
 
 const DAY = 86_400;
 const REFRESH = 1000; // milliseconds between two queries for fresh minutes
@@ -10,6 +10,7 @@ const DEVICES = 4; // colours and sizes of points; further devices share them
 const GAP = 300; // seconds without a reading, over which no line is drawn
 
 const today = () => new Date().toISOString().slice(0, 10);
+const isDay = (text) => /^[1-9]\d{3}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(`${text}T00:00:00Z`));
 const moved = (day, days) => new Date(Date.parse(`${day}T00:00:00Z`) + days * DAY * 1000).toISOString().slice(0, 10);
 
 export async function showHeartRate({ main, argument, signal }) {
@@ -27,10 +28,11 @@ export async function showHeartRate({ main, argument, signal }) {
     user ||= users[0] || "";
     day ||= latestDay(days, user) || today();
   }
+  if (!isDay(day)) throw new Error(`${day} is not a day, such as ${today()}.`);
   const go = (who, when) => (location.hash = `#/heart-rate/${encodeURIComponent(`${encodeURIComponent(who)}/${when}`)}`);
 
   const who = h("input", { id: "user", list: "users", value: user, autocomplete: "off", spellcheck: "false", change: () => who.value && go(who.value, day) });
-  const when = h("input", { id: "day", type: "date", value: day, change: () => when.value && go(user, when.value) });
+  const when = h("input", { id: "day", type: "date", value: day, change: () => isDay(when.value) && go(user, when.value) });
   const step = (text, label, by) => h("button", { "aria-label": label, click: () => go(user, moved(day, by)) }, text);
   const body = h("div", {});
   fill(
@@ -100,7 +102,7 @@ async function showDay(body, user, day, signal) {
     }
     const rates = times.map((time) => minutes.get(time).heart_rate);
     const text = rates.length
-      ? `${number(times.length)} minutes, ${Math.round(Math.min(...rates))} to ${Math.round(Math.max(...rates))} beats a minute, from ${devices.join(", ")}`
+      ? `${number(times.length)} ${times.length === 1 ? "minute" : "minutes"}, ${Math.round(Math.min(...rates))} to ${Math.round(Math.max(...rates))} beats a minute, from ${devices.join(", ")}`
       : "No readings on this day.";
     say(summary, text);
     if (rates.length && !heard) show(minutes.get(times[times.length - 1]), times[times.length - 1]);
@@ -124,6 +126,7 @@ async function showDay(body, user, day, signal) {
 
   let stale = null; // the first minute that fresh readings have changed
   let asking = false;
+  let open = false; // the stream of fresh readings
   async function refresh() {
     if (asking) return;
     asking = true;
@@ -133,9 +136,10 @@ async function showDay(body, user, day, signal) {
       try {
         await query(user, from, begin + DAY - 1, minutes, signal);
         draw();
-        fill(problem);
+        if (open) trouble(problem, "");
       } catch (error) {
-        if (!signal.aborted) fill(problem, failure(error.message));
+        if (!signal.aborted) trouble(problem, error.message);
+        if (!error.status || error.status >= 500) stale = Math.min(stale ?? Infinity, from);
       }
       await pause(REFRESH, signal);
     }
@@ -152,15 +156,15 @@ async function showDay(body, user, day, signal) {
     refresh();
   }
 
+  const opened = () => ((open = true), (stale = begin), refresh()); // what was stored meanwhile
   while (!signal.aborted) {
     try {
-      await events(`/page/heart-rate?user=${encodeURIComponent(user)}`, signal, take);
-      fill(problem);
+      await events(`/page/heart-rate?user=${encodeURIComponent(user)}`, signal, take, opened);
     } catch (error) {
-      fill(problem, failure(error.message));
+      trouble(problem, error.message);
     }
+    open = false;
     await pause(2000, signal);
-    if (!signal.aborted) (stale = begin), refresh(); // what was stored meanwhile
   }
 }
 
@@ -184,12 +188,8 @@ function columnsOf(minutes, times, devices) {
 /** Ask for the minutes of a range, and put them into a map. */
 async function query(user, from, to, minutes, signal) {
   const range = new URLSearchParams({ user_id: user, start: new Date(from * 1000).toISOString(), end: new Date(to * 1000 + 999).toISOString() });
-  try {
-    const found = await (await request(`/metrics/heart-rate?${range}`, { signal })).json();
-    for (const minute of found.data) minutes.set(Date.parse(minute.timestamp) / 1000, minute);
-  } catch (error) {
-    if (error.status !== 404) throw error; // 404: none in this range
-  }
+  const found = await json(`/page/minutes?${range}`, { signal });
+  for (const minute of found.data) minutes.set(Date.parse(minute.timestamp) / 1000, minute);
 }
 
 const widthOf = (box) => Math.max(200, box.clientWidth - 24);

@@ -1,20 +1,92 @@
 // Counts as a heat map: patients by types. What is far from the mean of its type has a colour and a mark.
 
 import { json } from "./api.js";
-import { h, number } from "./dom.js";
-import { virtualTable } from "./table.js";
+import { fill, h, number } from "./dom.js";
+import { beyond, virtualTable } from "./table.js";
 
-const TYPES_SHOWN = 40; // columns; the rest is in the JSON and the CSV
+const TYPES_SHOWN = 40; // columns at a time
 
 export async function heatMap({ path, run, signal }) {
   const counts = await json(`${path}/result.json`, { signal });
   const map = new Map(Object.entries(counts.patients).map(([patient, types]) => [patient, new Map(Object.entries(types))]));
+  const rows = [...map].map(([patient, types]) => ({ patient, types, total: sumOf(types.values()) }));
   const totals = Object.entries(counts.totals);
-  const types = totals.length > TYPES_SHOWN ? [...totals].sort((one, two) => two[1] - one[1]).slice(0, TYPES_SHOWN) : totals;
-  const spread = new Map(types.map(([type]) => [type, spreadOf(map, type)]));
-  const rows = [...map].map(([patient, found]) => rowOf(patient, found, spread));
-  const all = totals.reduce((sum, [, records]) => sum + records, 0);
-  const columns = [
+  const ranked = totals.length > TYPES_SHOWN ? [...totals].sort((one, two) => two[1] - one[1]) : totals;
+  const all = sumOf(totals.map(([, records]) => records));
+  const spreads = new Map(); // by type, when they are needed
+  const distance = (row, type) => {
+    if (!spreads.has(type)) spreads.set(type, spreadOf(map, type));
+    const { mean, deviation } = spreads.get(type);
+    return deviation > 1e-9 * mean ? ((row.types.get(type) ?? 0) - mean) / deviation : 0;
+  };
+  const standsOut = (row) => (row.out ??= totals.some(([type]) => Math.abs(distance(row, type)) > 1)); // in any type
+
+  const told = h("p", { class: "faint", role: "status" });
+  const search = h("input", { type: "search", id: "filter", autocomplete: "off", spellcheck: "false", input: filter });
+  const only = h("input", { type: "checkbox", id: "only", change: filter });
+  const typeSearch = h("input", { type: "search", id: "types", autocomplete: "off", spellcheck: "false", input: findTypes });
+  const part = h("select", { id: "part", change: drawTable });
+  const place = h("div", {});
+  let found = ranked;
+  let table = null;
+
+  function findTypes() {
+    found = ranked.filter(([type]) => has(type, typeSearch));
+    const parts = Array.from({ length: Math.max(1, Math.ceil(found.length / TYPES_SHOWN)) }, (_, at) => at * TYPES_SHOWN);
+    const last = (from) => Math.min(from + TYPES_SHOWN, found.length);
+    fill(part, parts.map((from) => h("option", { value: from }, `${number(Math.min(from + 1, found.length))} to ${number(last(from))} of ${number(found.length)}`)));
+    drawTable();
+  }
+
+  function drawTable() {
+    const from = Number(part.value);
+    const types = found.slice(from, from + TYPES_SHOWN);
+    const columns = columnsOf(types, distance);
+    const footer = ["All patients", ...types.map(([, records]) => number(records)), number(all)];
+    const sorted = table ? table.sorting() : { name: "Patient", down: false };
+    table = virtualTable({ rows, columns, label: `Counts of ${run.export} by patient and type`, footer, sorted });
+    table.classList.add("heat");
+    fill(place, table);
+    filter();
+  }
+
+  function filter() {
+    const shown = rows.filter((row) => has(row.patient, search) && (!only.checked || standsOut(row)));
+    table.show(shown);
+    told.textContent = `${number(shown.length)} of ${number(rows.length)} patients${beyond(shown.length)}`;
+  }
+
+  findTypes();
+  const many = totals.length > TYPES_SHOWN;
+  return h(
+    "div",
+    {},
+    many && h("p", { class: "note" }, `There are ${number(totals.length)} types. ${TYPES_SHOWN} are shown at a time, those with the most records first.`),
+    h(
+      "div",
+      { class: "tools" },
+      h("label", { for: "filter" }, "Patients with", search),
+      many && h("label", { for: "types" }, "Types with", typeSearch),
+      many && h("label", { for: "part" }, "Types", part),
+      h("label", { for: "only", class: "check" }, only, "only those that stand out"),
+      told,
+    ),
+    legend(),
+    rows.length ? place : h("p", {}, "No record has a patient."),
+    notes(counts),
+  );
+}
+
+const has = (name, search) => name.toLowerCase().includes(search.value.trim().toLowerCase());
+
+function sumOf(numbers) {
+  let sum = 0;
+  for (const value of numbers) sum += value;
+  return sum;
+}
+
+function columnsOf(types, distance) {
+  return [
     { name: "Patient", text: (row) => row.patient, by: (row) => row.patient, head: true, width: 12 },
     ...types.map(([type]) => ({
       name: type,
@@ -22,42 +94,13 @@ export async function heatMap({ path, run, signal }) {
       text: (row) => (row.types.has(type) ? number(row.types.get(type)) : "·"),
       by: (row) => row.types.get(type) ?? 0,
       draw: (cell, row) => {
-        const { heat, mark } = row.marks.get(type);
+        const { heat, mark } = markOf(distance(row, type));
         cell.dataset.heat = heat;
         cell.append(h("span", { class: "mark" }, mark));
       },
     })),
     { name: "Total", number: true, text: (row) => number(row.total), by: (row) => row.total },
   ];
-  const footer = ["All patients", ...types.map(([, records]) => number(records)), number(all)];
-  const table = virtualTable({ rows, columns, label: `Counts of ${run.export} by patient and type`, footer });
-  table.classList.add("heat");
-  const told = h("p", { class: "faint", role: "status" });
-  const search = h("input", { type: "search", id: "filter", autocomplete: "off", spellcheck: "false", input: filter });
-  const only = h("input", { type: "checkbox", id: "only", change: filter });
-
-  function filter() {
-    const part = search.value.trim().toLowerCase();
-    const found = rows.filter((row) => (!part || row.patient.toLowerCase().includes(part)) && (!only.checked || row.out));
-    table.show(found);
-    told.textContent = `${number(found.length)} of ${number(rows.length)} patients`;
-  }
-
-  filter();
-  return h(
-    "div",
-    {},
-    h(
-      "div",
-      { class: "tools" },
-      h("label", { for: "filter" }, "Patients with", search),
-      h("label", { for: "only", class: "check" }, only, "only those that stand out"),
-      told,
-    ),
-    legend(),
-    rows.length ? table : h("p", {}, "No record has a patient."),
-    notes(counts, totals.length),
-  );
 }
 
 /** The mean of a type's counts over all patients, and their standard deviation. */
@@ -71,19 +114,6 @@ function spreadOf(map, type) {
   }
   const mean = sum / map.size;
   return { mean, deviation: Math.sqrt(Math.max(0, squares / map.size - mean * mean)) };
-}
-
-function rowOf(patient, types, spread) {
-  const marks = new Map();
-  let out = false;
-  for (const [type, { mean, deviation }] of spread) {
-    const distance = deviation > 1e-9 * mean ? ((types.get(type) ?? 0) - mean) / deviation : 0;
-    marks.set(type, markOf(distance));
-    out ||= Math.abs(distance) > 1;
-  }
-  let total = 0;
-  for (const records of types.values()) total += records;
-  return { patient, types, marks, out, total };
 }
 
 function markOf(distance) {
@@ -106,9 +136,8 @@ function legend() {
 }
 
 /** What the table does not show. */
-function notes(counts, types) {
+function notes(counts) {
   const found = [];
-  if (types > TYPES_SHOWN) found.push(`The ${TYPES_SHOWN} types with the most records are shown, of ${number(types)}; the JSON and the CSV have all.`);
   for (const [type, reasons] of Object.entries(counts.unassigned ?? {})) {
     const told = Object.entries(reasons).map(([reason, records]) => `${reason} ${number(records)}`);
     found.push(`${type} without a patient: ${told.join(", ")}`);

@@ -31,13 +31,14 @@ async function show(first) {
   const main = document.getElementById("main");
   document.title = `${argument && name === "export" ? argument : views[name].title} · mockexport`;
   drawNavigation(name);
-  fill(main, h("p", { class: "faint" }, "Loading …"));
+  const view = h("div", {}, h("p", { class: "faint" }, "Loading …")); // of its own: what comes late is not seen
+  fill(main, view);
   if (!first) main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
   try {
-    await views[name].show({ main, argument, about, signal });
+    await views[name].show({ main: view, argument, about, signal });
   } catch (error) {
-    if (!signal.aborted) fill(main, failure(error.message), h("p", {}, h("a", { href: "#/" }, "All exports")));
+    if (!signal.aborted) fill(view, failure(error.message), h("p", {}, h("a", { href: "#/" }, "All exports")));
   }
 }
 

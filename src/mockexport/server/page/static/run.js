@@ -1,7 +1,7 @@
 // A run: watched live, cancelled, and its answer.
 
 import { events, json, pause, request } from "./api.js";
-import { announce, failure, fill, h, heading, number, save, say, short } from "./dom.js";
+import { announce, failure, fill, h, heading, number, save, say, short, trouble } from "./dom.js";
 import { certificate } from "./certificate.js";
 import { heatMap } from "./heatmap.js";
 import { csvTable } from "./csv.js";
@@ -34,10 +34,10 @@ export async function showRun({ main, argument, signal }) {
     try {
       await events(`${path}/events`, signal, take);
     } catch (error) {
-      if (error.status) throw error;
+      if (error.status && error.status < 500) throw error;
       watched.lost(error.message);
-      await pause(1000, signal);
     }
+    if (latest.state === "running") await pause(1000, signal);
   }
   if (signal.aborted) return;
   if (latest.state === "done") await showAnswer(body, path, latest, signal);
@@ -63,7 +63,13 @@ function watching(path) {
   async function stop() {
     cancel.disabled = true;
     say(cancel, "Cancelling …");
-    await request(path, { method: "DELETE" }).catch((error) => say(waiting, error.message));
+    try {
+      await request(path, { method: "DELETE" });
+    } catch (error) {
+      cancel.disabled = false;
+      say(cancel, "Cancel");
+      say(waiting, error.message);
+    }
   }
 
   function show(run) {
@@ -108,12 +114,21 @@ function drawSteps(list, run) {
 async function showAnswer(body, path, run, signal) {
   const result = h("div", {}, h("p", { class: "faint" }, "Loading the answer …"));
   const name = `${run.kind}-${run.export}`;
-  const download = (suffix) =>
-    h("button", { click: async () => save(await (await request(`${path}/result.${suffix}`)).blob(), `${name}.${suffix}`) }, suffix.toUpperCase());
+  const problem = h("div", {});
+  async function download(suffix) {
+    try {
+      save(await (await request(`${path}/result.${suffix}`)).blob(), `${name}.${suffix}`);
+      trouble(problem, "");
+    } catch (error) {
+      trouble(problem, error.message);
+    }
+  }
+  const button = (suffix) => h("button", { click: () => download(suffix) }, suffix.toUpperCase());
   fill(
     body,
     h("p", { class: "faint" }, `${number(run.rows)} rows in ${run.seconds.toFixed(1)} s`),
-    h("div", { class: "actions", role: "group", "aria-label": "Take the answer with you" }, download("json"), download("csv")),
+    h("div", { class: "actions", role: "group", "aria-label": "Take the answer with you" }, button("json"), button("csv")),
+    problem,
     command(run),
     result,
   );
@@ -124,11 +139,17 @@ async function showAnswer(body, path, run, signal) {
 /** The shell command that gives the same answer, with a button that copies it. */
 function command(run) {
   const button = h("button", { click: copy }, "Copy");
+  const code = h("code", { tabindex: 0 }, run.command);
   async function copy() {
-    await navigator.clipboard.writeText(run.command).then(
-      () => (say(button, "Copied"), announce("Copied")),
-      () => announce("The browser does not let this page copy"),
-    );
+    try {
+      await navigator.clipboard.writeText(run.command);
+      say(button, "Copied");
+      announce("Copied");
+    } catch {
+      getSelection().selectAllChildren(code); // browsers let pages copy from this machine and over HTTPS alone
+      say(button, "Press Ctrl+C");
+      announce("The command is selected: press Ctrl+C");
+    }
   }
-  return h("div", { class: "command" }, h("span", { class: "faint" }, "The same in a shell"), h("code", { tabindex: 0 }, run.command), button);
+  return h("div", { class: "command" }, h("span", { class: "faint" }, "The same in a shell"), code, button);
 }

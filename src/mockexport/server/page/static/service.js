@@ -1,7 +1,7 @@
 // The heart-rate service's own figures, from its metrics for Prometheus, read every two seconds.
 
 import { pause, request } from "./api.js";
-import { bytes, failure, fill, h, heading, number, say, short } from "./dom.js";
+import { bytes, fill, h, heading, number, say, short, trouble } from "./dom.js";
 
 const EVERY = 2000; // milliseconds
 const PREFIX = "mockexport_heartrate_";
@@ -30,9 +30,11 @@ export function latency(share, now, before) {
 
 const atMost = (value) => (value === null ? "—" : value === Infinity ? "over 10 s" : `≤ ${short(value)} ms`);
 
+const ACCEPTED = 'readings_total{outcome="accepted"}';
+
 const figures = [
-  ["Readings a second", (now, before, seconds) => (before ? short((now.get('readings_total{outcome="accepted"}') - before.get('readings_total{outcome="accepted"}')) / seconds) : "—")],
-  ["Readings accepted", (now) => number(now.get('readings_total{outcome="accepted"}'))],
+  ["Readings a second", (now, before, seconds) => (before ? short((now.get(ACCEPTED) - before.get(ACCEPTED)) / seconds) : "—")],
+  ["Readings accepted", (now) => number(now.get(ACCEPTED))],
   ["Readings rejected", (now) => number(now.get('readings_total{outcome="rejected"}'))],
   ["Half acknowledged in", (now, before) => atMost(before && latency(0.5, now, before))],
   ["99 % acknowledged in", (now, before) => atMost(before && latency(0.99, now, before))],
@@ -60,12 +62,13 @@ export async function showService({ main, signal }) {
     try {
       const now = readMetrics(await (await request("/metrics", { signal })).text());
       const at = performance.now();
+      if (before && before.get(ACCEPTED) > now.get(ACCEPTED)) before = null; // another server, which began anew
       figures.forEach(([, figure], index) => say(values[index], figure(now, before, (at - read) / 1000)));
       before = now;
       read = at;
-      fill(problem);
+      trouble(problem, "");
     } catch (error) {
-      if (!signal.aborted) fill(problem, failure(error.message));
+      if (!signal.aborted) trouble(problem, error.message);
     }
     await pause(EVERY, signal);
   }

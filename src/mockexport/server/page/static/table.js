@@ -1,10 +1,21 @@
 // A table of any length: only the rows in sight are in the document. Sorted by its headings.
 
-import { announce, fill, h } from "./dom.js";
+import { announce, fill, h, number } from "./dom.js";
 
 const ROW = 36; // pixels, as in the style sheet
 const SPARE = 8; // rows above and below those in sight
 const TALLEST = 8_000_000; // pixels: browsers draw nothing beyond some tens of millions
+const MOST = Math.floor(TALLEST / ROW);
+const PRINTED = 2000; // rows
+
+/** What to say if there are more rows than a table shows. */
+export const beyond = (rows) => (rows > MOST ? `; the table has the first ${number(MOST)}, the CSV has all` : "");
+
+window.addEventListener("beforeprint", () => each((box) => box.drawRows(0, PRINTED)));
+window.addEventListener("afterprint", () => each((box) => box.drawInSight()));
+function each(tell) {
+  for (const box of document.querySelectorAll(".scroll")) if (box.drawRows) tell(box);
+}
 
 /** How wide a column is, in rem: all rows have the same widths, so that nothing moves as one scrolls. */
 const widthOf = (column) => column.width ?? Math.max(8, Math.min(18, 4 + 0.65 * column.name.length));
@@ -21,11 +32,13 @@ function widthsOf(columns) {
 /**
  * Make a table. Each column has a `name` and `text(row)`; `by(row)` is what it is sorted by, `draw(cell, row)` may
  * do more with its cell, and `width` is in rem. The `head` column names its row. `footer` has the texts of a last row, which stays in sight.
- * The element that is returned has `show(rows)`, for other rows.
+ * `sorted` is the name of the column to begin with, and whether it goes `down`.
+ * The element that is returned has `show(rows)`, for other rows, and `sorting()`, which may be the next table's `sorted`.
  */
 export function virtualTable({ rows, columns, label, footer = null, sorted = null }) {
   let shown = rows;
-  let sort = sorted;
+  const at = columns.findIndex((column) => column.name === sorted?.name);
+  let sort = at < 0 ? null : { at, down: sorted.down };
   const above = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
   const below = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
   const body = h("tbody", {});
@@ -76,9 +89,14 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
 
   function draw() {
     const height = box.clientHeight || 600;
-    const all = Math.min(shown.length, Math.floor(TALLEST / ROW));
-    const from = Math.max(0, Math.min(Math.floor(box.scrollTop / ROW) - SPARE, all));
-    const to = Math.min(all, Math.ceil((box.scrollTop + height) / ROW) + SPARE);
+    const from = Math.max(0, Math.floor(box.scrollTop / ROW) - SPARE);
+    drawRows(from, Math.ceil((box.scrollTop + height) / ROW) + SPARE);
+  }
+
+  function drawRows(wantedFirst, wantedLast) {
+    const all = Math.min(shown.length, MOST);
+    const from = Math.min(wantedFirst, all);
+    const to = Math.min(wantedLast, all);
     if (from === first && to === last) return;
     first = from;
     last = to;
@@ -86,8 +104,9 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
     const drawn = pool.slice(0, to - from);
     drawn.forEach((row, at) => {
       const index = from + at;
-      if (row.shown === shown[index]) return;
+      if (row.shown === shown[index] && row.index === index) return;
       row.shown = shown[index];
+      row.index = index;
       row.setAttribute("aria-rowindex", index + 2);
       row.classList.toggle("odd", index % 2 === 1);
       columns.forEach((column, number) => {
@@ -115,6 +134,9 @@ export function virtualTable({ rows, columns, label, footer = null, sorted = nul
     box.scrollTop = 0;
     order();
   };
+  box.sorting = () => sort && { name: columns[sort.at].name, down: sort.down };
+  box.drawRows = drawRows;
+  box.drawInSight = draw;
   box.show(rows);
   return box;
 }

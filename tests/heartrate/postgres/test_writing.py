@@ -1,0 +1,115 @@
+"""The journal in PostgreSQL: what was acknowledged is there once, in order, for every server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mockexport.heartrate.journal.contract import Entry, JournalError
+from mockexport.heartrate.journal.postgres import open_postgres_journal
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from mockexport.heartrate.journal.postgres.journal import PostgresJournal
+
+pytestmark = pytest.mark.postgres
+
+WAIT_SECONDS = 60
+BATCHES = 150
+
+
+class Told:
+    """What one server was told, by stream."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[Entry]] = {}
+
+    def __call__(self, stream: str, entries: list[Entry]) -> None:
+        self.streams.setdefault(stream, []).extend(entries)
+
+    def payloads(self) -> Counter[bytes]:
+        return Counter(entry.payload for entries in self.streams.values() for entry in entries)
+
+
+def write(journal: PostgresJournal, name: int, at_once: int, acknowledged: list[bytes]) -> None:
+    waiting: list[tuple[bytes, Future[None]]] = []
+    for number in range(BATCHES):
+        payload = b"%d-%d" % (name, number)
+        waiting.append((payload, journal.append(payload)))
+        if len(waiting) > at_once or number == BATCHES - 1:
+            for done, future in waiting:
+                future.result(WAIT_SECONDS)
+                acknowledged.append(done)
+            waiting = []
+
+
+def follow(journal: PostgresJournal, told: Told, acknowledged: list[bytes], missed: list[bytes], stop: Event) -> None:
+    while not stop.is_set():
+        before = len(acknowledged)
+        journal.catch_up(WAIT_SECONDS)
+        found = told.payloads()
+        missed.extend(payload for payload in acknowledged[:before] if payload not in found)
+
+
+def test_writers_and_a_follower_neither_skip_nor_double_nor_reorder_a_batch(url: str) -> None:
+    """Each catches up all the time; and what was acknowledged before a call was told when the call returns."""
+    tellings = [Told() for _ in range(3)]
+    journals = [open_postgres_journal(url, told) for told in tellings]
+    acknowledged: list[bytes] = []
+    missed: list[bytes] = []
+    stop = Event()
+    writers = [Thread(target=write, args=(journals[n % 2], n, n * 4, acknowledged)) for n in range(6)]
+    followers = [
+        Thread(target=follow, args=(journals[n], tellings[n], acknowledged, missed, stop)) for n in (0, 1, 2, 2)
+    ]
+    for thread in [*followers, *writers]:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    for thread in followers:
+        thread.join()
+    assert missed == []
+    assert len(acknowledged) == 6 * BATCHES
+    for journal, told in zip(journals, tellings, strict=True):
+        journal.catch_up(WAIT_SECONDS)
+        assert told.payloads() == Counter(acknowledged)
+        assert {stream: entries[-1].id for stream, entries in told.streams.items()} == journal.positions
+        assert all(in_order(entries) for entries in told.streams.values())
+        journal.close()
+
+
+def in_order(entries: list[Entry]) -> bool:
+    ids = [entry.id for entry in entries]
+    return ids == sorted(set(ids))
+
+
+def test_an_id_is_larger_than_those_of_all_batches_that_were_acknowledged_before_on_any_server(url: str) -> None:
+    told = Told()
+    first, second = open_postgres_journal(url, told), open_postgres_journal(url, lambda *_: None)
+    for number in range(20):
+        (first, second)[number % 2].append(b"%d" % number).result(WAIT_SECONDS)
+    first.catch_up()
+    assert len(told.streams) == 2
+    entries = sorted(entry for entries in told.streams.values() for entry in entries)
+    assert [entry.payload for entry in entries] == [b"%d" % number for number in range(20)]
+    first.close()
+    second.close()
+
+
+def test_a_closed_journal_keeps_what_waited_and_takes_nothing_more(url: str) -> None:
+    journal = open_postgres_journal(url, lambda *_: None)
+    futures = [journal.append(b"x") for _ in range(100)]
+    journal.close()
+    assert all(future.done() and not future.exception() for future in futures)
+    with pytest.raises(JournalError, match="closed"):
+        journal.append(b"late")
+    told = Told()
+    journal = open_postgres_journal(url, told)
+    journal.catch_up()
+    assert told.payloads() == {b"x": 100}
+    journal.close()
