@@ -13,10 +13,18 @@ from tests.stores.small_store import Handler, SmallStore
 
 import mockexport
 from mockexport import count, open_source
-from mockexport.errors import ChangedError, NotAuthorisedError, NotFoundError, UnreachableError, UntrustedDataError
+from mockexport.errors import (
+    ChangedError,
+    NotAuthorisedError,
+    NotFoundError,
+    UnreachableError,
+    UntrustedDataError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mockexport.source import Source
 
@@ -188,6 +196,18 @@ def test_names_with_odd_characters_are_counted_as_they_are(store: SmallStore, na
     assert source.exports() == sorted([name, "trial"])
     assert [download.id for download in source.downloads(name)] == [name]
     assert count(source, name).rows == 3
+
+
+def test_no_room_for_a_copy_of_parquet_is_told_and_not_blamed_on_the_store(
+    store: SmallStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.objects["exports/columns/a.parquet"] = b"PAR1"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    told = (
+        "cannot copy s3://bucket/exports/columns/a.parquet to a temporary file: No such file or directory; set TMPDIR"
+    )
+    with pytest.raises(UsageError, match=told):
+        count(source_in(store), "columns")
 
 
 @pytest.mark.slow
