@@ -42,8 +42,8 @@ steps = st.one_of(
 class Both:
     """The service and the model beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.copies = folder, 0
+    def __init__(self, folder: Path, journal: str | None = None) -> None:
+        self.folder, self.journal, self.copies = folder, journal, 0
         self.kept: list[Row] = []
         self.today = time_of(MIDNIGHT)
         self.service = self.opened()
@@ -51,7 +51,12 @@ class Both:
     def opened(self) -> HeartRate:
         # The days of the model come in any order, as those of no clock do (test_clocks.py has the guard against that).
         return HeartRate(
-            self.folder, flush_seconds=3600, retain=timedelta(days=1), now=lambda: self.today, trust_clock=True
+            self.folder,
+            journal=self.journal,
+            flush_seconds=3600,
+            retain=timedelta(days=1),
+            now=lambda: self.today,
+            trust_clock=True,
         )
 
     def take(self, what: str, argument: Any) -> None:

@@ -13,14 +13,20 @@ from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
 from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_url, read_marker
-from mockexport.heartrate.journal import JournalContents, SqliteJournal, lacks, read_id, read_journal
-from mockexport.heartrate.journal.postgres import is_postgres_url, open_postgres_journal
+from mockexport.heartrate.journal import (
+    JournalContents,
+    SqliteJournal,
+    is_postgres_url,
+    lacks,
+    open_postgres_journal,
+    read_id,
+    read_journal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockexport.heartrate.journal import Journal, OnCommit
-    from mockexport.heartrate.journal.postgres import CommitLevel
+    from mockexport.heartrate.journal import CommitLevel, Journal, OnCommit
     from mockexport.heartrate.table import Store
 
 __all__ = ["Locations"]

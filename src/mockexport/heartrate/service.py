@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.journal import Journal
-    from mockexport.heartrate.journal.postgres import CommitLevel
-    from mockexport.heartrate.table import DeltaStore, Snapshot
+    from mockexport.heartrate.journal import CommitLevel, Journal
+    from mockexport.heartrate.table import DeltaStore, FileFormat, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
@@ -56,9 +55,8 @@ class HeartRate:
     the clock seems to have jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the
     future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
     `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
-    `table_compression` (zstd:1 to zstd:22, snappy, lz4 or none) and `table_file_size` (bytes, about) are those of the
-    files that are written from now on. `read_only` opens data that a server may be using, without a lock and without
-    changes.
+    `table_files` is how files of the table are written from now on. `read_only` opens data that a server may be using,
+    without a lock and without changes.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
@@ -79,16 +77,14 @@ class HeartRate:
         flush_seconds: float = 5.0,
         flush_readings: int = 100_000,
         journal_limit: int = 1 << 30,
-        table_compression: str = "zstd:1",
-        table_file_size: int | None = None,
+        table_files: FileFormat | None = None,
         read_only: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         with needs_extra("heartrate"):
             from mockexport.heartrate.node import Node
-            from mockexport.heartrate.table import DeltaStore, FileFormat, Pending, read_compression
+            from mockexport.heartrate.table import DeltaStore, Pending
 
-        files = FileFormat(*read_compression(table_compression), table_file_size)
         self._locations = Locations(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
         self._trust_clock, self._accept_ahead = trust_clock, accept_ahead // timedelta(microseconds=1)
@@ -110,7 +106,7 @@ class HeartRate:
         try:
             self._locations.claim(self._locks, replace_journal=replace_journal)
             self._journal = self._locations.open_journal(self._pending.add, journal_commit)
-            self._node = Node(self._locations, self._journal, self._pending, files)
+            self._node = Node(self._locations, self._journal, self._pending, table_files)
         except BaseException:
             self.close()
             raise
@@ -186,7 +182,7 @@ class HeartRate:
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
         """
         journal = self._writable()
-        return min(LATEST, max(microseconds_of(self._now()), *journal.positions.values()) + self._accept_ahead)
+        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
@@ -307,6 +303,7 @@ class HeartRate:
         with self._flushing:
             if not (self._node and self._node.lead()):
                 return
+            self._node.catch_up()
             began, last = time.monotonic(), journal.positions
             while lacks(journal.released, last) and flush(self._pending, journal, self._store):
                 seconds, began = time.monotonic() - began, time.monotonic()

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.heartrate.postgres.server import Cluster, binaries, cluster
+from tests.heartrate.postgres.server import Cluster, binaries, cluster, new_database
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,10 +21,8 @@ def postgres() -> Generator[Cluster]:
 @pytest.fixture
 def database(postgres: Cluster) -> Generator[str]:
     """The name of a new database, which is dropped at the end, whoever is connected."""
-    name = f"test_{uuid.uuid4().hex}"
-    postgres.run(f"CREATE DATABASE {name}")
-    yield name
-    postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
+    with new_database(postgres) as name:
+        yield name
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.heartrate.postgres.told import WAIT_SECONDS, Told
 
-from mockexport.heartrate.journal.contract import Entry, JournalError
+from mockexport.heartrate.journal import JournalError
 from mockexport.heartrate.journal.postgres import open_postgres_journal
 
 if TYPE_CHECKING:
@@ -18,21 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.postgres
 
-WAIT_SECONDS = 60
 BATCHES = 150
-
-
-class Told:
-    """What one server was told, by stream."""
-
-    def __init__(self) -> None:
-        self.streams: dict[str, list[Entry]] = {}
-
-    def __call__(self, stream: str, entries: list[Entry]) -> None:
-        self.streams.setdefault(stream, []).extend(entries)
-
-    def payloads(self) -> Counter[bytes]:
-        return Counter(entry.payload for entries in self.streams.values() for entry in entries)
 
 
 def write(journal: PostgresJournal, name: int, at_once: int, acknowledged: list[bytes]) -> None:
@@ -79,13 +66,8 @@ def test_writers_and_a_follower_neither_skip_nor_double_nor_reorder_a_batch(url:
         journal.catch_up(WAIT_SECONDS)
         assert told.payloads() == Counter(acknowledged)
         assert {stream: entries[-1].id for stream, entries in told.streams.items()} == journal.positions
-        assert all(in_order(entries) for entries in told.streams.values())
+        assert told.in_order()
         journal.close()
-
-
-def in_order(entries: list[Entry]) -> bool:
-    ids = [entry.id for entry in entries]
-    return ids == sorted(set(ids))
 
 
 def test_an_id_is_larger_than_those_of_all_batches_that_were_acknowledged_before_on_any_server(url: str) -> None:

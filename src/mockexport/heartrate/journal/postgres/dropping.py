@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["drop_released"]
 
+LOCK_TIMEOUT = "500ms"  # readers hold the lock all the time, each for a moment
+
 NOT_CURRENT = """
 SELECT part::int FROM generate_series(0, %s - 1) AS part
 WHERE part <> extract(epoch FROM now())::bigint / %s %% %s
@@ -49,7 +51,7 @@ def _drop(session: Session, partition: sql.Identifier) -> bool:
     with session.transaction() as cursor:
         try:
             cursor.execute("SET LOCAL synchronous_commit = local")  # a deletion that is lost will be made again
-            cursor.execute("SET LOCAL lock_timeout = '500ms'")  # readers hold it all the time, each for a moment
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
             cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(partition))
         except psycopg.errors.LockNotAvailable:
             raise psycopg.Rollback from None

@@ -50,6 +50,7 @@ SETTINGS = {
     "tcp_keepalives_count": "3",
     "default_transaction_isolation": "read committed",
     "jit": "off",
+    "enable_bitmapscan": "off",  # a portion of a backlog is read in the order of the index, and no further
 }
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
 NEEDS_SESSION = "connect to the database itself, or by a pooler that gives each connection a session of its own"
@@ -109,9 +110,11 @@ class Database:
             self._sessions.discard(session)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and end the sessions that are left."""
         self._stop.set()
         self._thread.join(2 * CANCEL_SECONDS)
+        for session in self._sessions.copy():
+            session.close()
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
@@ -151,7 +154,7 @@ class Session:
         with self.bounded(seconds):
             cursor = self._connection.cursor(binary=True)
             cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     @contextlib.contextmanager
     def transaction(self, seconds: float = SECONDS) -> Generator[psycopg.Cursor[Any]]:

@@ -77,7 +77,8 @@ class Writer:
     def __init__(self, database: Database, streams: Streams) -> None:
         self._database, self._streams = database, streams
         self._session: Session | None = None
-        self._above = self._raised = 0  # ids are above the first; they are already above the second
+        self._above = self._raised = 0  # ids are to be above the first, and are above the second
+        self._last = 0  # the newest id, or one below the next
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -157,6 +158,9 @@ class Writer:
         rows = session.run(STORE, (PART_SECONDS, PARTS, self.slot, payloads, session.pid))
         if len(rows) != len(group):
             raise JournalError(f"the journal {self._database.place} is behind a pooler; {NEEDS_SESSION}")
+        if rows[0][0] <= self._last:
+            raise JournalError(f"the ids went back in the journal {self._database.place}; was an old copy restored?")
+        self._last = rows[-1][0]
         slot = self.slot or 0
         self._streams.deliver((slot, id_, payload) for (id_,), payload in zip(rows, payloads, strict=True))
         self.commits += 1
@@ -186,6 +190,7 @@ class Writer:
             with self._session.transaction() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", (SEQUENCE_LOCK,))
                 cursor.execute(RAISE_IDS, (above, CLEAR_IDS))
+                [(self._last,)] = cursor.fetchall()
             self._raised = above
         return self._session
 
