@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.postgres
 
+FHIR = "application/fhir+json"
 DAY = {"user_id": "user_123", "start": "2024-01-15", "end": "2024-01-15"}
 
 
@@ -70,9 +71,10 @@ def test_a_day_has_the_same_etag_and_bytes_and_count_at_every_server(
     def answers() -> list[Any]:
         found = []
         for _, client in servers:
-            listed = client.get("/v1/exports/heart_rate").json()
-            downloads = [client.get(each["url"]) for each in listed["downloads"]]
-            found.append((listed["downloads"][0]["id"], [(each.headers["etag"], each.content) for each in downloads]))
+            listed = client.get("/api/export/heart_rate").json()
+            (day,) = listed["data"]["download_ids"]
+            download = client.get(f"/api/export/heart_rate/{day}/data")
+            found.append((listed, download.headers["etag"], download.content))
         return found
 
     with two_servers(tmp_path / "data", url) as servers:
@@ -163,3 +165,23 @@ def test_a_folder_with_a_journal_of_its_own_is_refused_until_the_journal_is_repl
         post(client, 1)
         assert count(tmp_path, server.url) == 2  # that of the old journal was in the table by its end
         assert [point["heart_rate"] for point in client.get(ONE, params=DAY).json()["data"]] == [75.0]
+
+
+def test_a_fhir_export_is_continued_at_the_server_that_began_it_and_unknown_at_the_others(
+    tmp_path: Path, url: str
+) -> None:
+    with two_servers(tmp_path / "data", url) as servers:
+        post(servers[0][1], 0)
+        manifests = []
+        for _, client in servers:
+            began = client.get("/fhir/$export", headers={"Accept": FHIR, "Prefer": "respond-async"})
+            assert began.status_code == 202, began.text
+            status = httpx.URL(began.headers["Content-Location"])
+            answer = client.get(status)
+            while answer.status_code == 202:
+                answer = client.get(status)
+            manifests.append((status.path, [client.get(each["url"]).content for each in answer.json()["output"]]))
+        (first, files), (_, same) = manifests
+        assert files == same
+        assert files
+        assert servers[1][1].get(first).status_code == 404
