@@ -116,14 +116,14 @@ def test_a_compression_is_a_codec_and_perhaps_a_level(text: str, found: tuple[st
 
 @pytest.mark.parametrize("text", ["", "zstd:", "zstd:0", "zstd:23", "zstd:-1", "zstd:1.5", "gzip", "ZSTD", "snappy:1"])
 def test_what_is_no_compression_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--table-compression .* is unknown; use zstd:1 to zstd:22, snappy"):
+    with pytest.raises(UsageError, match=r"table compression .* is unknown; use zstd:1 to zstd:22, snappy"):
         read_compression(text)
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--data", "readings", "--table-compression", "gzip"), "--table-compression gzip is unknown"),
+        (("--data", "readings", "--table-compression", "gzip"), "table compression gzip is unknown"),
         (("--data", "readings", "--table-file-size", "1kB"), "--table-file-size '1kB' is not a size of at least 1MB"),
         (("--data", "readings", "--rate-limit-user", "600"), "--rate-limit-user 600 is not a number per time"),
         (("--table-file-size", "128MB"), "they require --data"),

@@ -180,9 +180,11 @@ class HeartRate:
         """Return the latest time that a reading may have, in microseconds since 1970.
 
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
+        Only ids of a journal that is not shared are times.
         """
         journal = self._writable()
-        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
+        times = journal.positions.values() if journal.role == "alone" else ()
+        return min(LATEST, max([microseconds_of(self._now()), *times]) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
