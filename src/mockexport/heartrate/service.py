@@ -182,8 +182,8 @@ class HeartRate:
         Only ids of a journal that is not shared are times.
         """
         journal = self._writable()
-        times = journal.positions.values() if journal.role == "alone" else ()
-        return min(LATEST, max([microseconds_of(self._now()), *times]) + self._accept_ahead)
+        newest = max(journal.positions.values(), default=0) if journal.role == "alone" else 0
+        return min(LATEST, max(microseconds_of(self._now()), newest) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
