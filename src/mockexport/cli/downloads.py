@@ -105,7 +105,7 @@ def fetch_command(
     or may have changed.
 
     With a FHIR server, manifest.json is the server's own, and unless --state names a file, the state of the export is
-    kept in DIR/EXPORT.
+    kept in DIR/EXPORT. All of that holds for a DIR in an object store, too.
     """
     from mockexport.pipeline import fetch
 

@@ -111,7 +111,7 @@ class FetchFolder:
         is_local = isinstance(self.folder, Path)
         if is_local:
             self._write_server_manifest(self.exported)
-        else:
+        elif (self.folder / MANIFEST).is_file():  # who may write need not be allowed to remove
             remove_file(self.folder / MANIFEST)
         try:
             self.log.begin(self.exported)
