@@ -43,6 +43,7 @@ class Node:
         self._leading = threading.Lock()
         self._refreshed = time.monotonic()
         self.store = self._open()
+        self._drop()
 
     def _open(self) -> DeltaStore:
         deadline = time.monotonic() + FIRST_TABLE_SECONDS
@@ -81,7 +82,6 @@ class Node:
         else:
             journal.note(version)
         self._locations.name(store, journal)
-        self._pending.drop(has)
         return store
 
     def _check(self, store: DeltaStore) -> None:
@@ -100,6 +100,7 @@ class Node:
             term = self._journal.lead()
             if term is not None and term != self.store.term:
                 self.store = self._take_over(term)
+                self._drop()
             return term is not None
 
     def catch_up(self) -> None:
@@ -118,9 +119,12 @@ class Node:
     def refresh(self) -> None:
         """Load the newest version of the table, and drop the pending readings that it has."""
         self._refreshed = time.monotonic()
-        store = self.store
-        store.refresh()
-        self._pending.drop(store.positions(self._journal.positions))
+        self.store.refresh()
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the pending readings that the table has; only now, or a query would find them in neither."""
+        self._pending.drop(self.store.positions(self._journal.positions))
 
     def view(self) -> tuple[list[pl.DataFrame], Snapshot]:
         """Return the pending readings, then the table; together they have all readings acknowledged before the call.

@@ -196,8 +196,9 @@ class Writer:
 
     def _refusal(self, failure: BaseException) -> JournalError:
         """End the session, and return the error for the batches of its group."""
-        if self.slot is None:
-            self._retry = time.monotonic() + RETRY_SECONDS
+        now = time.monotonic()
+        if self.slot is None and now >= self._retry:  # otherwise nothing was tried, and the next try must come
+            self._retry = now + RETRY_SECONDS
         self._end_session()
         problem = str(failure) or type(failure).__name__
         if not isinstance(failure, JournalError):
