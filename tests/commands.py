@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from tests.cli.conftest import COMMAND, environment
+from tests.cli.conftest import COMMAND, environment, run_to_end
 from tests.sources import WAIT_SECONDS
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Ended:
 
 def run_command(folder: Path, *arguments: object, program: tuple[str, ...] = (COMMAND,), **changes: str) -> Ended:
     """Run the command to its end in a folder."""
+    if program == (COMMAND,):
+        done = run_to_end(folder, arguments, changes, timeout=WAIT_SECONDS * 4)
+        return Ended(done.returncode, done.stdout, done.stderr)
     with started(folder, *arguments, program=program, session=False, **changes) as process:
         stdout, stderr = process.communicate(timeout=WAIT_SECONDS * 4)
         return Ended(process.returncode, stdout, stderr)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from tests import seeds
+from tests import forking, seeds
 from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
@@ -37,12 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of the run: a fresh one under `-m slow`, unless --hypothesis-seed gives one."""
     # A shell that starts us in the background has us ignore Ctrl-C, and the commands that we start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Workers and other processes are many: each module is compiled once, not by all of them.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not seeds.wants_slow(config.option.markexpr):
         seeds.use_fixed()
         return
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(32))
     seeds.use_fresh(config.option.hypothesis_seed)
+
+
+def pytest_unconfigure() -> None:
+    """End the processes that commands were forked from."""
+    forking.close()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,9 +77,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"met {times} times: {what}")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests in a browser aside where -m does: each worker would take a second to import what drives it."""
+    unwanted = collection_path.name == "browser" and "not browser" in config.option.markexpr
+    return True if unwanted else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run every law under `-m slow` too, with a fresh seed and more examples."""
+    """Take what is for the gate as slow. Run every law under `-m slow` too, with a fresh seed and more examples."""
+    for item in items:
+        if item.get_closest_marker("gate"):
+            item.add_marker("slow")
     if seeds.run_seed is not None:
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

@@ -95,7 +95,8 @@ def _imports(path: Path, modules: object) -> set[Import]:
                 name = f"{node.module}.{alias.name}"
                 found.add(Import(name if name in modules else node.module or "", at_start))
         for child in ast.iter_child_nodes(node):
-            visit(child, at_start=at_start)
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):  # expressions import nothing
+                visit(child, at_start=at_start)
 
     visit(ast.parse(path.read_text(encoding="utf-8")), at_start=True)
     return found

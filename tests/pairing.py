@@ -1,4 +1,4 @@
-"""Parameters of tests, of which the default run takes some: the bulk is left to `-m slow`."""
+"""Parameters of tests, of which the default run takes some: the bulk is left to `-m slow`, or to `-m gate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["by_default", "pairs"]
 
 
-def pairs(ones: Mapping[str, Any], others: Mapping[str, Any]) -> list[Any]:
+def pairs(
+    ones: Mapping[str, Any], others: Mapping[str, Any], rest: pytest.MarkDecorator = pytest.mark.slow
+) -> list[Any]:
     """Return all pairs. The default run takes each of either kind once, with the first of the other kind."""
     first, second = next(iter(ones)), next(iter(others))
     return [
@@ -21,14 +23,16 @@ def pairs(ones: Mapping[str, Any], others: Mapping[str, Any]) -> list[Any]:
             ones[one],
             others[other],
             id=f"{one}-{other}",
-            marks=() if one == first or other == second else pytest.mark.slow,
+            marks=() if one == first or other == second else rest,
         )
         for one in ones
         for other in others
     ]
 
 
-def by_default(cases: Mapping[str, Any] | Iterable[Any], *chosen: Any) -> list[Any]:
+def by_default(
+    cases: Mapping[str, Any] | Iterable[Any], *chosen: Any, rest: pytest.MarkDecorator = pytest.mark.slow
+) -> list[Any]:
     """Return all cases. The default run takes the chosen ones alone; those of a mapping go by their names."""
     named = dict(cases) if isinstance(cases, Mapping) else None
     cases = list(cases)
@@ -38,7 +42,7 @@ def by_default(cases: Mapping[str, Any] | Iterable[Any], *chosen: Any) -> list[A
         pytest.param(
             case if named is None else named[case],
             id=None if named is None else case,
-            marks=() if case in chosen else pytest.mark.slow,
+            marks=() if case in chosen else rest,
         )
         for case in cases
     ]

@@ -236,7 +236,7 @@ def core_modules(graph: Graph) -> list[str]:
     ]
 
 
-ROOMS = sorted({room_of(name) for name in read_graph().modules} - {"__main__"})
+ROOMS = sorted({*LAYERS.split()} - {"__main__"})
 
 
 @pytest.mark.parametrize("rooms", by_default({"all": ROOMS, **{room: [room] for room in ROOMS}}, "all"))

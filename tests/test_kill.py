@@ -209,6 +209,7 @@ def children_of(pid: int) -> list[str]:
     return listing.read_text().split() if listing.exists() else []
 
 
+@pytest.mark.gate
 def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(
     folder: Path, counted: str, served: tuple[str, ...]
 ) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.commands import serve_command
+from tests.pairing import by_default
 from tests.scripted_http import Answer, Request, ScriptedServer, http, json
 from tests.sources import WAIT_SECONDS, csv_body
 from tests.terminals import OnTerminal
@@ -26,6 +27,7 @@ HALF = len(BODY) // 2
 ETAG = '"x"'
 IN_THREADS = {"MOCKEXPORT_KERNEL": "auto"}
 IN_PROCESSES = {"MOCKEXPORT_KERNEL": "pure"}
+BOTH = by_default([IN_THREADS, IN_PROCESSES], IN_THREADS, rest=pytest.mark.gate)
 
 
 def head() -> bytes:
@@ -105,8 +107,8 @@ def test_a_source_that_does_not_answer_is_told_of(line: str, http_server: Script
         assert terminal.end() == 3
 
 
-@pytest.mark.parametrize("width", [60, 80])
-@pytest.mark.parametrize("kernel", [IN_THREADS, IN_PROCESSES])
+@pytest.mark.parametrize("width", by_default([60, 80], 60, rest=pytest.mark.gate))
+@pytest.mark.parametrize("kernel", BOTH)
 def test_a_download_says_what_it_waits_for_in_lines_that_do_not_wrap(
     kernel: dict[str, str], width: int, http_server: ScriptedServer, workplace: Path
 ) -> None:
@@ -140,7 +142,7 @@ def test_a_download_says_what_it_waits_for_in_lines_that_do_not_wrap(
     assert max(map(len, drawn)) <= width - 3
 
 
-@pytest.mark.parametrize("kernel", [IN_THREADS, IN_PROCESSES])
+@pytest.mark.parametrize("kernel", BOTH)
 def test_a_line_of_the_log_is_one_line_without_colours_above_whole_bars(
     kernel: dict[str, str], http_server: ScriptedServer, workplace: Path
 ) -> None:
@@ -232,7 +234,7 @@ def test_ctrl_c_says_what_a_checkpoint_would_have_saved(
     assert said == [*[hint][:finished], "mockexport: error: interrupted"]
 
 
-@pytest.mark.parametrize("kernel", [IN_THREADS, IN_PROCESSES])
+@pytest.mark.parametrize("kernel", BOTH)
 def test_ctrl_c_keeps_what_was_fetched_to_the_last_byte_and_says_so(
     kernel: dict[str, str], http_server: ScriptedServer, workplace: Path, eventually: Any
 ) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from distributed.cli import dask_scheduler, dask_ssh, dask_worker
 from tests.cluster import bench
 from tests.cluster.machines import ROOT
 from typer.main import get_command
@@ -33,6 +33,11 @@ def cluster() -> Any:
 @pytest.fixture(scope="module")
 def job() -> Any:
     return documents()["Job"]["spec"]["template"]["spec"]
+
+
+def command_of(name: str) -> Any:
+    """Load one of Dask's commands, late: it takes a second."""
+    return importlib.import_module(f"distributed.cli.dask_{name}").main
 
 
 def documents() -> dict[str, Any]:
@@ -81,11 +86,11 @@ def test_the_operator_finds_what_it_needs(cluster: Any) -> None:
 def test_dask_takes_the_arguments_and_a_worker_has_as_many_threads_as_processors(cluster: Any) -> None:
     scheduler = container(cluster["spec"]["scheduler"]["spec"])["args"]
     assert scheduler[:2] == ["dask", "scheduler"]
-    assert options(dask_scheduler.main, scheduler[2:])["port"] is None  # 8786, where nothing else is said
+    assert options(command_of("scheduler"), scheduler[2:])["port"] is None  # 8786, where nothing else is said
 
     worker = container(cluster["spec"]["worker"]["spec"])
     assert worker["args"][:2] == ["dask", "worker"]
-    told = options(dask_worker.main, worker["args"][2:])
+    told = options(command_of("worker"), worker["args"][2:])
     assert (told["name"], told["n_workers"]) == ("$(DASK_WORKER_NAME)", "1")
     assert str(told["nthreads"]) == worker["resources"]["limits"]["cpu"]
 
@@ -121,7 +126,7 @@ def test_the_hosts_of_ssh_are_names_and_the_command_of_the_page_is_one() -> None
     hosts = (FOLDER / "hosts.txt").read_text(encoding="utf-8").split()
     assert len(hosts) == len(set(hosts)) == 3
     (command,) = re.findall(r"^    dask ssh (.*)$", PAGE, re.MULTILINE)
-    told = options(dask_ssh.main, [part.replace("docs/scale", str(FOLDER)) for part in command.split()])
+    told = options(command_of("ssh"), [part.replace("docs/scale", str(FOLDER)) for part in command.split()])
     assert (told["hostfile"], told["n_workers"]) == (str(FOLDER / "hosts.txt"), 1)
     assert f"mockexport[cluster]=={mockexport.__version__}" in PAGE
 

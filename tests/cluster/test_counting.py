@@ -77,6 +77,7 @@ def test_so_does_a_count_of_the_large_export(cluster: Cluster, tmp_path: Path, w
     assert count_everywhere(cluster, tmp_path, where, "large") == (COMMITTED / "large.json").read_bytes()
 
 
+@pytest.mark.gate
 def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "demo.json").write_bytes((COMMITTED / "demo.json").read_bytes())
     done = run_command(tmp_path, "verify", "demo.json", "--format", "csv", MOCKEXPORT_SCHEDULER=cluster.address)
@@ -87,7 +88,7 @@ def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tm
     assert run_command(tmp_path, "verify", "demo.json", "--scheduler", cluster.address).code == 1
 
 
-@pytest.mark.parametrize("treatment", ["fail", "skip"])
+@pytest.mark.parametrize("treatment", by_default(["fail", "skip"], "fail", rest=pytest.mark.gate))
 def test_malformed_rows_end_a_count_or_are_left_out_as_on_one_machine(
     cluster: Cluster, tmp_path: Path, treatment: str
 ) -> None:
@@ -125,7 +126,7 @@ def test_splits_of_a_file_and_of_a_body_with_ranges_are_counted_side_by_side(
             assert sum(isinstance(part, Split) for part in parts[name]) == 8
 
 
-@pytest.mark.parametrize("leave", [bulk_data_client, smart_fetch])
+@pytest.mark.parametrize("leave", by_default([bulk_data_client, smart_fetch], smart_fetch, rest=pytest.mark.gate))
 def test_folders_of_fhir_exports_are_counted_there_too(
     cluster: Cluster, tmp_path: Path, leave: Callable[[Path], object]
 ) -> None:

@@ -127,6 +127,7 @@ def test_workers_that_come_later_take_part(cluster: Cluster, export: Export, tmp
     assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 
+@pytest.mark.gate
 def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     arguments = (*export.arguments, "--scheduler", cluster.address)
     with started(tmp_path, *arguments, "--timeout", "1") as process:
@@ -145,6 +146,7 @@ def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, expor
 # ---- The scheduler ----
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=rarely)])
 def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_gone_on_with(
     mortal: Cluster, cluster: Cluster, export: Export, tmp_path: Path, sent: signal.Signals
@@ -171,6 +173,7 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
 # ---- The user ----
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

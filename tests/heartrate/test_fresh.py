@@ -13,6 +13,7 @@ from tests.server.page.serving import events_of, page_over
 from tests.sources import WAIT_SECONDS, MemorySource
 
 from mockexport.heartrate.ingest.fresh import KEPT, FreshReadings
+from mockexport.heartrate.ingest.limits import RateLimits
 from mockexport.heartrate.ingest.routes import HeartRateRoutes
 from mockexport.heartrate.journal import JournalError
 from mockexport.heartrate.readings import Readings
@@ -109,6 +110,14 @@ def test_the_page_is_told_that_there_are_no_minutes_where_the_api_answers_404() 
         assert answer.headers["cache-control"] == "no-store"
         assert client.get(f"/metrics/heart-rate?{asked}").status_code == 404
         assert client.get("/page/minutes?user_id=anna").status_code == 400
+
+
+def test_the_queries_of_a_page_are_limited_as_any_other() -> None:
+    service: Any = FakeService()
+    routes = HeartRateRoutes(service, RateLimits(user="1/minute"))
+    with page_over(MemorySource({"a": b""}), fresh=routes, routes=routes.router) as (client, _):
+        asked = "/page/minutes?user_id=anna&start=2025-08-26&end=2025-08-26"
+        assert [client.get(asked).status_code for _ in range(2)] == [200, 429]
 
 
 def test_a_reading_that_was_not_stored_is_told_to_no_one() -> None:

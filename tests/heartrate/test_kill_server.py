@@ -112,6 +112,7 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
         assert orjson.loads(counted.stdout)["totals"] == {"heart_rate": len(found)}
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [

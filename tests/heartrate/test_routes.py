@@ -392,11 +392,8 @@ def test_the_export_is_listed_and_served_beside_the_others(tmp_path: Path) -> No
         post(client, reading(), reading(timestamp="2024-01-16T00:00:00Z"))
         (first, second) = client.get("/api/export/heart_rate").json()["data"]["download_ids"]
         declared = client.get(f"/api/export/heart_rate/{second}").json()["data"]
-        assert (declared["rows"], declared["patients"], declared["start_time"]) == (
-            1,
-            ["user_123"],
-            "2024-01-16T00:00:00",
-        )
+        shown = (declared["rows"], declared["patients"], declared["start_time"])
+        assert shown == (1, ["user_123"], "2024-01-16T00:00:00")
         assert client.get(f"/api/export/heart_rate/{first}/data").text == (
             "patient_id,event_time,event_type,value\nuser_123,2024-01-15T10:00:00Z,heart_rate,75\n"
         )

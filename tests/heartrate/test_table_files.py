@@ -43,7 +43,7 @@ def codecs(folder: Path) -> set[str]:
     ("text", "codec"), [("zstd:9", "ZSTD"), ("snappy", "SNAPPY"), ("lz4", "LZ4_RAW"), ("none", "UNCOMPRESSED")]
 )
 def test_flush_and_compaction_compress_as_told_and_every_reader_reads_it(tmp_path: Path, text: str, codec: str) -> None:
-    with HeartRate(tmp_path, table_compression=text, flush_seconds=3600) as service:
+    with HeartRate(tmp_path, table_files=FileFormat(*read_compression(text)), flush_seconds=3600) as service:
         for some in readings(3000):
             service.accept(some).result(60)
             service.flush()
@@ -60,7 +60,7 @@ def test_flush_and_compaction_compress_as_told_and_every_reader_reads_it(tmp_pat
 def test_a_table_goes_on_with_other_options(tmp_path: Path) -> None:
     one, two = readings(2000)
     for some, text in ((one, "snappy"), (two, "zstd")):
-        with HeartRate(tmp_path, table_compression=text) as service:
+        with HeartRate(tmp_path, table_files=FileFormat(*read_compression(text))) as service:
             service.accept(some).result(60)
     assert codecs(tmp_path) == {"SNAPPY", "ZSTD"}
     with HeartRate(tmp_path, read_only=True) as service:
@@ -69,7 +69,7 @@ def test_a_table_goes_on_with_other_options(tmp_path: Path) -> None:
 
 def test_files_have_about_the_wanted_size_after_flush_and_compaction_and_do_not_overlap(tmp_path: Path) -> None:
     size = 40_000
-    with HeartRate(tmp_path, table_file_size=size, table_compression="none", flush_seconds=3600) as service:
+    with HeartRate(tmp_path, table_files=FileFormat("uncompressed", None, size), flush_seconds=3600) as service:
         for some in readings(20_000):
             service.accept(some).result(60)
         service.flush()
@@ -116,14 +116,14 @@ def test_a_compression_is_a_codec_and_perhaps_a_level(text: str, found: tuple[st
 
 @pytest.mark.parametrize("text", ["", "zstd:", "zstd:0", "zstd:23", "zstd:-1", "zstd:1.5", "gzip", "ZSTD", "snappy:1"])
 def test_what_is_no_compression_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--table-compression .* is unknown; use zstd:1 to zstd:22, snappy"):
+    with pytest.raises(UsageError, match=r"table compression .* is unknown; use zstd:1 to zstd:22, snappy"):
         read_compression(text)
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--data", "readings", "--table-compression", "gzip"), "--table-compression gzip is unknown"),
+        (("--data", "readings", "--table-compression", "gzip"), "table compression gzip is unknown"),
         (("--data", "readings", "--table-file-size", "1kB"), "--table-file-size '1kB' is not a size of at least 1MB"),
         (("--data", "readings", "--rate-limit-user", "600"), "--rate-limit-user 600 is not a number per time"),
         (("--table-file-size", "128MB"), "they require --data"),

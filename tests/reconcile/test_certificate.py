@@ -165,7 +165,8 @@ def test_csv_has_a_row_for_each_finding(tmp_path: Path) -> None:
 
 
 def test_verbose_tells_that_keys_are_on_disk(tmp_path: Path) -> None:
-    ended = run_command(tmp_path, "reconcile", "small", "--memory", "1MB", "-v", "--digest", "--jobs", "1")
+    (tmp_path / "a.csv").write_bytes(csv(*(f"P{row},10:00,hr" for row in range(100_000))))
+    ended = run_command(tmp_path, "reconcile", "-s", "a.csv", "--memory", "1MB", "-v", "--digest", "--jobs", "1")
     assert "MB of them on disk" in ended.stderr
     assert "on disk" not in run_command(tmp_path, "reconcile", "demo", "-v", "--digest").stderr
 

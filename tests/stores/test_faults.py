@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,18 @@ from tests.stores.small_store import Handler, SmallStore
 
 import mockexport
 from mockexport import count, open_source
-from mockexport.errors import ChangedError, NotAuthorisedError, NotFoundError, UnreachableError, UntrustedDataError
+from mockexport.errors import (
+    ChangedError,
+    NotAuthorisedError,
+    NotFoundError,
+    UnreachableError,
+    UntrustedDataError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mockexport.source import Source
 
@@ -138,6 +147,74 @@ def test_refused_credentials_are_told_without_the_secret(store: SmallStore) -> N
         source_in(store).exports()
     assert "very-secret" not in str(caught.value)
     assert len(store.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"])
+def test_a_session_that_has_expired_is_not_authorised_though_s3_says_bad_request(store: SmallStore, code: str) -> None:
+    def fault(request: Handler) -> bool:
+        request.answer(400, f"<Error><Code>{code}</Code><Token-0>very-secret</Token-0></Error>".encode())
+        return True
+
+    store.fault = fault
+    with pytest.raises(NotAuthorisedError, match="was refused; check the credentials") as caught:
+        source_in(store).exports()
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("exports/trial//b.csv", "s3://bucket/exports/trial has an object whose name is no path"),
+        ("exports/trial/../b.csv", "s3://bucket/exports/trial has an object whose name is no path"),
+        ("exports/trial/b\n.csv", "s3://bucket/exports/trial has an object whose name is no path"),
+        ("exports/trial/b.csv/", "s3://bucket/exports/trial/b.csv is a folder within an export"),
+        ("exports/trial/b.csv/c.csv", "s3://bucket/exports/trial/b.csv is a folder within an export"),
+        ("exports/trial/a.csv.gz", "hold the same download; move one away"),
+    ],
+)
+def test_an_object_that_would_not_be_counted_is_named_and_never_left_out(
+    store: SmallStore, key: str, told: str
+) -> None:
+    store.objects[key] = csv_body(1)
+    with pytest.raises(UntrustedDataError, match=re.escape(told)):
+        count(source_in(store), "trial")
+
+
+@pytest.mark.parametrize(
+    "marks", [["exports/trial/"], ["exports/", "exports"], ["exports/trial"], ["exports/t_$folder$"]]
+)
+def test_what_tools_leave_in_place_of_folders_is_no_export_and_no_download(store: SmallStore, marks: list[str]) -> None:
+    store.objects |= dict.fromkeys(marks, b"")
+    assert source_in(store).exports() == ["trial"]
+    assert count(source_in(store), "trial").rows == ROWS
+
+
+@pytest.mark.parametrize("name", ["a b", "a%2Fb", "\u00e9", "a\\b", " a", "a+b", "a&b=c", "a'b\"c", "a#b?c"])
+def test_names_with_odd_characters_are_counted_as_they_are(store: SmallStore, name: str) -> None:
+    store.objects[f"exports/{name}/{name}.csv"] = csv_body(3)
+    source = source_in(store)
+    assert source.exports() == sorted([name, "trial"])
+    assert [download.id for download in source.downloads(name)] == [name]
+    assert count(source, name).rows == 3
+
+
+def test_no_room_for_a_copy_of_parquet_is_told_and_not_blamed_on_the_store(
+    store: SmallStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.objects["exports/columns/a.parquet"] = b"PAR1"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    told = (
+        "cannot copy s3://bucket/exports/columns/a.parquet to a temporary file: No such file or directory; set TMPDIR"
+    )
+    with pytest.raises(UsageError, match=told):
+        count(source_in(store), "columns")
+
+
+@pytest.mark.slow
+def test_ten_thousand_objects_are_listed_once_and_all_counted() -> None:
+    with SmallStore({f"exports/trial/{number}.csv": csv_body(1) for number in range(10_000)}) as store:
+        assert count(source_in(store), "trial").rows == 10_000
+        assert sum(not key for _, key, _ in store.requests) < 10
 
 
 def test_a_store_without_etags_is_refused_for_nothing_would_tell_that_an_object_changes(store: SmallStore) -> None:

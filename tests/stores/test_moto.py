@@ -15,7 +15,7 @@ from tests.cli.conftest import COMMAND, environment
 from tests.cluster.machines import Cluster
 from tests.files import PACK
 from tests.moto import moto_server
-from tests.sources import csv_body
+from tests.sources import ROW, csv_body
 
 from mockexport import count, fetch, open_place, open_source
 from mockexport.errors import UntrustedDataError, UsageError
@@ -134,6 +134,20 @@ def test_workers_of_a_cluster_open_the_store_anew(source: Source, bucket: Any, t
         cluster.with_workers(1)
         workers = partial(cluster_workers, scheduler=cluster.address)
         assert count(source, "packed", start_workers=workers).rows == 9
+
+
+def test_splits_of_one_object_are_read_by_the_workers_of_a_cluster(
+    source: Source, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client cuts, and each worker looks for credentials itself."""
+    monkeypatch.setattr("mockexport.sources.data_files.STORE_SPLIT_BYTES", 1 << 18)
+    body = csv_body(15_000) + csv_body(15_000, ROW.replace(b"P001", b"P002")).partition(b"\n")[2]
+    bucket.put_object(Key="here/group/one/large.csv", Body=body)
+    with Cluster(tmp_path, settings=CREDENTIALS) as cluster:
+        cluster.with_workers(2)
+        workers = partial(cluster_workers, scheduler=cluster.address)
+        counts = count(source, "group/one", start_workers=workers)
+    assert counts.patients == {"P001": {"bp_sys": 15_006}, "P002": {"bp_sys": 15_000}}
 
 
 def test_what_is_fetched_into_a_bucket_counts_as_its_source_and_is_kept_by_the_next_fetch(

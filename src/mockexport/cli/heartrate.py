@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mockexport.cli.completion import complete_source
+from mockexport.cli.heartrate_clients import DEFAULT_URL, open_client, open_servers
 from mockexport.cli.options import (
     BudgetOption,
     BundleOption,
@@ -24,22 +24,17 @@ from mockexport.cli.options import (
 )
 from mockexport.cli.output import check_writable, csv_text, write_output
 from mockexport.cli.progress import asking, sending_progress
-from mockexport.cli.remedies import says_variable, source_variable, token_variable
+from mockexport.cli.remedies import says_variable, source_variable
 from mockexport.cli.terminal import Terminal
-from mockexport.cli.token import read_token
 from mockexport.encoding import json_bytes
-from mockexport.errors import NotAuthorisedError, NotFoundError, UsageError, url_meant
+from mockexport.errors import NotFoundError, UsageError, url_meant
 from mockexport.model import parse_time
 from mockexport.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from rich.console import RenderableType
 
-    from mockexport.heartrate import HeartRateClient, HeartRateNodes, Summary
-
-    Servers = HeartRateClient | HeartRateNodes
+    from mockexport.heartrate import Summary
 
 __all__ = ["app"]
 
@@ -57,7 +52,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 SEND_EXAMPLES = """\b
 Examples:
   mockexport heartrate send                            10,000, to localhost
@@ -203,7 +197,7 @@ def send_command(
         start=read_start(start), batch=batch, singles=singles, duplicates=duplicates, invalid=invalid,
         rate=rate, burst=burst, whole=whole, clients=clients,
     )  # fmt: skip
-    with _servers(sources or [], timeout, retries, retry_budget, token_file, ca_bundle) as client:
+    with open_servers(sources or [], timeout, retries, retry_budget, token_file, ca_bundle) as client:
         client.wait_until_ready(lambda: terminal.note(f"waiting for {client.url}, for at most {timeout:g} s"))
         with sending_progress(terminal, plan.readings, plan.seconds) as sending:
             try:
@@ -285,7 +279,7 @@ def query_command(
         raise UsageError("--priority applies to a folder only: a server has its own, from its option --priority")
     else:
         with (
-            _client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client,
+            open_client(source, timeout, retries, retry_budget, token_file, ca_bundle) as client,
             asking(terminal, client.url, "the heart rate"),
         ):
             response = client.query(user, first.isoformat(), last.isoformat(), device)
@@ -327,47 +321,6 @@ def query_folder(
         what = f"of user {user!r}" + (f" and device {device!r}" if device is not None else "")
         raise NotFoundError(f"no heart rate {what} from {first.isoformat()} to {last.isoformat()} in {folder}")
     return minutes_document(user, points)
-
-
-@contextmanager
-def _servers(urls: list[str], timeout: float, retries: int, budget: float, *files: Path | None) -> Generator[Servers]:
-    """Open a client for one server, as `_client` does, or for all of several ones. `files` are those of `_client`."""
-    from mockexport.heartrate import HeartRateNodes
-    from mockexport.http import Retries
-
-    with ExitStack() as stack:
-        each = [
-            stack.enter_context(_client(url, timeout, retries, budget, *files)) for url in dict.fromkeys(urls) or [None]
-        ]
-        yield each[0] if len(each) == 1 else HeartRateNodes(each, timeout=timeout, retries=Retries(retries, budget))
-
-
-@contextmanager
-def _client(
-    source: str | None, timeout: float, retries: int, budget: float, token_file: Path | None, ca_bundle: Path | None
-) -> Generator[HeartRateClient, None, None]:
-    """Open a client for the server in the options or the environment."""
-    from mockexport.heartrate import HeartRateClient
-    from mockexport.http import Retries
-
-    settings = Settings.from_environment()
-    token = read_token(token_file, settings.token_file)
-    is_url = "://" in settings.source
-    url = source or (settings.source if is_url else DEFAULT_URL)
-    with (
-        says_variable(source_variable(source, settings) if is_url else None, url),
-        says_variable(token_variable(token_file, settings), "", NotAuthorisedError),
-        closing(
-            HeartRateClient(
-                url,
-                timeout=timeout,
-                retries=Retries(retries, budget),
-                token=token,
-                ca_bundle=None if ca_bundle is None else str(ca_bundle),
-            )
-        ) as client,
-    ):
-        yield client
 
 
 def read_start(text: str) -> datetime:

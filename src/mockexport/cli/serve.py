@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mockexport.cli.json_log import log_as_json
 from mockexport.cli.options import QuietOption, SourceOption, VerboseOption
 from mockexport.cli.progress import asking
 from mockexport.cli.remedies import says_variable, source_variable
@@ -25,7 +26,7 @@ from mockexport.cli.serve_options import (
     UserLimitOption,
 )
 from mockexport.cli.sizes import read_size
-from mockexport.cli.terminal import Terminal, send_messages_to
+from mockexport.cli.terminal import Terminal
 from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
 from mockexport.factory import open_source
@@ -283,8 +284,10 @@ def serve_command(
                     trust_clock=trust_clock,
                     accept_ahead=read_age(accept_ahead, "--accept-ahead"),
                     priorities=read_priorities(priority),
-                    table_compression=table_compression or "zstd:1",
-                    table_file_size=read_size(table_file_size, "--table-file-size") if table_file_size else None,
+                    files=(
+                        table_compression or "zstd:1",
+                        read_size(table_file_size, "--table-file-size") if table_file_size else None,
+                    ),
                 )
         routes = served.routes
         kinds = kinds_of_runs(served.source, settings.kernel)
@@ -316,38 +319,37 @@ def until_ctrl_c(terminal: Terminal) -> Generator[None, None, None]:
         terminal.note("stopped")
 
 
-def log_as_json() -> None:
-    """Print all messages from now on as JSON, to the end of the process: its last one tells why it ends."""
-    import logging
-
-    from mockexport.server import json_handler
-
-    handler, log = json_handler(), logging.getLogger("mockexport.serve")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(handler)
-    logging.captureWarnings(capture=True)
-    logging.getLogger("py.warnings").addHandler(handler)
-    send_messages_to(log)
-
-
 def with_readings(
-    stack: ExitStack, source: Source, data: str, limits: tuple[str | None, str | None, bool], **options: Any
+    stack: ExitStack,
+    source: Source,
+    data: str,
+    limits: tuple[str | None, str | None, bool],
+    files: tuple[str, int | None],
+    **options: Any,
 ) -> Served:
     """Open the heart-rate service, until the stack is closed, and add its export and its routes to a source.
 
-    `limits` are the texts of the limits of a client and of a user, and whether clients are told apart by their token.
-    `options` are those of `HeartRate`.
+    `limits` are the texts of the limits of a client and of a user, and whether clients are told apart by their token;
+    `files` is how the table's files are compressed, and their size. `options` are those of `HeartRate`.
     """
     from mockexport.extras import needs_extra
 
     with needs_extra("heartrate"):
-        from mockexport.heartrate import HeartRate, HeartRateRoutes, HeartRateSource, RateLimits
+        from mockexport.heartrate import (
+            FileFormat,
+            HeartRate,
+            HeartRateRoutes,
+            HeartRateSource,
+            RateLimits,
+            read_compression,
+        )
         from mockexport.sources import UnionSource
 
         client, user, by_token = limits
         rate_limits = RateLimits(client, user, by_token=by_token)
-        service = stack.enter_context(HeartRate(data, **options))
+        compression, size = files
+        table_files = FileFormat(*read_compression(compression), size)
+        service = stack.enter_context(HeartRate(data, table_files=table_files, **options))
         return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service, rate_limits))
 
 

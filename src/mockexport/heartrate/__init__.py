@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         time_of,
     )
     from mockexport.heartrate.service import HeartRate
+    from mockexport.heartrate.table import FileFormat, read_compression
 
 __all__ = [
     "READINGS",
+    "FileFormat",
     "HeartRate",
     "HeartRateClient",
     "HeartRateNodes",
@@ -51,6 +53,7 @@ __all__ = [
     "microseconds_of",
     "minutes_document",
     "parse_instant",
+    "read_compression",
     "send",
     "time_of",
 ]
@@ -74,5 +77,6 @@ __getattr__ = lazy_attributes(
         ),
         "readings": ("LeapSecondError", "microseconds_of", "minutes_document", "parse_instant", "time_of"),
         "service": ("HeartRate",),
+        "table": ("FileFormat", "read_compression"),
     },
 )

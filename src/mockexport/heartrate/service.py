@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mockexport.heartrate.journal import CommitLevel, Journal
-    from mockexport.heartrate.table import DeltaStore, Snapshot
+    from mockexport.heartrate.table import DeltaStore, FileFormat, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
@@ -50,14 +50,12 @@ class HeartRate:
 
     `data` is a folder or the URL of a table; `journal` is a local folder for the journal, which a URL requires, or the
     URL of a PostgreSQL database (`postgresql://host/db`), which several services may share with their table; then
-    `journal_commit` is a level of `synchronous_commit` other than that of the server.
-    `priorities` are the devices' priorities; lower ones are preferred. A day is dropped `retain` after its end, unless
-    the clock seems to have jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the
-    future. Pending readings are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most
-    `journal_limit` bytes may be pending. `replace_journal` accepts another journal than the one that the data names.
-    `table_compression` (zstd:1 to zstd:22, snappy, lz4 or none) and `table_file_size` (bytes, about) are those of the
-    files that are written from now on. `read_only` opens data that a server may be using, without a lock and without
-    changes.
+    `journal_commit` is a level of `synchronous_commit` other than that of the server. `priorities` are the devices'
+    priorities; lower ones are preferred. A day is dropped `retain` after its end, unless the clock seems to have
+    jumped; `trust_clock` drops it anyway. A reading's time may be up to `accept_ahead` in the future. Pending readings
+    are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most `journal_limit` bytes may
+    be pending. `replace_journal` accepts another journal than the one that the data names. `table_files` is how the
+    table's files are written. `read_only` opens data that a server may be using, without a lock and without changes.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
@@ -78,16 +76,14 @@ class HeartRate:
         flush_seconds: float = 5.0,
         flush_readings: int = 100_000,
         journal_limit: int = 1 << 30,
-        table_compression: str = "zstd:1",
-        table_file_size: int | None = None,
+        table_files: FileFormat | None = None,
         read_only: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         with needs_extra("heartrate"):
             from mockexport.heartrate.node import Node
-            from mockexport.heartrate.table import DeltaStore, FileFormat, Pending, read_compression
+            from mockexport.heartrate.table import DeltaStore, Pending
 
-        files = FileFormat(*read_compression(table_compression), table_file_size)
         self._locations = Locations(data, journal)
         self._priorities, self._retain, self._now = dict(priorities), retain, now
         self._trust_clock, self._accept_ahead = trust_clock, accept_ahead // timedelta(microseconds=1)
@@ -109,7 +105,7 @@ class HeartRate:
         try:
             self._locations.claim(self._locks, replace_journal=replace_journal)
             self._journal = self._locations.open_journal(self._pending.add, journal_commit)
-            self._node = Node(self._locations, self._journal, self._pending, files)
+            self._node = Node(self._locations, self._journal, self._pending, table_files)
         except BaseException:
             self.close()
             raise
@@ -183,9 +179,11 @@ class HeartRate:
         """Return the latest time that a reading may have, in microseconds since 1970.
 
         If the clock went back since the last batch, the time of that batch counts: valid readings must not be refused.
+        Only ids of a journal that is not shared are times.
         """
         journal = self._writable()
-        return min(LATEST, max([microseconds_of(self._now()), *journal.positions.values()]) + self._accept_ahead)
+        newest = max(journal.positions.values(), default=0) if journal.role == "alone" else 0
+        return min(LATEST, max(microseconds_of(self._now()), newest) + self._accept_ahead)
 
     def _pending_bytes(self, journal: Journal) -> int:
         return self._pending.bytes + journal.waiting_bytes
@@ -215,14 +213,14 @@ class HeartRate:
             pending, snapshot = self._view()
             return points(self._store, snapshot, pending, user, start, end, device, self._priorities)
 
-        return self._read_newest(answer)
+        return self._read(answer, newest=True)
 
     def days(self) -> list[DaySummary]:
         """Return a summary of each day, by date. Only days that have changed since the last call are counted again.
 
         Raises UnreachableError if the table can't be read.
         """
-        return self._read_newest(lambda: self._summaries(*self._view()))
+        return self._read(lambda: self._summaries(*self._view()), newest=True)
 
     def _summaries(self, pending: list[pl.DataFrame], snapshot: Snapshot) -> list[DaySummary]:
         from mockexport.heartrate.table import days_in, summarise_day
@@ -273,23 +271,17 @@ class HeartRate:
         self._locations.check_table(self._store, kept.id, {kept.id: kept.released})
         return pending.frames(), self._store.snapshot()
 
-    def _read_newest(self, work: Callable[[], T]) -> T:
-        """Read; once more if that fails where another server may have deleted files of the version that was loaded."""
-        try:
-            return self._read(work)
-        except UnreachableError:
-            if self._node is None or not self._node.is_following():
-                raise
-            self._node.refresh()
-            return self._read(work)
-
-    def _read(self, work: Callable[[], T]) -> T:
+    def _read(self, work: Callable[[], T], *, newest: bool = False) -> T:
+        """Read; with `newest` once more if another server may have deleted files of the version that was loaded."""
         import polars as pl
 
         failures = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError)
         try:
             return work()
         except failures as error:
+            if newest and self._node and self._node.is_following():
+                self._node.refresh()
+                return self._read(work)
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UnreachableError(f"cannot read the table: {reason}; try again") from error
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.local_file import LocalFile
 from mockexport.place import open_file
-from mockexport.sources.data_files import compression
+from mockexport.sources.data_files import compression, zstd_table
 from mockexport.sources.parquet import is_parquet, read_parquet
 from mockexport.sources.zstd_frames import zstd_frames
+from mockexport.sources.zstd_table import FramesReader
 from mockexport.zstd import zstd_module
 
 if TYPE_CHECKING:
@@ -66,13 +67,19 @@ def read_csv_file(
 
 def _chunks(file: OpenFile, path: Place, offset: int, sha256: str | None) -> Chunks:
     reader = _HashingReader(file, sha256)
-    if offset:
+    table = zstd_table(path, file) if offset else None
+    if table:
+        place, skipped = table.holding(offset)
+        file.seek(place)
+        reader.forget()
+        opened = cast("BinaryIO", FramesReader(path, reader, table, place))
+    else:
         place, skipped = _place_of(offset, path, file.etag if isinstance(file, LocalFile) else None)
         if place:
             file.seek(place)
             reader.forget()
-        offset -= skipped
-    opened = _decompressed(path, reader)
+        opened = _decompressed(path, reader)
+    offset -= skipped
     while chunk := opened.read(CHUNK_BYTES):
         file.check()
         if offset < len(chunk):
@@ -85,7 +92,7 @@ def _chunks(file: OpenFile, path: Place, offset: int, sha256: str | None) -> Chu
 def _place_of(offset: int, path: Place, etag: str | None) -> tuple[int, int]:
     """Return from which byte of the file to read for a byte of its text, and which byte of the text that one begins."""
     suffix = compression(path.name)
-    if suffix is None:
+    if suffix is None or not offset:
         return offset, offset
     frames = zstd_frames(path, etag) if suffix == ".zst" and etag else None
     return frames.holding(offset) if frames else (0, 0)

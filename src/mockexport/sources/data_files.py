@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mockexport.errors import Remedy, UnreachableError, UntrustedDataError
 from mockexport.manifest import MANIFEST
+from mockexport.place import RemotePlace
 from mockexport.sources.parquet import is_parquet, rows_of
 from mockexport.sources.zstd_frames import zstd_frames
+from mockexport.sources.zstd_table import find_table
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from mockexport.place import Place, Version
+    from mockexport.place import OpenFile, Place, Version
+    from mockexport.sources.zstd_frames import Frames
 
 __all__ = ["Ignored", "compression", "data_format", "data_id", "declared", "is_data", "uncompressed"]
 
@@ -27,6 +30,7 @@ P = TypeVar("P", bound="Place")
 
 SPLIT_BYTES = 1 << 26
 STORE_SPLIT_BYTES = 1 << 27  # what is requested beyond the end of a split is little beside it
+LOOKED_AT_BYTES = 1 << 25  # of a zstd object in a store: a smaller one is not worth a request for where its frames are
 FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".parquet": "csv"}  # as they are read
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 KNOWN_FILES = (MANIFEST, "log.ndjson", "*.log", "readme", "readme.*", "_success")
@@ -170,7 +174,26 @@ def declared(path: Place, version: Version | None, *, can_be_split: bool, otherw
     if suffix is None:
         split_bytes = SPLIT_BYTES if isinstance(path, Path) else STORE_SPLIT_BYTES
         return {**known, "size": version.size, "split_size": split_bytes if can_be_split else None}
-    frames = zstd_frames(path, version.etag) if suffix == ".zst" and can_be_split and version.etag else None
+    if suffix != ".zst" or not can_be_split or not version.etag:
+        return known
+    if isinstance(path, RemotePlace):
+        frames, split_bytes = _frames_in_store(path, version), STORE_SPLIT_BYTES
+    else:
+        frames, split_bytes = zstd_frames(path, version.etag), SPLIT_BYTES
     if frames is None:
         return known
-    return {**known, "size": frames.size, "split_size": max(SPLIT_BYTES, frames.largest)}
+    return {**known, "size": frames.size, "split_size": max(split_bytes, frames.largest)}
+
+
+def zstd_table(path: Place, file: OpenFile) -> Frames | None:
+    """Return what the seek table of an object in a store tells of its frames; None for any other file."""
+    if compression(path.name) != ".zst" or not isinstance(path, RemotePlace):
+        return None
+    return find_table(file, path.version().size)
+
+
+def _frames_in_store(path: RemotePlace, version: Version) -> Frames | None:
+    if version.size < LOOKED_AT_BYTES:
+        return None
+    with path.open_file(version.etag) as file:
+        return find_table(file, version.size)

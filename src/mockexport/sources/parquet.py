@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from mockexport.errors import ChangedError, UntrustedDataError
+from mockexport.errors import ChangedError, UntrustedDataError, UsageError
 from mockexport.extras import needs_extra
 from mockexport.identity import FileVersion
 from mockexport.place import open_file
@@ -100,7 +100,7 @@ def _check_type(name: str, kind: Any, path: Place) -> None:
 def _local(path: Place, etag: str | None, **watch: Any) -> Generator[tuple[Path, Any], None, None]:
     """Yield a file on disk with the bytes of `path`, and what raises ChangedError if it has changed.
 
-    An object of a store is copied: Parquet is read from its end.
+    An object of a store is copied: Parquet is read from its end. Raises UsageError if there is no room for it.
     """
     with open_file(path, etag, **watch) as file:
         if isinstance(path, Path):
@@ -115,9 +115,15 @@ def _local(path: Place, etag: str | None, **watch: Any) -> Generator[tuple[Path,
             yield path, check
             check()
             return
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
-            shutil.copyfileobj(cast("IO[bytes]", file), cast("IO[bytes]", copy), BATCH_ROWS)
-            copy.flush()
+        with ExitStack() as stack:
+            try:
+                copy = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".parquet"))
+                shutil.copyfileobj(cast("IO[bytes]", file), cast("IO[bytes]", copy), BATCH_ROWS)
+                copy.flush()
+            except OSError as error:  # of the disk: a store has errors of ours
+                raise UsageError(
+                    f"cannot copy {path} to a temporary file: {error.strerror}; set TMPDIR to a folder with room"
+                ) from error
             yield Path(copy.name), file.check
 
 

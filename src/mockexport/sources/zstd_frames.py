@@ -67,7 +67,7 @@ def zstd_frames(path: Place, etag: str) -> Frames | None:
     """Return the frames of the version of a file that `etag` names; None if they cannot be told, or there is but one.
 
     A file that cannot be read is an error only to those who read it. Raises ChangedError if it has another version.
-    In a store they are not looked for: each header of a block would be a request.
+    In a store they are not looked for: each header of a block would be a request. There, `find_table` tells them.
     """
     return _frames_of(path, etag) if isinstance(path, Path) else None
 

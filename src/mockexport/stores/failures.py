@@ -35,6 +35,7 @@ CREDENTIALS = {
     "GOOGLE_SKIP_SIGNATURE=true for a public bucket",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN",
 }
+EXPIRED = re.compile(r"<Code>(?:ExpiredToken|InvalidToken|TokenRefreshRequired)</Code>")  # of S3, with status 400
 NOT_FOUND, UNAUTHORIZED, FORBIDDEN, UNSATISFIABLE = 404, 401, 403, 416
 
 
@@ -57,7 +58,7 @@ def judged(error: Exception, where: str) -> MockExportError | RetryableError:
 def _by_text(text: str, where: str, credentials: str) -> MockExportError | RetryableError:
     found = STATUS.search(text)
     status = int(found[1]) if found else None
-    if status in (UNAUTHORIZED, FORBIDDEN):
+    if status in (UNAUTHORIZED, FORBIDDEN) or EXPIRED.search(text):
         return _refused(where, credentials)
     if status == NOT_FOUND:
         return _not_found(where)

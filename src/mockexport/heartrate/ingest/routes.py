@@ -227,11 +227,13 @@ class HeartRateRoutes:
         """While the block lasts, collect a user's readings as they are stored."""
         return self.fresh.watch(user)
 
-    async def minutes(self, request: Request) -> bytes:
-        """Return the JSON answer to a request's query string; its `data` is empty if there are no readings."""
-        with self._within_limits():
-            self._limits.admit_request(request)
-        return (await self._find_minutes(request.scope["query_string"]))[0]
+    async def minutes(self, request: Request) -> Response:
+        """Answer a page's query as any other, but its `data` is empty if there are no readings."""
+
+        async def answer(request: Request) -> Response:
+            return Response((await self._find_minutes(request.scope["query_string"]))[0], media_type="application/json")
+
+        return await self._counted("query", answer)(request)
 
     async def _get_minutes(self, request: Request) -> Response:
         body, count = await self._find_minutes(request.scope["query_string"])

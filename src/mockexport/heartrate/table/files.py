@@ -77,5 +77,5 @@ def read_compression(text: str) -> tuple[Codec, int | None]:
     found = ZSTD.fullmatch(text)
     level = int(found[1] or 1) if found else 0
     if level not in LEVELS:
-        raise UsageError(f"--table-compression {text} is unknown; use zstd:1 to zstd:22, snappy, lz4 or none")
+        raise UsageError(f"table compression {text} is unknown; use zstd:1 to zstd:22, snappy, lz4 or none")
     return "zstd", level

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from fastapi import Request
+    from fastapi.responses import Response
 
 __all__ = ["Answer", "Fresh", "Kind", "Progress", "RunCancelled", "Step", "Watch"]
 
@@ -92,5 +93,5 @@ class Fresh(Protocol):
     def watch(self, user: str) -> AbstractContextManager[deque[dict[str, Any]]]:
         """While the block lasts, collect a user's readings: `time` in seconds since 1970, `heart_rate`, `device_id`."""
 
-    async def minutes(self, request: Request) -> bytes:
-        """Return the JSON answer to a request of the API; its `data` is empty if there are no readings."""
+    async def minutes(self, request: Request) -> Response:
+        """Answer a query of the API; the `data` of the answer is empty if there are no readings."""

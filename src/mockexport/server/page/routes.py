@@ -223,8 +223,9 @@ class Page:
 
     async def _minutes(self, request: Request) -> Response:
         assert self._fresh is not None  # noqa: S101 - the route is there only with it
-        body = await self._fresh.minutes(request)
-        return Response(body, media_type="application/json", headers=DATA)
+        answer = await self._fresh.minutes(request)
+        answer.headers.update(DATA)
+        return answer
 
     def _stream(self, looking: AbstractContextManager[Callable[[], Any]]) -> Response:
         if self.streams >= STREAMS_AT_ONCE:

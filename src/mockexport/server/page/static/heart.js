@@ -4,6 +4,7 @@ import { events, json, pause } from "./api.js";
 import { announce, fill, h, heading, number, say, trouble } from "./dom.js";
 
 const DAY = 86_400;
+const TOO_MANY = 429; // requests for now
 const REFRESH = 1000; // milliseconds between two queries for fresh minutes
 const HEIGHT = 340; // pixels
 const DEVICES = 4; // colours and sizes of points; further devices share them
@@ -139,7 +140,7 @@ async function showDay(body, user, day, signal) {
         if (open) trouble(problem, "");
       } catch (error) {
         if (!signal.aborted) trouble(problem, error.message);
-        if (!error.status || error.status >= 500) stale = Math.min(stale ?? Infinity, from);
+        if (!error.status || error.status === TOO_MANY || error.status >= 500) stale = Math.min(stale ?? Infinity, from);
       }
       await pause(REFRESH, signal);
     }
