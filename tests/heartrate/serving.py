@@ -13,8 +13,9 @@ import httpx
 from tests.sources import WAIT_SECONDS, MemorySource
 
 from mockexport.heartrate.export import HeartRateSource
+from mockexport.heartrate.fresh import FreshReadings
 from mockexport.heartrate.ingest.routes import HeartRateRoutes
-from mockexport.heartrate.readings import LATEST
+from mockexport.heartrate.readings import LATEST, encode
 from mockexport.heartrate.service import HeartRate
 from mockexport.server import create_app
 from mockexport.server.server import Server, listen
@@ -79,10 +80,14 @@ class FakeService:
     answering: Callable[[str], list[Point]] = lambda _: []
     told: str | None = None
     accepted: list[Readings] = field(default_factory=list)
+    fresh: FreshReadings = field(default_factory=FreshReadings)
 
     def accept(self, readings: Readings) -> Future[None]:
         self.accepted.append(readings)
-        return self.accepting(readings)
+        future = self.accepting(readings)
+        if future.done() and not future.exception():
+            self.fresh.tell([encode(readings)])
+        return future
 
     def query(self, user: str, _start: int, _end: int, _device: str | None = None) -> list[Point]:
         return self.answering(user)

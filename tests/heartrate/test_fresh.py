@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +12,11 @@ from tests.heartrate.serving import FakeService
 from tests.server.page.serving import events_of, page_over
 from tests.sources import WAIT_SECONDS, MemorySource
 
-from mockexport.heartrate.ingest.fresh import KEPT, FreshReadings
+from mockexport.heartrate.fresh import KEPT, FreshReadings
 from mockexport.heartrate.ingest.limits import RateLimits
 from mockexport.heartrate.ingest.routes import HeartRateRoutes
 from mockexport.heartrate.journal import JournalError
-from mockexport.heartrate.readings import Readings
+from mockexport.heartrate.readings import Readings, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,20 +25,20 @@ TIME = "2025-08-26T10:00:00.5Z"
 SECONDS = 1_756_202_400.5
 
 
-def readings(user: str, rates: list[float]) -> Readings:
+def batch(user: str, rates: list[float]) -> list[bytes]:
     number = len(rates)
-    return Readings([user] * number, ["strap"] * number, [60_000_000 * at for at in range(number)], rates)
+    return [encode(Readings([user] * number, ["strap"] * number, [60_000_000 * at for at in range(number)], rates))]
 
 
 def test_each_watcher_of_a_user_is_told_of_that_users_readings_alone() -> None:
     fresh = FreshReadings()
     with fresh.watch("anna") as one, fresh.watch("anna") as other, fresh.watch("bert") as third:
-        fresh.tell(readings("anna", [61.0, 62.0]))
-        fresh.tell(readings("carl", [90.0]))
+        fresh.tell(batch("anna", [61.0, 62.0]))
+        fresh.tell(batch("carl", [90.0]))
         told = [{"time": 60.0 * at, "heart_rate": rate, "device_id": "strap"} for at, rate in enumerate((61.0, 62.0))]
         assert list(one) == list(other) == told
         assert list(third) == []
-    fresh.tell(readings("anna", [63.0]))
+    fresh.tell(batch("anna", [63.0]))
     assert len(one) == 2
 
 
@@ -47,16 +47,35 @@ def test_one_of_two_watchers_may_leave_and_the_other_is_still_told() -> None:
     with fresh.watch("anna") as staying:
         with fresh.watch("anna"):
             pass
-        fresh.tell(readings("anna", [61.0]))
+        fresh.tell(batch("anna", [61.0]))
         assert len(staying) == 1
 
 
 def test_what_a_slow_watcher_has_not_taken_is_bounded_and_the_newest_is_kept() -> None:
     fresh = FreshReadings()
     with fresh.watch("anna") as slow:
-        fresh.tell(readings("anna", [float(rate) for rate in range(KEPT + 10)]))
+        fresh.tell(batch("anna", [float(rate) for rate in range(KEPT + 10)]))
         assert len(slow) == KEPT
         assert slow[-1]["heart_rate"] == KEPT + 9
+
+
+def test_users_and_devices_whose_names_hold_each_other_or_need_escapes_are_told_apart() -> None:
+    fresh = FreshReadings()
+    names = ['an"na', "an\\na", "anna", "ann", "änna", "strap", "\u2028"]
+    with ExitStack() as stack:
+        watched = [stack.enter_context(fresh.watch(name)) for name in names]
+        for number, name in enumerate(names):
+            fresh.tell(batch(name, [60.0 + number]))
+        assert [[one["heart_rate"] for one in told] for told in watched] == [[60.0 + n] for n in range(len(names))]
+
+
+def test_what_can_not_be_told_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    fresh = FreshReadings()
+    with fresh.watch("anna") as told:
+        fresh.tell([b'"anna" is not a batch'])
+        fresh.tell(batch("anna", [61.0]))
+    assert len(told) == 1
+    assert "pages were not told of fresh readings" in caplog.text
 
 
 def body(rate: float) -> dict[str, Any]:
@@ -130,7 +149,7 @@ def test_a_reading_that_was_not_stored_is_told_to_no_one() -> None:
     routes = HeartRateRoutes(service)
     with (
         page_over(MemorySource({"a": b""}), fresh=routes, routes=routes.router) as (client, _),
-        routes.fresh.watch("anna") as told,
+        service.fresh.watch("anna") as told,
     ):
         assert client.post("/metrics/heart-rate", json=body(61)).status_code == 503
         assert list(told) == []

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from mockexport.model import time_text
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ __all__ = [
     "Point",
     "Readings",
     "date_of",
+    "decode",
+    "encode",
     "microseconds_of",
     "minutes_document",
     "parse_instant",
@@ -71,6 +75,17 @@ class Readings:
 
     def __len__(self) -> int:
         return len(self.times)
+
+
+def encode(readings: Readings) -> bytes:
+    """Encode a batch for the journal: its columns as JSON."""
+    return orjson.dumps({"u": readings.users, "d": readings.devices, "t": readings.times, "h": readings.rates})
+
+
+def decode(payload: bytes) -> Readings:
+    """Return the batch that `encode` has encoded."""
+    columns = orjson.loads(payload)
+    return Readings(columns["u"], columns["d"], columns["t"], columns["h"])
 
 
 class Point(NamedTuple):

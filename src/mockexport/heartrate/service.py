@@ -14,13 +14,14 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from mockexport.errors import ChangedError, UnreachableError, UsageError
 from mockexport.extras import needs_extra
 from mockexport.heartrate.background import BackgroundThread
+from mockexport.heartrate.fresh import FreshReadings
 from mockexport.heartrate.journal import JournalError, JournalFullError, lacks
 from mockexport.heartrate.locations import Locations
-from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, DaySummary, Point, Readings, microseconds_of
+from mockexport.heartrate.readings import LATEST, READINGS_A_BATCH, DaySummary, Point, Readings, encode, microseconds_of
 from mockexport.heartrate.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import date
     from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mockexport.heartrate.journal import CommitLevel, Journal
+    from mockexport.heartrate.journal import CommitLevel, Entry, Journal
     from mockexport.heartrate.table import DeltaStore, FileFormat, Snapshot
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
@@ -56,6 +57,8 @@ class HeartRate:
     are moved to the table after `flush_seconds`, or when there are `flush_readings`; at most `journal_limit` bytes may
     be pending. `replace_journal` accepts another journal than the one that the data names. `table_files` is how the
     table's files are written. `read_only` opens data that a server may be using, without a lock and without changes.
+
+    `fresh` tells of readings as they are stored.
 
     Raises UsageError for a folder that is in use, has another format or can't be written, for a journal of other data,
     for a URL without `journal`, and without the extra `[heartrate]`; UntrustedDataError if the data is damaged or its
@@ -95,6 +98,7 @@ class HeartRate:
         self._flusher: BackgroundThread | None = None
         self._maintenance: BackgroundThread | None = None
         self._pending = Pending()
+        self.fresh = FreshReadings()
         self._journal: Journal | None = None
         self._node: Node | None = None
         self._locks: list[IO[bytes]] = []
@@ -104,7 +108,7 @@ class HeartRate:
             return
         try:
             self._locations.claim(self._locks, replace_journal=replace_journal)
-            self._journal = self._locations.open_journal(self._pending.add, journal_commit)
+            self._journal = self._locations.open_journal(self._stored, journal_commit)
             self._node = Node(self._locations, self._journal, self._pending, table_files)
         except BaseException:
             self.close()
@@ -151,8 +155,6 @@ class HeartRate:
         Raises JournalFullError, or JournalError if that can't be guaranteed. The future may fail with JournalError;
         then none of them is stored.
         """
-        from mockexport.heartrate.table import encode
-
         if not 1 <= len(readings) <= READINGS_A_BATCH:
             raise ValueError(f"a batch has 1 to {READINGS_A_BATCH} readings, not {len(readings)}")
         journal = self._writable()
@@ -162,6 +164,11 @@ class HeartRate:
         if self._pending_bytes(journal) + len(payload) > self._journal_limit:
             raise JournalFullError(self._full(), retry_after=max(1, round(self._flush_seconds)))
         return journal.append(payload)
+
+    def _stored(self, stream: str, entries: Sequence[Entry]) -> None:
+        """Take batches that are in the journal now, from this server or another one."""
+        self._pending.add(stream, entries)
+        self.fresh.tell(entry.payload for entry in entries)
 
     def problem(self) -> str | None:
         """Return why a batch would be refused now; None if it would be accepted."""
@@ -349,27 +356,7 @@ class HeartRate:
             files=sum(map(len, snapshot.days.values())),
             days=len(snapshot.days),
         )
-        if self._journal is None:
-            return found
-        batches, seconds = self._pending.lag()
-        return replace(
-            found,
-            journal_bytes=self._pending_bytes(self._journal),
-            pending_batches=batches,
-            pending_readings=self._pending.readings,
-            pending_seconds=seconds,
-            journaled_position=max(self._journal.positions.values(), default=0),
-            flushed_position=max(self._journal.released.values(), default=0),
-            commits=self._journal.commits,
-            last_group_size=self._journal.group_size,
-            largest_group_size=self._journal.largest_group,
-            last_error=found.last_error or self._journal.last_error,
-            journal=self._journal.place,
-            role=self._journal.role,
-            leads=int(self._journal.role != "follower"),
-            term=self._journal.term,
-            slot=self._journal.slot,
-        )
+        return found.with_journal(self._journal, self._pending) if self._journal else found
 
     def _count(self, **values: float) -> None:
         with self._counting:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mockexport.heartrate.journal import Role
+    from mockexport.heartrate.journal import Journal, Role
+    from mockexport.heartrate.table import Pending
 
 __all__ = ["Statistics"]
 
@@ -42,6 +43,28 @@ class Statistics:
     leads: int = 1
     term: int = 0
     slot: int | None = None
+
+    def with_journal(self, journal: Journal, pending: Pending) -> Statistics:
+        """Add the statistics of a journal, and of what is pending in it."""
+        batches, seconds = pending.lag()
+        return replace(
+            self,
+            journal_bytes=pending.bytes + journal.waiting_bytes,
+            pending_batches=batches,
+            pending_readings=pending.readings,
+            pending_seconds=seconds,
+            journaled_position=max(journal.positions.values(), default=0),
+            flushed_position=max(journal.released.values(), default=0),
+            commits=journal.commits,
+            last_group_size=journal.group_size,
+            largest_group_size=journal.largest_group,
+            last_error=self.last_error or journal.last_error,
+            journal=journal.place,
+            role=journal.role,
+            leads=int(journal.role != "follower"),
+            term=journal.term,
+            slot=journal.slot,
+        )
 
     def sharing(self) -> dict[str, Any]:
         """Return how this server stands among those that share its journal; nothing if the journal is its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,28 @@ def test_a_reading_is_visible_at_every_server_from_its_202_on(tmp_path: Path, ur
             post(writer, 60 * number, 60 + number)
             found = reader.get(ONE, params=DAY).json()["data"]
             assert [point["heart_rate"] for point in found] == [60.0 + each for each in range(number + 1)]
+
+
+def test_a_page_of_one_server_is_told_of_readings_that_another_one_stores(
+    tmp_path: Path, url: str, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    told: list[Any] = []
+    opened = threading.Event()
+
+    def watch(client: httpx.Client) -> None:
+        with client.stream("GET", "/page/heart-rate", params={"user": "user_123"}) as answer:
+            opened.set()
+            lines = (line for line in answer.iter_lines() if line.startswith("data: "))
+            told.extend(json.loads(next(lines).removeprefix("data: ")))
+
+    with two_servers(tmp_path / "data", url) as ((_, one), (_, other)):
+        watcher = threading.Thread(target=watch, args=(other,))
+        watcher.start()
+        assert opened.wait(WAIT_SECONDS)
+        post(one, 5, 88)
+        eventually(lambda: told)
+        watcher.join()
+    assert [(fresh["heart_rate"], fresh["device_id"]) for fresh in told] == [(88.0, reading()["device_id"])]
 
 
 def test_a_day_has_the_same_etag_and_bytes_and_count_at_every_server(

@@ -20,7 +20,6 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from mockexport.errors import MockExportError
-from mockexport.heartrate.ingest.fresh import FreshReadings
 from mockexport.heartrate.ingest.limits import LimitedError, RateLimits, TooManyAtOnceError
 from mockexport.heartrate.ingest.loop_bridge import LoopBridge
 from mockexport.heartrate.ingest.metrics import CONTENT_TYPE_LATEST, Metrics
@@ -70,14 +69,13 @@ T = TypeVar("T")
 class HeartRateRoutes:
     """The routes of a service. The caller still has to close the service.
 
-    `router` may be protected by a token; `health` is meant to be open. `fresh` tells of readings as they are stored.
-    A page is told of them by `watch` and `minutes`.
+    `router` may be protected by a token; `health` is meant to be open. A page is told of readings as they
+    are stored by `watch`, and asks for those that are there by `minutes`.
     """
 
     def __init__(self, service: HeartRate, limits: RateLimits | None = None) -> None:
         self._service = service
         self._limits = limits or RateLimits()
-        self.fresh = FreshReadings()
         self._metrics = Metrics(service.statistics)
         self._loop_bridge = LoopBridge()
         self._posts = 0
@@ -183,7 +181,6 @@ class HeartRateRoutes:
             with self._within_limits():
                 self._limits.admit_readings(readings.users)
             await self._keep(readings)
-            self.fresh.tell(readings)
             self._metrics.post_seconds.observe(time.perf_counter() - started)
         return found
 
@@ -225,7 +222,7 @@ class HeartRateRoutes:
 
     def watch(self, user: str) -> AbstractContextManager[deque[dict[str, Any]]]:
         """While the block lasts, collect a user's readings as they are stored."""
-        return self.fresh.watch(user)
+        return self._service.fresh.watch(user)
 
     async def minutes(self, request: Request) -> Response:
         """Answer a page's query as any other, but its `data` is empty if there are no readings."""

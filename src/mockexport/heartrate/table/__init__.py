@@ -3,7 +3,7 @@
 from mockexport.heartrate.table.contract import Store
 from mockexport.heartrate.table.files import FileFormat, read_compression
 from mockexport.heartrate.table.maintenance import compact, drop_old_days, flush, tidy
-from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending, encode
+from mockexport.heartrate.table.pending import SEQUENCES_A_BATCH, Pending
 from mockexport.heartrate.table.queries import days_in, points, rows_of, summarise_day
 from mockexport.heartrate.table.schema import Snapshot
 from mockexport.heartrate.table.store import DeltaStore
@@ -18,7 +18,6 @@ __all__ = [
     "compact",
     "days_in",
     "drop_old_days",
-    "encode",
     "flush",
     "points",
     "read_compression",

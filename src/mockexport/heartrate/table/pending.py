@@ -11,11 +11,11 @@ import threading
 import time
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
 import polars as pl
 
+from mockexport.heartrate.readings import decode
 from mockexport.heartrate.table.merge import TIME
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mockexport.heartrate.journal import Entry
     from mockexport.heartrate.readings import Readings
 
-__all__ = ["SEQUENCES_A_BATCH", "Lag", "Pending", "Taken", "encode", "frame_of", "is_after"]
+__all__ = ["SEQUENCES_A_BATCH", "Lag", "Pending", "Taken", "frame_of", "is_after"]
 
 SEQUENCES_A_BATCH = 1024
 """A reading's sequence is its batch's id times this, plus its index in the batch."""
@@ -32,25 +32,20 @@ BYTES_AT_ONCE = 700_000  # the conversion holds the GIL: more would delay the ev
 ROWS_MERGED = 1 << 18  # larger frames are not merged any more
 
 
-def encode(readings: Readings) -> bytes:
-    """Encode a batch for the journal: its columns as JSON."""
-    return orjson.dumps({"u": readings.users, "d": readings.devices, "t": readings.times, "h": readings.rates})
-
-
 def frame_of(entries: Iterable[Entry]) -> pl.DataFrame:
     """Decode batches of the journal into one frame of `merge.SCHEMA`."""
-    batches: list[dict[str, list[Any]]] = []
+    batches: list[Readings] = []
     sequences: list[range] = []
     for entry in entries:
-        batch = orjson.loads(entry.payload)
+        batch = decode(entry.payload)
         batches.append(batch)
         first = entry.id * SEQUENCES_A_BATCH
-        sequences.append(range(first, first + len(batch["t"])))
+        sequences.append(range(first, first + len(batch)))
     columns = {
-        "user": pl.Series([user for batch in batches for user in batch["u"]], dtype=pl.String),
-        "device": pl.Series([device for batch in batches for device in batch["d"]], dtype=pl.String),
-        "time": pl.Series([time for batch in batches for time in batch["t"]], dtype=pl.Int64),
-        "rate": pl.Series([rate for batch in batches for rate in batch["h"]], dtype=pl.Float64, strict=False),
+        "user": pl.Series([user for batch in batches for user in batch.users], dtype=pl.String),
+        "device": pl.Series([device for batch in batches for device in batch.devices], dtype=pl.String),
+        "time": pl.Series([time for batch in batches for time in batch.times], dtype=pl.Int64),
+        "rate": pl.Series([rate for batch in batches for rate in batch.rates], dtype=pl.Float64, strict=False),
         "sequence": pl.Series(list(chain.from_iterable(sequences)), dtype=pl.Int64),
     }
     return pl.DataFrame(columns).cast({"time": TIME})
