@@ -110,7 +110,8 @@ def copy(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(5))
 def test_an_object_store_that_is_cut_off_again_and_again_costs_no_reading(
     number: int, server: PostgresServer, tmp_path: Path
 ) -> None:
