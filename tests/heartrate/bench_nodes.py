@@ -96,7 +96,7 @@ def report(rounds: Mapping[str, list[Figures]]) -> None:
 def main() -> None:
     """Measure all kinds in turn, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8, help="of each load")
+    parser.add_argument("--seconds", type=float, default=6, help="of each load")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dir", type=Path, default=None, help="where the folders go (default: the temporary folder)")
     options = parser.parse_args()

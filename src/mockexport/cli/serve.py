@@ -141,7 +141,7 @@ def serve_command(
             metavar="LEVEL",
             show_default=False,
             help=(
-                "When PostgreSQL has stored a reading, as its synchronous_commit: off, local, remote_write, on or "
+                "When PostgreSQL acknowledges a reading, by its synchronous_commit: off, local, remote_write, on or "
                 "remote_apply.  [default: as set there]"
             ),
         ),

@@ -25,8 +25,19 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-needs_postgresql = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL's binaries are not in /usr/lib/postgresql")
+
+def binaries() -> Path | None:
+    """Return the folder of the newest PostgreSQL that is installed: where Debian has it, or on the path."""
+    found = [initdb.parent for initdb in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if found:
+        return max(found, key=lambda path: int(path.parent.name))
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+BINARIES = binaries()
+NOT_INSTALLED = "PostgreSQL's programs are not installed"
+needs_postgresql = pytest.mark.skipif(BINARIES is None, reason=NOT_INSTALLED)
 
 USER = "postgres"
 WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # runs a program that ends with the tests, even if these are killed

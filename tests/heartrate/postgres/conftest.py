@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.heartrate.postgres.server import Cluster, binaries, cluster, new_database
+from tests.heartrate.postgres.clusters import BINARIES, NOT_INSTALLED
+from tests.heartrate.postgres.server import Cluster, cluster, new_database
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def postgres() -> Generator[Cluster]:
     """A server, which all tests of a run share."""
-    if binaries() is None:
-        pytest.skip("PostgreSQL's programs are not installed")
+    if BINARIES is None:
+        pytest.skip(NOT_INSTALLED)
     with cluster() as running:
         yield running
 

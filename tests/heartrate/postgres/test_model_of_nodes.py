@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.heartrate import test_model
 from tests.heartrate.postgres.server import new_database
+from tests.heartrate.synthetic import TEN, batch
 from tests.seeds import examples
 
 from mockexport.heartrate.journal import JournalError
+from mockexport.heartrate.service import HeartRate
 
 if TYPE_CHECKING:
     from tests.heartrate.postgres.server import Cluster
-
-    from mockexport.heartrate.service import HeartRate
 
 pytestmark = pytest.mark.postgres
 
@@ -120,3 +120,15 @@ def test_any_order_of_steps_on_two_servers_answers_as_the_model(
             nodes.everything()
         finally:
             nodes.close()
+
+
+def test_what_was_released_before_a_server_read_it_is_found_in_the_table(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mockexport.heartrate.service.POLL_SECONDS", 3600.0)  # it reads the journal for queries alone
+    options: dict[str, Any] = {"journal": url, "flush_seconds": 3600}
+    with HeartRate(tmp_path / "data", **options) as one, HeartRate(tmp_path / "data", **options) as two:
+        one.accept(batch(("u", "d", TEN, 60.0))).result(60)
+        one.flush()
+        assert [point.heart_rate for point in two.query("u", TEN, TEN)] == [60.0]
+        assert two.days() == one.days()

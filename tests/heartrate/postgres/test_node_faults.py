@@ -50,10 +50,13 @@ def test_nodes_killed_at_any_moment_lose_and_double_nothing(number: int, nodes: 
         prove(clients, nodes, tmp_path)
 
 
-def test_all_nodes_killed_at_once_lose_nothing(nodes: list[Node], tmp_path: Path) -> None:
-    with clients_of(nodes, seed_of("all nodes")) as clients:
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(5))
+def test_all_nodes_killed_at_once_lose_nothing(number: int, nodes: list[Node], tmp_path: Path) -> None:
+    chance = rng(f"all nodes {number}")
+    with clients_of(nodes, seed_of(f"all nodes {number}")) as clients:
         for _ in range(2):
-            clients.wait_until_accepted(60)
+            clients.wait_until_accepted(chance.randrange(1, 150))
             for node in nodes:
                 node.kill()
             for node in nodes:

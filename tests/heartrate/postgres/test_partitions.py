@@ -119,7 +119,8 @@ def test_while_the_primary_is_cut_from_its_standby_nothing_is_acknowledged(
         prove(clients, place.nodes, tmp_path)
 
 
-@pytest.mark.parametrize("number", RUNS)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
 def test_a_primary_without_a_network_is_replaced_and_loses_nothing_acknowledged(
     number: int, place: Place, tmp_path: Path
 ) -> None:
