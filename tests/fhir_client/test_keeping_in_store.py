@@ -275,3 +275,10 @@ def test_nothing_is_begun_for_a_bucket_that_is_not_there(server: ScriptedFhir, c
     assert (done.code, server.asked) == (3, [])
     assert done.stderr.startswith("mockexport: error: the store has no s3://nowhere/kept")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_url_that_is_not_valid_is_named_as_it_was_given(server: ScriptedFhir, command: Callable[..., Ended]) -> None:
+    done = command("downloads", "fetch", EXPORT, "--dir", "s3:///kept", "-s", f"fhir+{server.url}")
+    assert (done.code, server.asked) == (2, [])
+    assert done.stderr.startswith("mockexport: error: s3:///kept is not the URL of something in a store")
+    assert done.stderr.count("\n") == 1

@@ -77,9 +77,14 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
 
 def state_file(directory: str, export: str | None, **_others: object) -> Path | str | None:
     """Return where the state of an export is kept that is fetched: a path or a URL; None if it can't be a folder."""
+    from mockexport.stores import check_store_url, is_store_url
+
     if not export or not is_plain_path(export):
         return None
-    return f"{directory.rstrip('/')}/{export}/{STATE}" if "://" in directory else Path(directory, export, STATE)
+    if not is_store_url(directory):
+        return Path(directory, export, STATE)
+    check_store_url(directory)  # so that an error names what the user gave
+    return f"{directory.rstrip('/')}/{export}/{STATE}"
 
 
 @app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
