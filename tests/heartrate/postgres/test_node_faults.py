@@ -120,7 +120,7 @@ def test_a_follower_that_is_paused_shows_nothing_old_when_it_comes_back(
         clients.wait_until_accepted(rng(f"pause a follower {number}").randrange(1, 150))
         follower = next(node for node in nodes if not node.leads())
         follower.pause()
-        clients.wait_until_accepted(600)
+        clients.wait_until_accepted(150)  # slowly, since clients wait for the paused one, too
         follower.resume()
         follower.wait_until_healthy()
         clients.wait_until_accepted(100)
