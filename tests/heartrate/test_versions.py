@@ -83,6 +83,18 @@ def test_a_table_that_has_lost_its_newest_versions_is_refused(tmp_path: Path) ->
         HeartRate(tmp_path / "data")
 
 
+def test_a_table_that_is_gone_is_refused_and_none_is_made_in_its_place(tmp_path: Path) -> None:
+    with HeartRate(tmp_path / "data") as service:
+        service.accept(batch(("u", "d", TEN, 60.0))).result(60)
+    (tmp_path / "data" / "table").rename(tmp_path / "elsewhere")
+    with pytest.raises(UntrustedDataError, match="is not there, but had version 1: restore it, or mount what has it"):
+        HeartRate(tmp_path / "data")
+    assert not (tmp_path / "data" / "table").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "data" / "table")
+    with HeartRate(tmp_path / "data") as service:
+        assert [day.rows for day in service.days()] == [1]
+
+
 def test_a_url_needs_a_folder_for_its_journal_which_then_is_that_tables_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="s3://readings/table needs a local folder for its journal"):
         HeartRate("s3://readings/table")

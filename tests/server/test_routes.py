@@ -99,6 +99,7 @@ def test_a_download_id_may_be_written_in_capitals(mock: httpx.Client) -> None:
 def test_health_is_told(mock: httpx.Client) -> None:
     answer = mock.get("/health")
     assert (answer.status_code, answer.text) == (200, '{"status":"healthy"}')
+    assert (mock.get("/health/live").status_code, mock.get("/health/live").json()) == (200, {"status": "alive"})
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/docs", "/openapi.json"])
@@ -126,6 +127,7 @@ def test_the_api_is_described(mock: httpx.Client) -> None:
     described = mock.get("/openapi.json").json()
     assert set(described["paths"]) == {
         "/health",
+        "/health/live",
         "/api/export",
         "/api/export/{export_id}",
         "/api/export/{export_id}/{download_id}",
@@ -138,7 +140,7 @@ def test_the_api_is_described(mock: httpx.Client) -> None:
             assert operation["description"]
         assert not any("content" in answer for answer in operations["head"]["responses"].values())
         assert operations["head"]["responses"].keys() == operations["get"]["responses"].keys()
-        assert ("502" in operations["get"]["responses"]) == (path != "/health")
+        assert ("502" in operations["get"]["responses"]) == (not path.startswith("/health"))
     names = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
     assert len(set(names)) == len(names)
     data = described["paths"]["/api/export/{export_id}/{download_id}/data"]["get"]
@@ -155,7 +157,7 @@ def test_the_bearer_token_is_described_where_it_is_required(token: str | None) -
     assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")] * bool(token)
     for path, operations in described["paths"].items():
         for operation in operations.values():
-            required = token is not None and path != "/health"
+            required = token is not None and not path.startswith("/health")
             assert ("401" in operation["responses"]) == required
             assert operation.get("security", []) == [{name: [] for name in schemes}] * required
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from mockexport.errors import MockExportError
@@ -30,6 +31,7 @@ class BackgroundThread:
     ) -> None:
         self._seconds, self._step, self._stop = seconds, step, stop
         self._failing: dict[str, str] = {}
+        self._since: dict[str, float] = {}  # when what is failing began to
         self._unexpected: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name=f"heart-rate {name}", daemon=True)
         self._thread.start()
@@ -49,11 +51,13 @@ class BackgroundThread:
             if self._failing.get(what) != message:
                 log.log(logging.ERROR, "%s", message, exc_info=None if expected else error)
             self._failing[what] = message
+            self._since.setdefault(what, time.monotonic())
             if not expected:
                 self._unexpected[what] = message.splitlines()[0]
             self._stop.wait(PAUSE_AFTER_FAILURE)
         else:
             self._failing.pop(what, None)
+            self._since.pop(what, None)
             self._unexpected.pop(what, None)
 
     @property
@@ -64,6 +68,11 @@ class BackgroundThread:
     def failing(self, what: str) -> str | None:
         """Return the error of some work if it is failing now, expected or not."""
         return self._failing.get(what)
+
+    def failing_seconds(self, what: str) -> float:
+        """Return for how long some work has been failing; 0 if it is not."""
+        since = self._since.get(what)
+        return 0.0 if since is None else time.monotonic() - since
 
     def problem(self) -> str | None:
         """Return an unexpected error of this thread, or that it has ended; None if it is well."""

@@ -39,7 +39,8 @@ POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so t
 FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
 MAINTENANCE_SECONDS = 2.0
 CLOSE_SECONDS = 60.0
-READ_JOURNAL = "read the journal"
+RESIGN_SECONDS = 30.0  # a leader that can't write the table for so long lets another server try, for as long
+READ_JOURNAL, FLUSH = "read the journal", "flush"
 
 T = TypeVar("T")
 
@@ -371,7 +372,10 @@ class HeartRate:
         late = since >= self._flush_seconds and waiting
         if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
             self._flushed = time.monotonic()
-            thread.attempt("flush", self.flush)
+            thread.attempt(FLUSH, self.flush)
+            if self._journal and thread.failing_seconds(FLUSH) > RESIGN_SECONDS:
+                log.warning("another server may lead: %s", thread.failing(FLUSH))
+                self._journal.resign(RESIGN_SECONDS)
 
     def _maintain(self, thread: BackgroundThread) -> None:
         for what, work in (

@@ -47,3 +47,25 @@ def test_what_a_new_leader_drops_from_memory_is_in_the_table_that_its_queries_re
         assert missing
         assert not any(missing)
         assert two.query("u", TEN, TEN + 9 * MINUTE) == expected
+
+
+def test_a_leader_that_can_not_write_the_table_lets_another_server_lead(
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], object]], None],
+) -> None:
+    monkeypatch.setattr("mockexport.heartrate.service.RESIGN_SECONDS", 0.5)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "road").symlink_to(tmp_path / "data")
+    with (
+        HeartRate(tmp_path / "road", journal=url, flush_seconds=0.2) as one,
+        HeartRate(tmp_path / "data", journal=url, flush_seconds=0.2) as two,
+    ):
+        assert [one.statistics().role, two.statistics().role] == ["leader", "follower"]
+        (tmp_path / "road").unlink()  # only the leader's way to the table is cut
+        two.accept(batch(("u", "device_a", TEN, 60.0))).result(60)
+        eventually(lambda: two.statistics().role == "leader" and not two.statistics().pending_batches)
+        assert one.statistics().role == "follower"
+        assert [point.heart_rate for point in two.query("u", TEN, TEN)] == [60.0]
+        (tmp_path / "road").symlink_to(tmp_path / "data")

@@ -127,6 +127,9 @@ class Journal(Protocol):
         A term is larger than those before it. It is 0 for a journal that is not shared.
         """
 
+    def resign(self, seconds: float) -> None:
+        """Let another node lead, and do not try to lead for `seconds`. Nothing changes if the journal is not shared."""
+
     def problem(self) -> str | None:
         """Return why a batch would be refused now; None if it would be accepted."""
 

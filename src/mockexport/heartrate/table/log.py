@@ -69,6 +69,8 @@ def drop_torn(table: Path, durable: int | None, checkpoint: int | None) -> None:
     those that a later entry removed, which may have been deleted. Entries after an incomplete one are removed, too.
     """
     folder = table / "_delta_log"
+    if not folder.is_dir():
+        return
     _drop_checkpoints(folder, checkpoint)
     versions = _versions(folder, ENTRY)
     doubtful = [version for version in versions if version > durable] if durable is not None else versions[-1:]

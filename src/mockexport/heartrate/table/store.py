@@ -97,10 +97,10 @@ class DeltaStore:
         self._vacuumed = time.monotonic()
         with self._failing("open"):
             if self._folder and not read_only:
-                for folder in (self._folder, self._folder / "_delta_log"):
+                for folder in (self._folder, self._folder / "_delta_log") if durable is None else ():
                     make_folder(folder, OWNER_ONLY)
                 drop_torn(self._folder, durable, checkpoint)
-            self._table = self._open(journal, read_only=read_only)
+            self._table = self._open(journal, durable, read_only=read_only)
         self._check(durable)
         self._durable = -1 if durable is None else durable
         self._current = self._load()
@@ -116,12 +116,16 @@ class DeltaStore:
             self._check_term()
             self.sync_log()
 
-    def _open(self, journal: str | None, *, read_only: bool) -> DeltaTable:
+    def _open(self, journal: str | None, durable: int | None, *, read_only: bool) -> DeltaTable:
         try:
             return DeltaTable(self._root, storage_options=self._options)
-        except TableNotFoundError:
+        except TableNotFoundError as error:
             if read_only:
                 raise
+            if durable is not None:  # nothing may be made in its place
+                raise UntrustedDataError(
+                    f"the table {self._root} is not there, but had version {durable}: restore it, or mount what has it"
+                ) from error
         return DeltaTable.create(
             self._root,
             TABLE_SCHEMA,

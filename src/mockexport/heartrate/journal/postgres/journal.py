@@ -114,6 +114,10 @@ class PostgresJournal:
         """Return the term of this server if it leads, or has just become the leader."""
         return self._leader.lead()
 
+    def resign(self, seconds: float) -> None:
+        """If this server leads, let another one do so, and do not try for `seconds`."""
+        self._leader.resign(seconds)
+
     def problem(self) -> str | None:
         """Return why a batch would be refused now."""
         return self._writer.problem()

@@ -77,6 +77,14 @@ class Leader:
             self._ask()
             return self.term if self._holds else None
 
+    def resign(self, seconds: float) -> None:
+        """Give the lock up, and do not try to take it for `seconds`."""
+        with self._using:
+            if self._session and self._holds:
+                self._session.close()
+                self._session, self._holds = None, False
+                self._tried = time.monotonic() + seconds - TRY_SECONDS
+
     def change(self, statement: LiteralString, values: Sequence[Any], slots: Mapping[int, int] | None = None) -> None:
         """Run a statement as the leader, and release `slots` in the same transaction. Raises JournalError."""
         with self._using:
