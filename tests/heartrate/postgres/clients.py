@@ -28,7 +28,7 @@ START = datetime(2024, 1, 15)  # noqa: DTZ001 - written without an offset, which
 SPACING = timedelta(minutes=7)  # so that a few thousand minutes are some weeks
 VERSIONS = 8  # from 9 on, averages would no longer tell them apart
 READINGS_A_MINUTE = 3
-PATIENCE = 6.0  # seconds that a client waits
+PATIENCE = 6.0  # seconds that a client waits, unless the run is about answers that come later
 
 
 def readings_of(user: str, minute: int, version: int) -> list[dict[str, Any]]:
@@ -83,6 +83,7 @@ class Clients:
     seed: str
     entered: Callable[[], AbstractContextManager[None]] = nullcontext
     pause: float = 0.02  # seconds, on average, between two requests of a client
+    patience: float = PATIENCE
     history: History = field(default_factory=History)
     wrong: list[str] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -127,7 +128,7 @@ class Clients:
 
     def _run(self, work: Callable[[httpx.Client, Node, random.Random], None], seed: str) -> None:
         chance = random.Random(seed)
-        limits = httpx.Timeout(PATIENCE, connect=1)
+        limits = httpx.Timeout(self.patience, connect=1)
         try:
             with self.entered(), httpx.Client(timeout=limits, trust_env=False) as client:
                 while not self.stopping.wait(chance.uniform(0, 2 * self.pause)):
@@ -217,9 +218,10 @@ def clients_of(
     senders: int = 4,
     readers: int = 2,
     pause: float = 0.02,
+    patience: float = PATIENCE,
 ) -> Iterator[Clients]:
     """Let clients send and ask while the block runs."""
-    clients = Clients(nodes, seed, entered, pause)
+    clients = Clients(nodes, seed, entered, pause, patience)
     try:
         clients.start(senders, readers)
         yield clients

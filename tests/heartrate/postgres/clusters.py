@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,14 @@ def template() -> Path:
     return folder / "data"
 
 
+def runs(pid: int) -> bool:
+    """Tell whether a process has not ended yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -170,21 +178,22 @@ class PostgresServer:
         """The end of what it said."""
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
-    def processes(self) -> list[int]:
-        """It and its children. A child is in a session of its own, so there is no group to kill."""
-        if self.process is None or self.process.poll() is not None:
-            return []
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
-        return [self.process.pid, *map(int, children.split())]
-
     def kill(self) -> None:
         """SIGKILL to all of its processes, as if its machine had lost power; but what was written is still cached."""
-        for pid in self.processes():
-            try:
+        if self.process is None or self.process.poll() is not None:
+            self.process = None
+            return
+        self.process.send_signal(signal.SIGSTOP)  # it must not have more children
+        # Each child is in a session of its own, so there is no group to kill.
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        children = [int(pid) for pid in found.split()]
+        self.process.kill()
+        for pid in children:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         self._ended()
+        while any(runs(pid) for pid in children):  # the next start would be refused
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Shut it down; sessions are ended."""

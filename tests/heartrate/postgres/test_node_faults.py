@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.heartrate.postgres.clients import clients_of
 from tests.heartrate.postgres.clusters import Pair, needs_postgresql, pair
-from tests.heartrate.postgres.nodes import Node, leader_of, running, three_nodes
+from tests.heartrate.postgres.nodes import HEALTHY_SECONDS, Node, leader_of, running, three_nodes
 from tests.heartrate.postgres.proof import prove
 from tests.seeds import rng, seed_of
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -28,6 +30,15 @@ def servers() -> Iterator[Pair]:
 def nodes(servers: Pair, tmp_path: Path) -> Iterator[list[Node]]:
     with running(three_nodes(tmp_path, servers.url(servers.new_database()))) as nodes:
         yield nodes
+
+
+def wait_for_a_flush(table: Path, chance: random.Random) -> None:
+    """Wait until a new file is in the table's folder, and up to the time that the rest of the flush takes."""
+    before, deadline = set(table.rglob("*.parquet")), time.monotonic() + HEALTHY_SECONDS
+    while set(table.rglob("*.parquet")) <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, 0.15))
 
 
 KILLS_A_RUN = 5
@@ -50,6 +61,21 @@ def test_nodes_killed_at_any_moment_lose_and_double_nothing(number: int, nodes: 
         prove(clients, nodes, tmp_path)
 
 
+@pytest.mark.parametrize("number", MOMENTS)
+def test_a_leader_killed_while_it_moves_readings_to_the_table_loses_and_doubles_nothing(
+    number: int, nodes: list[Node], tmp_path: Path
+) -> None:
+    name = f"kill in a flush {number}"
+    with clients_of(nodes, seed_of(name)) as clients:
+        for _ in range(2):
+            leader = leader_of(nodes)
+            wait_for_a_flush(tmp_path / "data" / "table", rng(name))
+            leader.kill()
+            leader.start()
+        clients.wait_until_accepted(20)
+        prove(clients, nodes, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(5))
 def test_all_nodes_killed_at_once_lose_nothing(number: int, nodes: list[Node], tmp_path: Path) -> None:
@@ -66,12 +92,13 @@ def test_all_nodes_killed_at_once_lose_nothing(number: int, nodes: list[Node], t
 
 
 @pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 10))])
-def test_a_leader_that_is_paused_beyond_its_term_writes_nothing_when_it_comes_back(
+def test_a_leader_that_is_paused_in_a_flush_beyond_its_term_writes_nothing_when_it_comes_back(
     number: int, nodes: list[Node], tmp_path: Path, eventually: Callable[[Callable[[], object]], None]
 ) -> None:
     with clients_of(nodes, seed_of(f"pause {number}")) as clients:
-        clients.wait_until_accepted(rng(f"pause {number}").randrange(1, 150))
+        clients.wait_until_accepted(1)
         first = leader_of(nodes)
+        wait_for_a_flush(tmp_path / "data" / "table", rng(f"pause {number}"))
         first.pause()
         others = [node for node in nodes if node is not first]
         second = leader_of(others)
@@ -93,7 +120,7 @@ def test_a_follower_that_is_paused_shows_nothing_old_when_it_comes_back(
         clients.wait_until_accepted(rng(f"pause a follower {number}").randrange(1, 150))
         follower = next(node for node in nodes if not node.leads())
         follower.pause()
-        clients.wait_until_accepted(600)
+        clients.wait_until_accepted(150)  # slowly, since clients wait for the paused one, too
         follower.resume()
         follower.wait_until_healthy()
         clients.wait_until_accepted(100)
