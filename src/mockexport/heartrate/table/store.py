@@ -107,12 +107,17 @@ class DeltaStore:
         if not read_only:
             self.sync_log()
 
+    @property
+    def begun(self) -> int:
+        """The newest term that the table has; 0 if it has none."""
+        with self._lock:
+            return self._table.transaction_version(self._term_name) or 0
+
     def begin_term(self) -> None:
         """Record the term in the table, so that nothing of an older one is written from then on."""
-        with self._lock:
-            if self.term and (self._table.transaction_version(self._term_name) or 0) < self.term:
-                with self._failing("write to"):
-                    self._commit_actions([], {})
+        with self._lock, self._failing("write to"):
+            if self.term and self.begun < self.term:
+                self._commit_actions([], {})
             self._check_term()
             self.sync_log()
 
