@@ -181,6 +181,18 @@ def test_a_table_that_was_put_back_is_refused(tmp_path: Path, data: Path) -> Non
             rows(data, read_only=read_only)
 
 
+def test_a_journal_is_not_used_with_a_new_table_and_none_is_made(tmp_path: Path, data: Path, journal: Path) -> None:
+    keep(data, journal)
+    shutil.rmtree(data)
+    (tmp_path / "moved").mkdir()
+    (journal / "journal.sqlite").rename(tmp_path / "moved" / "journal.sqlite")
+    with pytest.raises(
+        UntrustedDataError, match=r"there is no table .*/data/table, but its journal was used with one: "
+    ):
+        HeartRate(data, journal=tmp_path / "moved")
+    assert not list((data / "table" / "_delta_log").iterdir())
+
+
 def test_a_folder_is_the_same_however_it_is_written(data: Path) -> None:
     keep(data, data / ".." / "data")
     assert rows(data) == 50
