@@ -8,6 +8,7 @@ if the user requests it. A journal in PostgreSQL is shared: the servers that use
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Locations"]
 
 TABLE = "table"
+PARAMETERS = re.compile(r"(host|hostaddr|port|dbname|user|password|service)\s*=.*\s(host|dbname|user|service)\s*=")
 
 
 class Locations:
@@ -53,6 +55,8 @@ class Locations:
                 scheme = self._shared.partition("://")[0]
                 raise UsageError(f"a journal is a folder or postgresql://host/database, not {scheme}://")
             return
+        if journal and PARAMETERS.match(str(journal)):  # they may have a password
+            raise UsageError("a journal is a folder or postgresql://host/database, not a list of parameters of libpq")
         if self.data is None and journal is None:
             raise UsageError(f"the table {data} needs a local folder for its journal, or a PostgreSQL database")
         folder = None if journal is None else Path(journal)

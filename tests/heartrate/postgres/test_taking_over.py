@@ -86,3 +86,30 @@ def test_a_server_starts_however_long_the_journal_takes_to_read(
         assert service.statistics().journaled_position
         monkeypatch.undo()
         assert len(service.query("u", TEN, TEN + 60 * MINUTE)) == 30
+
+
+def test_a_backup_of_the_database_adds_nothing_twice_and_new_readings_come_after_those_of_the_table(
+    tmp_path: Path, postgres: Cluster, database: str, url: str
+) -> None:
+    """Also in a stream that the backup does not know."""
+    data, backup = tmp_path / "data", f"{database}_backup"
+    with HeartRate(data, journal=url, flush_seconds=3600) as service:
+        service.accept(batch(*(("u", "device_a", TEN + number * MINUTE, 60.0) for number in range(3)))).result(60)
+        service._flusher = service._maintenance = None  # as after a crash: the backup has them, and the table later
+    postgres.run(f"CREATE DATABASE {backup} TEMPLATE {database}")
+    with HeartRate(data, journal=url) as one, HeartRate(data, journal=url) as two:
+        for number, service in enumerate([one, two, one, two]):
+            service.accept(batch(("u", "device_a", TEN + number * MINUTE, 70.0))).result(60)
+    url = url.replace(database, backup)
+    try:
+        with HeartRate(data, journal=url) as one, HeartRate(data, journal=url) as two:
+            assert [point.heart_rate for point in two.query("u", TEN, TEN + 9 * MINUTE)] == [70.0] * 4
+            for service, rate in ((one, 80.0), (two, 90.0)):
+                service.accept(batch(("u", "device_a", TEN, rate))).result(60)
+                assert [point.heart_rate for point in one.query("u", TEN, TEN)] == [rate]
+                assert [point.heart_rate for point in two.query("u", TEN, TEN)] == [rate]
+        with HeartRate(data, journal=url) as service:
+            assert service.statistics().pending_readings == 0
+            assert [point.heart_rate for point in service.query("u", TEN, TEN + 9 * MINUTE)] == [90.0, 70.0, 70.0, 70.0]
+    finally:
+        postgres.run(f"DROP DATABASE IF EXISTS {backup} WITH (FORCE)")
