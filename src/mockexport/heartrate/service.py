@@ -38,6 +38,7 @@ PRIORITIES: Mapping[str, int] = MappingProxyType({"device_a": 1, "device_b": 2})
 POLL_SECONDS = 0.2  # how often the flusher converts new batches to frames, so that queries have little to convert
 FLUSH_PAUSE = 1.0  # seconds; under load, flushes get larger rather than more frequent
 MAINTENANCE_SECONDS = 2.0
+STEP_DOWN_SECONDS = 60.0  # a leader that could not write the table for so long lets another server try
 CLOSE_SECONDS = 60.0
 READ_JOURNAL = "read the journal"
 
@@ -113,7 +114,7 @@ class HeartRate:
         except BaseException:
             self.close()
             raise
-        self._flushed = time.monotonic()
+        self._flushed = self._well = time.monotonic()
         self._flusher = BackgroundThread("flusher", min(POLL_SECONDS, flush_seconds), self._flush_when_due, self._stop)
         self._maintenance = BackgroundThread("maintenance", MAINTENANCE_SECONDS, self._maintain, self._stop)
 
@@ -372,6 +373,14 @@ class HeartRate:
         if late or (waiting >= self._flush_readings and since >= FLUSH_PAUSE):
             self._flushed = time.monotonic()
             thread.attempt("flush", self.flush)
+        self._step_down_if_failing(thread)
+
+    def _step_down_if_failing(self, thread: BackgroundThread) -> None:
+        if not thread.failing("flush") or (self._node and self._node.is_following()):
+            self._well = time.monotonic()
+        elif time.monotonic() - self._well >= STEP_DOWN_SECONDS:
+            self._well = time.monotonic()
+            self._writable().step_down()
 
     def _maintain(self, thread: BackgroundThread) -> None:
         for what, work in (

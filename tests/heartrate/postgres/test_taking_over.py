@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -113,3 +114,27 @@ def test_a_backup_of_the_database_adds_nothing_twice_and_new_readings_come_after
             assert [point.heart_rate for point in service.query("u", TEN, TEN + 9 * MINUTE)] == [90.0, 70.0, 70.0, 70.0]
     finally:
         postgres.run(f"DROP DATABASE IF EXISTS {backup} WITH (FORCE)")
+
+
+def test_a_leader_that_can_not_write_the_table_lets_another_server_lead(
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], object]], None],
+) -> None:
+    monkeypatch.setattr("mockexport.heartrate.service.STEP_DOWN_SECONDS", 0.0)
+    with (
+        HeartRate(tmp_path / "data", journal=url, flush_seconds=0.2) as one,
+        HeartRate(tmp_path / "data", journal=url, flush_seconds=0.2) as two,
+    ):
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        assert one.statistics().role == "leader"
+        monkeypatch.setattr(one._store, "_write", full)
+        one.accept(batch(("u", "device_a", TEN, 60.0))).result(60)
+        eventually(lambda: two.statistics().role == "leader")
+        eventually(lambda: one.statistics().pending_readings == two.statistics().pending_readings == 0)
+        assert (one.statistics().role, one.problem()) == ("follower", None)
+        assert len(one.query("u", TEN, TEN)) == 1

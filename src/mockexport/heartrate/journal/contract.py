@@ -127,6 +127,9 @@ class Journal(Protocol):
         A term is larger than those before it, and than `above`. It is 0 for a journal that is not shared.
         """
 
+    def step_down(self) -> None:
+        """Let another node lead for now, if there is one."""
+
     def problem(self) -> str | None:
         """Return why a batch would be refused now; None if it would be accepted."""
 

@@ -155,6 +155,9 @@ class SqliteJournal:
         """Return 0: no other node writes the table."""
         return 0
 
+    def step_down(self) -> None:
+        """There is no other node."""
+
     def append(self, payload: bytes) -> Future[None]:
         """Store a batch; the future is done when it is on disk, or fails with JournalError."""
         return self._submit(_Waiting(Future(), payload=payload))

@@ -114,6 +114,10 @@ class PostgresJournal:
         """Return the term of this server, which is larger than `above`, if it leads, or has just become the leader."""
         return self._leader.lead(above)
 
+    def step_down(self) -> None:
+        """Let another server lead for now."""
+        self._leader.step_down()
+
     def problem(self) -> str | None:
         """Return why a batch would be refused now."""
         return self._writer.problem()

@@ -25,6 +25,7 @@ __all__ = ["Leader"]
 
 IDLE_SECONDS = 30  # then the server ends the session
 KEEP_ALIVE_SECONDS = 5.0
+STEP_DOWN_SECONDS = 15.0
 TRY_SECONDS = 1.0  # how often the lock is tried, and how long to wait after an error
 
 TAKE_LOCK = "SELECT pg_try_advisory_lock(%s, 0)"
@@ -115,6 +116,13 @@ class Leader:
                 except JournalError as error:
                     self._lose(error)
                     log.warning("released batches stay in the journal: %s", error)
+
+    def step_down(self) -> None:
+        """Give up the lock, and do not try it for a while, so that another server takes it."""
+        with self._using:
+            if self._holds:
+                self._lose(JournalError("it stepped down"))
+                self._tried, self.problem = time.monotonic() + STEP_DOWN_SECONDS, None
 
     def close(self) -> None:
         """End the session, and with it the lock."""
