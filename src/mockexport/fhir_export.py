@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mockexport.place import Place
+
 __all__ = ["SCOPE", "WEEK", "FhirExport"]
 
 WEEK = 7 * 86_400.0
@@ -29,7 +31,7 @@ class FhirExport:
     until: str | None = None
     type_filters: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
-    state: Path | None = None
+    state: Place | None = None
     restart: bool = False
     timeout: float = WEEK
     allow_partial: bool = False

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
-    "NewFile", "OpenFile", "Place", "RemotePlace", "Version", "file_versions", "open_file", "read_whole", "write_whole",
+    "NewFile", "OpenFile", "Place", "RemotePlace", "Version",
+    "file_versions", "open_file", "read_whole", "remove_file", "write_whole",
 ]  # fmt: skip
 
 
@@ -116,6 +117,9 @@ class RemotePlace(Protocol):
     def new_file(self) -> NewFile:
         """Begin to write a file, which is there once it is finished."""
 
+    def remove(self) -> None:
+        """Remove a file, if it is there."""
+
 
 def file_versions(places: Iterable[Place]) -> dict[Any, Version | None]:
     """Return the version of each file, None for one that is being written at this moment.
@@ -152,3 +156,11 @@ def write_whole(place: Place, data: bytes | Iterable[bytes], *, follow_link: boo
         place.write(data)
     else:
         write_atomically(Path(str(place)), data, follow_link=follow_link)
+
+
+def remove_file(place: Place) -> None:
+    """Remove a file, if it is there. Raises OSError and what `RemotePlace.remove` raises."""
+    if isinstance(place, RemotePlace):
+        place.remove()
+    else:
+        Path(str(place)).unlink(missing_ok=True)

@@ -181,6 +181,18 @@ def test_a_table_that_was_put_back_is_refused(tmp_path: Path, data: Path) -> Non
             rows(data, read_only=read_only)
 
 
+def test_a_journal_is_not_used_with_a_new_table_and_none_is_made(tmp_path: Path, data: Path, journal: Path) -> None:
+    keep(data, journal)
+    shutil.rmtree(data)
+    (tmp_path / "moved").mkdir()
+    (journal / "journal.sqlite").rename(tmp_path / "moved" / "journal.sqlite")
+    with pytest.raises(
+        UntrustedDataError, match=r"there is no table .*/data/table, but its journal was used with one: "
+    ):
+        HeartRate(data, journal=tmp_path / "moved")
+    assert not list((data / "table" / "_delta_log").iterdir())
+
+
 def test_a_folder_is_the_same_however_it_is_written(data: Path) -> None:
     keep(data, data / ".." / "data")
     assert rows(data) == 50
@@ -254,3 +266,17 @@ def test_ids_of_a_new_journal_are_above_those_of_the_table_though_the_clock_went
         assert [point.heart_rate for point in service.query("u", TEN, TEN)] == [90.0]
         service.flush()
         assert [point.heart_rate for point in service.query("u", TEN, TEN)] == [90.0]
+
+
+def test_a_journal_is_not_replaced_while_it_has_readings_that_the_table_lacks(data: Path, journal: Path) -> None:
+    keep(data, None)
+    before = list(everything(data))
+    for other in (journal, "postgresql://127.0.0.1:1/db"):
+        with pytest.raises(UsageError, match=rf"the journal in {data} has readings .* not in the table yet"):
+            HeartRate(data, journal=other, replace_journal=True)
+        assert list(everything(data)) == before
+    assert rows(data) == 50
+    assert rows(data, journal=journal, replace_journal=True) == 50
+    keep(data, journal, first=50)
+    (journal / "journal.sqlite").rename(journal / "not-needed")
+    assert rows(data, replace_journal=True) == 50 + FLUSHED

@@ -90,6 +90,10 @@ MORE_MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("serve", "--retain", "90d"), "--data"),
     (("serve", "--data", "readings", "--priority", "device_a"), "--priority device_a is invalid at 'device_a'"),
     (("serve", "--data", "s3://bucket/key"), "--journal"),
+    (
+        ("serve", "--data", "readings", "--journal", "host=db dbname=x password=secret"),
+        "not a list of parameters of libpq",
+    ),
 ]
 
 

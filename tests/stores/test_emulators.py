@@ -125,6 +125,16 @@ def test_more_objects_than_a_page_of_a_listing_has_are_all_counted(emulator: Emu
 
 
 @pytest.mark.slow
+def test_an_object_is_removed_and_one_that_is_not_there_is_no_error(emulator: Emulator) -> None:
+    file = place(emulator, "removed") / "a.csv"
+    file.write(csv_body(3))
+    assert file.is_file()
+    for _ in range(2):
+        file.remove()
+        assert not file.is_file()
+
+
+@pytest.mark.slow
 def test_an_empty_object_is_no_csv_and_says_so(emulator: Emulator) -> None:
     place(emulator, "empty/trial/a.csv").write(b"")
     done = run(emulator, "count", "trial", "-s", f"{emulator.url}/empty")

@@ -21,6 +21,7 @@ from mockexport import count, fetch, open_place, open_source
 from mockexport.errors import UntrustedDataError, UsageError
 from mockexport.pipeline import cluster_workers
 from mockexport.pipeline.executors import process_workers
+from mockexport.place import read_whole, remove_file, write_whole
 from mockexport.sources import FolderSource
 
 if TYPE_CHECKING:
@@ -179,6 +180,18 @@ def test_the_output_is_written_to_an_object(server: str, bucket: Any) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     written = orjson.loads(bucket.Object("out/counts.json").get()["Body"].read())
     assert sum(written["totals"].values()) == 18_784
+
+
+def test_what_a_place_writes_and_removes_it_sees_at_once(server: str, bucket: Any) -> None:
+    assert bucket
+    file = open_place("s3://exports/written", endpoint=server) / "a"
+    assert not file.is_file()
+    for data in (b"1", b"22"):
+        write_whole(file, data)
+        assert read_whole(file) == data
+    for _ in range(2):  # one that is not there is no error
+        remove_file(file)
+        assert not file.is_file()
 
 
 @pytest.mark.parametrize(

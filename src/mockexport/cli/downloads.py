@@ -16,8 +16,6 @@ from mockexport.cli.options import ExportArgument, MaxPairsOption
 from mockexport.cli.output import csv_text
 from mockexport.cli.prepare import Run, with_run
 from mockexport.errors import MockExportError, UnreachableError, UsageError
-from mockexport.identity import FileVersion
-from mockexport.manifest import OWN_MANIFEST
 from mockexport.model import Download
 from mockexport.source import MakesExports
 from mockexport.tally import MAX_PAIRS
@@ -77,10 +75,16 @@ def known_downloads(source: Source, export: str) -> Iterable[Download]:
     return downloads
 
 
-def state_file(directory: str, export: str | None, **_others: object) -> Path | None:
-    """Return where the state of an export is kept that is fetched; None if it can't be a folder."""
-    is_folder = "://" not in directory and export and is_plain_path(export)
-    return Path(directory, str(export), STATE) if is_folder else None
+def state_file(directory: str, export: str | None, **_others: object) -> Path | str | None:
+    """Return where the state of an export is kept that is fetched: a path or a URL; None if it can't be a folder."""
+    from mockexport.stores import check_store_url, is_store_url
+
+    if not export or not is_plain_path(export):
+        return None
+    if not is_store_url(directory):
+        return Path(directory, export, STATE)
+    check_store_url(directory)  # so that an error names what the user gave
+    return f"{directory.rstrip('/')}/{export}/{STATE}"
 
 
 @app.command("fetch", cls=CommandWithSections, epilog=FETCH_EXAMPLES)
@@ -106,24 +110,28 @@ def fetch_command(
     or may have changed.
 
     With a FHIR server, manifest.json is the server's own, and unless --state names a file, the state of the export is
-    kept in DIR/EXPORT.
+    kept in DIR/EXPORT. All of that holds for a DIR in an object store, too.
     """
     from mockexport.pipeline import fetch
 
     export = run.export(export)
     root = run.open_place(directory)
     folder = root / export
-    manifest = folder / OWN_MANIFEST
-    is_known = isinstance(manifest, Path) and is_plain_path(export) and manifest.exists() and not run.restart
-    before = FileVersion.of(Path(str(manifest)).stat()) if is_known else None
+    was_listed = False
     with says_what_is_kept(run, folder, export), run.progress(export) as progress:
+
+        def listing(known: int, total: int | None) -> None:
+            nonlocal was_listed
+            was_listed = True
+            progress.listing(known, total)
+
         fetched = fetch(
             run.source, export, root,
             max_pairs=max_pairs, kernel=run.kernel, csv=run.csv, fhir=run.fhir,
-            start_workers=run.start_workers, on_progress=progress.downloads, on_listing=progress.listing,
+            start_workers=run.start_workers, on_progress=progress.downloads, on_listing=listing,
             restart=run.restart,
         )  # fmt: skip
-    if before and before == FileVersion.of(Path(str(manifest)).stat()):  # so nothing was fetched
+    if not was_listed:  # so nothing was fetched
         run.terminal.note(f"{export} was complete in {folder}; --restart has it exported again")
     documents = [asdict(download) for download in fetched]
     columns = ["id", "file", "rows", "bytes", "sha256"]

@@ -108,7 +108,7 @@ class Run(NamedTuple):
     format: Format
     all_rows: bool  # of a table
     pager: str  # for a long table; empty: none
-    state: Path | None = None  # of the export of a FHIR server
+    state: Path | None = None  # of the export of a FHIR server, unless it is in a store
     restart: bool = False  # another one is begun
     jobs: int | None = None  # how many workers; None for the default
     timeout: float | None = None  # how long a server may send nothing; None for other sources
@@ -249,6 +249,7 @@ def prepare(
         open_place, endpoint=endpoint, timeout=timeout, retries=retries, retry_budget=retry_budget, ca_bundle=ca_bundle
     )
     written = None if output is None else place(output)
+    kept = None if state is None else place(state)  # beside what is fetched, it may be a URL
     on_terminal = is_stdout(written) and sys.stdout.isatty()
     chosen = choose_format(format, settings.format, table=table, on_terminal=on_terminal)
     if written is not None and not is_stdout(written):
@@ -277,7 +278,7 @@ def prepare(
                 until=until,
                 type_filters=tuple(type_filters or ()),
                 elements=tuple(elements or ()),
-                state=state,
+                state=kept,
                 restart=restart,
                 timeout=export_timeout,
                 allow_partial=allow_partial,
@@ -299,7 +300,7 @@ def prepare(
         format=chosen,
         all_rows=all_rows or not on_terminal,
         pager=settings.pager if on_terminal and not no_pager else "",
-        state=state,
+        state=kept if isinstance(kept, Path) else None,
         restart=restart,
         jobs=jobs,
         timeout=timeout if "://" in data.name else None,
@@ -338,7 +339,7 @@ def with_run(
     certifies: bool = False,
     reports: bool = False,
     states: bool = True,
-    state_in: Callable[..., Path | None] | None = None,
+    state_in: Callable[..., Path | str | None] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `prepare` to a command, and call it with the Run made from them as its first argument.
 

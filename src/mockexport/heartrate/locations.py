@@ -8,6 +8,7 @@ if the user requests it. A journal in PostgreSQL is shared: the servers that use
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Locations"]
 
 TABLE = "table"
+PARAMETERS = re.compile(r"(host|hostaddr|port|dbname|user|password|service)\s*=.*\s(host|dbname|user|service)\s*=")
 
 
 class Locations:
@@ -53,6 +55,8 @@ class Locations:
                 scheme = self._shared.partition("://")[0]
                 raise UsageError(f"a journal is a folder or postgresql://host/database, not {scheme}://")
             return
+        if journal and PARAMETERS.match(str(journal)):  # they may have a password
+            raise UsageError("a journal is a folder or postgresql://host/database, not a list of parameters of libpq")
         if self.data is None and journal is None:
             raise UsageError(f"the table {data} needs a local folder for its journal, or a PostgreSQL database")
         folder = None if journal is None else Path(journal)
@@ -78,7 +82,9 @@ class Locations:
             marker = read_marker(self.data)
             if marker.table != TABLE:
                 raise UsageError(f"{self.data} is the journal of the table {marker.table}; choose another folder")
-            if not replace_journal:
+            if replace_journal:
+                self._check_replaced(self.data, marker)
+            else:
                 self._check_named(self.data, marker)
         if self._apart:
             locks.append(claim_folder(self._apart, self.table))
@@ -99,7 +105,7 @@ class Locations:
     def _check_named(self, data: Path, marker: Marker) -> None:
         found = None if self._shared else read_id(self.journal)
         if marker.journal is None:
-            if found is None and _has_files(self.table):
+            if not self._shared and found is None and _has_files(self.table):
                 raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
             elsewhere = "a database" if self._shared else self._apart
             if elsewhere and (own := read_journal(data / JOURNAL)) and own.entries:
@@ -113,6 +119,24 @@ class Locations:
             raise self._refusal(f"there is no journal in {self.journal_folder}", marker)
         elif found != marker.journal:
             raise self._refusal(f"the journal in {self.journal_folder} belongs to other data", marker)
+
+    def _check_replaced(self, data: Path, marker: Marker) -> None:
+        """Raise UsageError if the journal that is replaced is still there, with readings that the table lacks."""
+        place = marker.journal_folder or data
+        if is_url(place):
+            return
+        old = Path(place) / JOURNAL
+        if not self._shared and old.resolve() == self.journal.resolve():
+            return  # it is opened, with its readings
+        try:
+            kept = read_journal(old)
+        except MockExportError:  # damaged, say: it is replaced because it can't be read
+            return
+        if kept and kept.id == marker.journal and kept.entries:
+            raise UsageError(
+                f"the journal in {place} has readings that are not in the table yet: start and stop the server once "
+                "with that journal, or move its file away if they are not needed"
+            )
 
     def _refusal(self, found: str, marker: Marker, kind: type[MockExportError] = UsageError) -> MockExportError:
         where = marker.journal_folder or (self._name if marker.journal else None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 FIRST_TABLE_SECONDS = 60.0  # for the leader to make the table
+FIRST_READ_SECONDS = 600.0  # for what is in the journal at the start: a server that gave up would begin anew
 PAUSE_SECONDS = 0.2
 REFRESH_SECONDS = 1.0  # so a follower keeps little that the table has, and no files that will be deleted
 
@@ -46,6 +47,7 @@ class Node:
         self._drop()
 
     def _open(self) -> DeltaStore:
+        self._journal.catch_up(FIRST_READ_SECONDS)
         deadline = time.monotonic() + FIRST_TABLE_SECONDS
         while True:
             term = self._journal.lead()
@@ -75,6 +77,8 @@ class Node:
             files=self._files,
         )
         self._check(store)
+        if term and store.begun >= term:  # the database is a backup or a standby, which lacks the last terms
+            store.term = journal.lead(above=store.begun)
         store.begin_term()
         has, version = store.positions(journal.positions), store.sync_log()
         if lacks(journal.released, has):

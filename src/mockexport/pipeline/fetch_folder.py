@@ -20,13 +20,13 @@ from mockexport.manifest import (
     manifest_document,
     own_manifest,
 )
-from mockexport.pipeline.export_log import ExportLog
-from mockexport.place import Place, write_whole
+from mockexport.place import Place, remove_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from mockexport.model import Download
+    from mockexport.pipeline.export_log import ExportLog
     from mockexport.source import BulkExport
 
 __all__ = ["FetchFolder", "check_kind", "kept_entries", "new_entry"]
@@ -55,7 +55,7 @@ def kept_entries(
     if (exported and before.source != source) or not (exported or is_same):
         raise _holds_another(folder)
     for file in stale if exported else ():
-        Path(str(folder), file).unlink(missing_ok=True)  # a folder: what a server has made is not fetched to a store
+        remove_file(folder / file)
     if not is_same:
         return entries
     return [
@@ -88,7 +88,8 @@ def _is_same(source: str, entry: ManifestEntry, known_source: str | None, known:
 class FetchFolder:
     """Writes what lies beside the files; `others` are those that are not counted.
 
-    Our manifest says that the export is complete once all else is there.
+    Our manifest says that the export is complete once all else is there. In a store, that of the server comes at the
+    end, too: programs are started by an object that appears.
     """
 
     folder: Place
@@ -96,12 +97,7 @@ class FetchFolder:
     source: str
     others: Sequence[str]
     exported: BulkExport | None
-
-    @property
-    def log(self) -> ExportLog | None:
-        """The log of a bulk export."""
-        is_local = isinstance(self.folder, Path)
-        return ExportLog(Path(str(self.folder)), self.exported.status_url) if self.exported and is_local else None
+    log: ExportLog | None
 
     def url(self, entry: ManifestEntry) -> str:
         """Return where a file of a bulk export comes from."""
@@ -112,16 +108,23 @@ class FetchFolder:
         self.write(entries, complete=self.exported is None)
         if not self.exported or not self.log:
             return
-        self._write_server_manifest(self.exported)
+        is_local = isinstance(self.folder, Path)
+        if is_local:
+            self._write_server_manifest(self.exported)
+        elif (self.folder / MANIFEST).is_file():  # who may write need not be allowed to remove
+            remove_file(self.folder / MANIFEST)
         try:
             self.log.begin(self.exported)
-            for folder in {(self.folder / file).parent for file in self.others}:
+            for folder in {(self.folder / file).parent for file in self.others} if is_local else ():
                 make_folder(Path(str(folder)))
         except OSError as error:
             raise UsageError(f"cannot write {error.filename or self.folder}: {error.strerror}") from error
+        self.log.save()
 
     def write(self, entries: Sequence[ManifestEntry], *, complete: bool) -> None:
         """Write our manifest; it is complete if every file is there, and nothing else is missing."""
+        if self.log and self.log.lines:
+            self.log.save()
         complete = complete and all(entry.sha256 for entry in entries)
         manifest = Manifest(self.export, entries, self.source, complete, self.others)
         path = self.folder / (OWN_MANIFEST if self.exported else MANIFEST)
@@ -141,7 +144,8 @@ class FetchFolder:
         self, entries: Sequence[ManifestEntry], exported: BulkExport, rows: Sequence[int], sizes: Sequence[int]
     ) -> None:
         """Write what is known once all files are there."""
-        if self.exported and exported.manifest != self.exported.manifest:  # its links were renewed
+        was_renewed = self.exported and exported.manifest != self.exported.manifest  # its links
+        if was_renewed or not isinstance(self.folder, Path):
             self._write_server_manifest(exported)
         try:
             if self.log:

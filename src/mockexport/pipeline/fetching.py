@@ -13,6 +13,7 @@ from mockexport.files import locked, make_folder, remove_leftovers
 from mockexport.identity import is_strong
 from mockexport.manifest import MANIFEST, OWN_MANIFEST, load_manifest, own_manifest
 from mockexport.pipeline.executors import thread_workers
+from mockexport.pipeline.export_log import ExportLog
 from mockexport.pipeline.fetch_folder import FetchFolder, check_kind, kept_entries, new_entry
 from mockexport.pipeline.object_part import ObjectPart
 from mockexport.pipeline.partial_file import PartialFile
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mockexport.manifest import ManifestEntry
     from mockexport.model import Counts, Download
     from mockexport.pipeline.executors import StartWorkers
-    from mockexport.pipeline.export_log import ExportLog
     from mockexport.pipeline.progress import TaskProgress
     from mockexport.pipeline.running import OnListing, OnProgress
     from mockexport.place import Place
@@ -88,12 +88,10 @@ def fetch(
     choose_tally(kernel)  # an unknown one is an error before any work
     spec = CountSpec(kernel, skip_malformed=True, max_pairs=max_pairs, csv=csv, fhir=fhir)
     folder = root / export
-    if isinstance(source, MakesExports) and not isinstance(root, Path):
-        raise UsageError(f"what a FHIR server exports is fetched into a folder, not to {root}; copy it from there")
     with ExitStack() as stack:
         if isinstance(source, MakesExports):  # two runs would have it made twice
             _check_plain([export], is_plain_path)
-            stack.callback(_remove_if_empty, Path(str(folder)), Path(str(root)))
+            stack.callback(_remove_if_empty, folder, root)
             stack.enter_context(_taken(folder))
             check_kind(folder, of_server=isinstance(source, HasManifest))
             whole = None if restart else _whole(folder, source, export, spec, start_workers, on_progress)
@@ -129,10 +127,10 @@ def _taken(folder: Place) -> AbstractContextManager[None]:
     return locked(folder / LOCK, f"another run is fetching into {folder}; wait for it, or fetch into another folder")
 
 
-def _remove_if_empty(folder: Path, root: Path) -> None:
-    """Remove the folders of an export that the source did not begin to make."""
+def _remove_if_empty(folder: Place, root: Place) -> None:
+    """Remove the folders of an export that the source did not begin to make; a store has none."""
     with suppress(OSError):
-        while folder != root:
+        while isinstance(folder, Path) and folder != root:
             folder.rmdir()
             folder = folder.parent
 
@@ -192,13 +190,16 @@ def _fetch_into(
     entries = kept_entries(folder, export, downloads, name, exported)
     others = [new_entry(download) for download in exported.others] if exported else []
     _check_plain((entry.download.id for entry in others), is_plain_path)
-    manifest = FetchFolder(folder, export, name, [entry.file for entry in others], exported)
+    log = ExportLog(folder, exported.status_url) if exported else None
+    manifest = FetchFolder(folder, export, name, [entry.file for entry in others], exported, log)
     all_of_them = [*entries, *others]
     if isinstance(folder, Path):
         remove_leftovers(folder, {MANIFEST, OWN_MANIFEST, *(f".{entry.file}.part.json" for entry in entries)})
     manifest.begin(entries)
     tasks = [
-        FetchTask(number, _small(entry), folder, name, spec.of(entry.download), manifest.log, manifest.url(entry))
+        FetchTask(
+            number, _small(entry), folder, name, spec.of(entry.download), log and log.of_file(), manifest.url(entry)
+        )
         for number, entry in enumerate(all_of_them)
     ]
     parts = [entry.download for entry in all_of_them]
@@ -207,7 +208,11 @@ def _fetch_into(
     with manifest.kept(entries), closing(
         run_tasks(source, fetch_task, tasks, parts, start_workers, on_progress)
     ) as results:  # fmt: skip
-        for task, result in results:
+        for task, (result, lines) in results:
+            if log:
+                log.take(lines)
+            if isinstance(result, MockExportError):
+                raise result
             fetched[task.number] = result
             if task.number < len(entries):
                 entries[task.number] = replace(entries[task.number], sha256=result.sha256)
@@ -277,8 +282,20 @@ class FetchTask:
         if self.log:
             self.log.add(event, {"fileUrl": self.url, **detail})
 
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """The lines of the log that are still to be written."""
+        return self.log.lines if self.log else ()
 
-def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetched:
+
+class Ended(NamedTuple):
+    """What came of a task, and the lines of the log that are still to be written."""
+
+    result: Fetched | MockExportError
+    lines: Sequence[bytes]
+
+
+def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Ended:
     """Fetch one download, in a worker, unless it is there already."""
     entry = task.entry
     path = task.folder / entry.file
@@ -291,7 +308,7 @@ def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetch
         kept = _finished(path, entry, task.spec.new(), progress)
         if kept:
             part.forget()
-            return kept
+            return Ended(kept, ())
         folder = entry.file.rpartition("/")[0] or "output"
         kind = entry.download.id.rpartition(".")[2]
         task.tell("download_request", itemType=folder, resourceType=kind)
@@ -301,13 +318,13 @@ def fetch_task(source: Source, task: FetchTask, progress: TaskProgress) -> Fetch
                 size, sha256 = part.finish()
         except MockExportError as error:
             task.tell("download_error", body=None, code=None, message=error.message)
-            raise
+            return Ended(error, task.lines)
         task.tell("download_complete", resourceCount=rows, fileSize=size)
     except OSError as error:
         raise UsageError(
             f"cannot write {error.filename or path}: {error.strerror}; free some space, or fetch into another folder"
         ) from error
-    return Fetched(entry.download.id, entry.file, rows, size, sha256)
+    return Ended(Fetched(entry.download.id, entry.file, rows, size, sha256), task.lines)
 
 
 def check_task(_source: Source, task: FetchTask, progress: TaskProgress) -> Fetched | None:

@@ -141,10 +141,16 @@ class StorePath:
         for chunk in [data] if isinstance(data, bytes) else data:
             new.write(chunk)
         new.finish()
+        self.tree.forget()
 
     def new_file(self) -> ObjectWriter:
         """Begin to write the object, which is there once it is finished."""
         return ObjectWriter(self.tree.bucket, self.key)
+
+    def remove(self) -> None:
+        """Remove the object, if it is there."""
+        self.tree.bucket.remove(self.key)
+        self.tree.forget()
 
     def close(self) -> None:
         """Release connections."""

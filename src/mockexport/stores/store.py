@@ -11,6 +11,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,15 @@ class Bucket:
             return etag, data
 
         return self._finished(request, where, check, budget, on_retry, cancel)
+
+    def remove(self, key: str) -> None:
+        """Remove an object, if it is there."""
+
+        async def work(store: ObjectStore) -> None:
+            with suppress(FileNotFoundError):  # S3 does not tell, others do
+                await obstore.delete_async(store, key)
+
+        self._finished(partial(self._begin, work), self.url(key), lambda _: None)
 
     def close(self) -> None:
         """End the waits between tries, and all requests; the bucket may be used again."""

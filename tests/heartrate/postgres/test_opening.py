@@ -152,7 +152,7 @@ def test_a_user_who_may_not_make_the_tables_is_told_what_to_grant(postgres: Clus
 
 @pytest.mark.postgres
 def test_an_unknown_database_is_a_fault_of_the_request(postgres: Cluster) -> None:
-    with pytest.raises(UsageError, match='database "nowhere" does not exist; check the URL'):
+    with pytest.raises(UsageError, match='database "nowhere" does not exist; create it, or check the URL'):
         open_briefly(postgres.url("nowhere"))
 
 

@@ -121,10 +121,10 @@ class Journal(Protocol):
     def continue_after(self, position: int) -> None:
         """Use only ids above `position` from now on. Call it before the first `append`."""
 
-    def lead(self) -> int | None:
+    def lead(self, above: int = 0) -> int | None:
         """Return the term of this node if it may write the table now, else None. Raises JournalError.
 
-        A term is larger than those before it. It is 0 for a journal that is not shared.
+        A term is larger than those before it, and than `above`. It is 0 for a journal that is not shared.
         """
 
     def resign(self, seconds: float) -> None:

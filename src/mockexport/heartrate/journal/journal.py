@@ -151,7 +151,7 @@ class SqliteJournal:
             self._at_start = []
         return self.released
 
-    def lead(self) -> int:
+    def lead(self, above: int = 0) -> int:  # noqa: ARG002 -- there are no terms
         """Return 0: no other node writes the table."""
         return 0
 

@@ -48,6 +48,10 @@ class Store(Protocol):
     def name_journal(self, journal: str, place: str) -> None:
         """Record a journal of the table, and its place, in the table."""
 
+    @property
+    def begun(self) -> int:
+        """The newest term that the table has; 0 if it has none."""
+
     def begin_term(self) -> None:
         """Record the term in the table, so that nothing of an older one is written from then on."""
 

@@ -52,8 +52,7 @@ GRACE_SECONDS = 600.0  # replaced files stay this long, for other programs that 
 VACUUM_SECONDS = 600.0
 VACUUM_HOURS = 1  # GRACE_SECONDS for tables under a URL
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # they don't fsync
-# Suffixes of the names of a journal and its streams, in the table's application transactions.
-PART, THROUGH, TERM = ".part", ".through", ".term"
+PART, THROUGH, TERM = ".part", ".through", ".term"  # suffixes of the names of journals and streams, in transactions
 FAILURES = (DeltaError, OSError, pl.exceptions.PolarsError)
 
 
@@ -107,12 +106,17 @@ class DeltaStore:
         if not read_only:
             self.sync_log()
 
+    @property
+    def begun(self) -> int:
+        """The newest term that the table has; 0 if it has none."""
+        with self._lock:
+            return self._table.transaction_version(self._term_name) or 0
+
     def begin_term(self) -> None:
         """Record the term in the table, so that nothing of an older one is written from then on."""
-        with self._lock:
-            if self.term and (self._table.transaction_version(self._term_name) or 0) < self.term:
-                with self._failing("write to"):
-                    self._commit_actions([], {})
+        with self._lock, self._failing("write to"):
+            if self.term and self.begun < self.term:
+                self._commit_actions([], {})
             self._check_term()
             self.sync_log()
 
@@ -174,23 +178,20 @@ class DeltaStore:
             paths, glob=False, hive_partitioning=False, cache=False, storage_options=self._options
         ).select(list(SCHEMA))
 
-    def positions(self, streams: Iterable[str]) -> dict[str, int]:
+    def positions(self, streams: Iterable[str], suffix: str = "") -> dict[str, int]:
         """Return, by stream, the last batch up to which the table has everything; not those that it has nothing of."""
-        return self._recorded(streams)
+        with self._lock:
+            found = {stream: self._table.transaction_version(f"{stream}{suffix}") for stream in streams}
+        return {stream: position for stream, position in found.items() if position is not None}
 
     def flush_progress(self, journal: str, streams: Iterable[str]) -> FlushProgress | None:
         """Return the partial `append` of this journal that is still to be completed."""
         streams = list(streams)
         with self._lock:
-            has, parts = self._recorded(streams), self._recorded(streams, PART)
+            has, parts = self.positions(streams), self.positions(streams, PART)
             through = self._table.transaction_version(f"{journal}{THROUGH}")
         open_parts = {stream: part for stream, part in parts.items() if part > has.get(stream, 0)}
         return FlushProgress(open_parts, date.fromordinal(through)) if open_parts and through is not None else None
-
-    def _recorded(self, streams: Iterable[str], suffix: str = "") -> dict[str, int]:
-        with self._lock:
-            found = {stream: self._table.transaction_version(f"{stream}{suffix}") for stream in streams}
-        return {stream: position for stream, position in found.items() if position is not None}
 
     # Writing
 

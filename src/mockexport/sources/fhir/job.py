@@ -205,7 +205,7 @@ class ExportJob:
             url = absolute_url(location, str(response.url))
             try:
                 self.state = self._states.keep(self.state, status_url=url, began=time.time())
-            except UsageError:  # nobody would find it again
+            except MockExportError:  # nobody would find it again
                 if self._ask_to_delete(url):
                     self.state = self._states.keep(self.state, sent=False)
                 raise

@@ -3,6 +3,8 @@
 A kick-off cannot be repeated safely: the protocol has nothing by which a server would know it again. So the file says
 that one is about to be sent before it is sent. If it still says so later, and no status URL is known, an export may be
 running that nobody can find.
+
+The file may be an object in a store. There, nothing keeps two runs from beginning an export at the same moment.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import orjson
 
 from mockexport.encoding import json_bytes
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.files import locked, remove_leftovers, write_atomically
-from mockexport.place import read_whole
+from mockexport.files import locked, remove_leftovers
+from mockexport.place import Place, read_whole, remove_file, write_whole
 
 __all__ = ["ExportState", "StateFile"]
 
@@ -51,9 +53,9 @@ class ExportState:
 
 
 class StateFile:
-    """Keeps a state in a file, or nowhere if there is none. Each `keep` is on disk when it returns."""
+    """Keeps a state in a file, or nowhere if there is none. Each `keep` is there for good when it returns."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Place | None) -> None:
         self.path = path
 
     def load(self) -> ExportState | None:
@@ -63,8 +65,9 @@ class StateFile:
         """
         if self.path is None:
             return None
-        target = Path(os.path.realpath(self.path))
-        remove_leftovers(target.parent, {target.name})
+        if isinstance(self.path, Path):
+            target = Path(os.path.realpath(self.path))
+            remove_leftovers(target.parent, {target.name})
         try:
             document = orjson.loads(read_whole(self.path))
         except FileNotFoundError:
@@ -83,23 +86,26 @@ class StateFile:
 
     def held(self) -> AbstractContextManager[None]:
         """Keep other runs from beginning an export with this file during the block. Raises UsageError if one does."""
-        if self.path is None:
+        if not isinstance(self.path, Path):
             return nullcontext()
         target = Path(os.path.realpath(self.path))
         busy = f"another run is beginning the export in the state {self.path}; wait for it"
         return locked(target.with_name(f".{target.name}.lock"), busy)
 
     def keep(self, state: ExportState, **changes: Any) -> ExportState:
-        """Keep a state with these changes, and return it. Raises UsageError if the file cannot be written."""
+        """Keep a state with these changes, and return it. Raises UsageError if the file cannot be written.
+
+        In a store, other errors of ours are raised, too.
+        """
         state = replace(state, **changes)
         if self.path is None:
             return state
         try:
             if not state.sent and state.status_url is None:  # nothing runs: there is nothing to keep
-                self.path.unlink(missing_ok=True)
+                remove_file(self.path)
                 return state
             document = {name: getattr(state, name) for name in FIELDS if getattr(state, name) is not None}
-            write_atomically(self.path, json_bytes({"mockexport_export_state": FORMAT, **document}), follow_link=True)
+            write_whole(self.path, json_bytes({"mockexport_export_state": FORMAT, **document}), follow_link=True)
         except OSError as error:
             raise UsageError(f"cannot write the state {self.path}: {error.strerror}") from error
         return state

@@ -110,9 +110,9 @@ class PostgresJournal:
         """Use only ids above `position` from now on."""
         self._writer.continue_after(position)
 
-    def lead(self) -> int | None:
-        """Return the term of this server if it leads, or has just become the leader."""
-        return self._leader.lead()
+    def lead(self, above: int = 0) -> int | None:
+        """Return the term of this server, which is larger than `above`, if it leads, or has just become the leader."""
+        return self._leader.lead(above)
 
     def resign(self, seconds: float) -> None:
         """If this server leads, let another one do so, and do not try for `seconds`."""

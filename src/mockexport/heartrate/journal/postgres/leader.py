@@ -61,20 +61,23 @@ class Leader:
         """Whether this server was the leader when that was last asked."""
         return self._holds
 
-    def lead(self) -> int | None:
-        """Return the term if this server is the leader, or has just become it; else None. Raises JournalError."""
+    def lead(self, above: int = 0) -> int | None:
+        """Return the term if this server is the leader, or has just become it; else None. Raises JournalError.
+
+        A term that is not above `above` is raised.
+        """
         with self._using:
             if self._stop.is_set():
                 return None
             now = time.monotonic()
-            if self._holds and now < self._asked + KEEP_ALIVE_SECONDS:
+            if self._holds and self.term > above and now < self._asked + KEEP_ALIVE_SECONDS:
                 return self.term
             if not self._holds and now < self._tried + TRY_SECONDS:
                 if self.problem:
                     raise JournalError(self.problem)
                 return None
             self._tried = now
-            self._ask()
+            self._ask(above)
             return self.term if self._holds else None
 
     def resign(self, seconds: float) -> None:
@@ -138,28 +141,30 @@ class Leader:
             self._using.release()
         self._thread.join(KEEP_ALIVE_SECONDS)
 
-    def _ask(self) -> None:
+    def _ask(self, above: int = 0) -> None:
         """Find out whether this server leads: keep the session alive, or open it and try the lock."""
         try:
             if self._session is None:
                 self._session = self._database.connect("leader", idle_session_timeout=f"{IDLE_SECONDS}s")
                 check_same(self._session, self._database.place, self._journal)
                 check_safety(self._session, self._database.place, self._database.commit)
-            self._hold(self._session)
+            self._hold(self._session, above)
         except BaseException as error:
             self._lose(error)
             raise
         self.problem = None
         self._asked = time.monotonic()
 
-    def _hold(self, session: Session) -> None:
-        """Check that the session still holds the lock, or try to take it."""
+    def _hold(self, session: Session, above: int) -> None:
+        """Check that the session still holds the lock, or try to take it; then begin a term if it needs another."""
         if not self._holds and session.run(TAKE_LOCK, (LEADER_LOCK,)) != [(True,)]:
             return
-        rows = session.run(STILL, (session.pid,)) if self._holds else session.run(RAISE_TERM, (self.term, session.pid))
+        begins = not self._holds or self.term <= above
+        known = max(self.term, above)
+        rows = session.run(RAISE_TERM, (known, session.pid)) if begins else session.run(STILL, (session.pid,))
         if not rows:
             raise JournalError(f"the journal {self._database.place} is behind a pooler; {NEEDS_SESSION}")
-        if not self._holds:
+        if begins:
             self.term, self._holds = rows[0][0], True
             log.info("this server leads, in term %d", self.term)
 

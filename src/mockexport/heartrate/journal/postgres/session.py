@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import threading
 import time
@@ -53,6 +54,7 @@ SETTINGS = {
     "enable_bitmapscan": "off",  # a portion of a backlog is read in the order of the index, and no further
 }
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
+NO_DATABASE = re.compile(r'database ".*" does not exist')
 NEEDS_SESSION = "connect to the database itself, or by a pooler that gives each connection a session of its own"
 
 
@@ -98,6 +100,8 @@ class Database:
             return self.connect(name)
         except JournalError as error:
             cause = error.__cause__
+            if isinstance(cause, psycopg.OperationalError) and NO_DATABASE.search(str(cause)):
+                raise UsageError(f"{error}; create it, or check the URL") from error
             if isinstance(cause, psycopg.OperationalError) and _is_final(cause):
                 raise UsageError(f"{error}; check the URL, and the user and password that libpq finds") from error
             if "read-only" in str(error):
