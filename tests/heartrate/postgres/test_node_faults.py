@@ -116,11 +116,11 @@ def test_a_leader_that_is_paused_in_a_flush_beyond_its_term_writes_nothing_when_
 def test_a_follower_that_is_paused_shows_nothing_old_when_it_comes_back(
     number: int, nodes: list[Node], tmp_path: Path
 ) -> None:
-    with clients_of(nodes, seed_of(f"pause a follower {number}")) as clients:
+    with clients_of(nodes, seed_of(f"pause a follower {number}"), patience=1.0) as clients:
         clients.wait_until_accepted(rng(f"pause a follower {number}").randrange(1, 150))
         follower = next(node for node in nodes if not node.leads())
         follower.pause()
-        clients.wait_until_accepted(150)  # slowly, since clients wait for the paused one, too
+        clients.wait_until_accepted(150)
         follower.resume()
         follower.wait_until_healthy()
         clients.wait_until_accepted(100)
