@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 from tests.heartrate.synthetic import MINUTE, TEN, batch
 from tests.moto import moto_server
 
+from mockexport.errors import UnreachableError
 from mockexport.heartrate.readings import Point
 from mockexport.heartrate.service import HeartRate
 
@@ -63,6 +64,24 @@ def test_a_table_under_a_url_is_written_queried_compacted_and_found_again(s3: st
     table = DeltaTable(URL).get_add_actions(flatten=True)
     told = dict(zip(table["path"].to_pylist(), table["size_bytes"].to_pylist(), strict=True))
     assert {path: sizes[path] for path in told} == told
+
+
+@pytest.mark.usefixtures("s3")
+def test_what_a_store_refuses_is_told_in_one_line_with_its_cause(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError) as caught:
+        HeartRate("s3://nowhere/table", journal=tmp_path / "journal")
+    told = "Kernel error -> Generic S3 error: 404 Not Found: The specified bucket does not exist"
+    assert str(caught.value) == f"cannot open the table s3://nowhere/table: {told}"
+
+
+def test_a_store_that_is_not_there_is_told_with_the_cause(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_RETRIES", "0")
+    with pytest.raises(UnreachableError, match=r"^cannot open the table .*: Connection refused.*$"):
+        HeartRate(URL, journal=tmp_path / "journal")
 
 
 def test_two_services_with_journals_of_their_own_write_one_table_and_the_last_reading_in_stands(

@@ -24,6 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from mockexport.errors import UnreachableError, UntrustedDataError, UsageError
 from mockexport.files import make_folder, sync_folder
 from mockexport.heartrate.folder import OWNER_ONLY, is_url
+from mockexport.heartrate.table.failure import one_line
 from mockexport.heartrate.table.files import FileFormat
 from mockexport.heartrate.table.log import drop_torn, sync_checkpoint, sync_entry, sync_file
 from mockexport.heartrate.table.merge import SCHEMA
@@ -393,8 +394,3 @@ class DeltaStore:
             yield
         except FAILURES as error:
             raise UnreachableError(f"cannot {what} the table {self._root}: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
