@@ -11,8 +11,8 @@ from tests.fhir_client.conftest import counted
 from tests.fhir_client.scripted_fhir import LOST, Answer, busy, outcome
 
 from mockexport import FhirExport, NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
-from mockexport.files import write_atomically
 from mockexport.http import ClientSettings, Retries
+from mockexport.place import write_whole
 from mockexport.sources import FhirSource
 from mockexport.sources.fhir import state
 
@@ -210,10 +210,10 @@ def test_an_export_whose_state_cannot_be_kept_is_deleted_again(
     def full(path: Path, content: bytes, **options: bool) -> None:
         if b"status_url" in content:
             raise OSError(28, "No space left on device")
-        write_atomically(path, content, **options)
+        write_whole(path, content, **options)
 
     with monkeypatch.context() as context:
-        context.setattr(state, "write_atomically", full)
+        context.setattr(state, "write_whole", full)
         with pytest.raises(UsageError, match=r"cannot write the state .*: No space left on device"):
             counted(open_fhir(server, state=tmp_path / "state"))
     assert server.count("DELETE /fhir/jobs/1") == 1

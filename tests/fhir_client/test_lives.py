@@ -39,8 +39,8 @@ from mockexport import (
     NotFoundError,
     UnreachableError,
 )
-from mockexport.files import write_atomically
 from mockexport.http import ClientSettings, Retries
+from mockexport.place import write_whole
 from mockexport.sources import FhirSource
 from mockexport.sources.fhir import state
 
@@ -144,7 +144,7 @@ class Lives(RuleBasedStateMachine):
         self.writes_left: int | None = None  # until the client crashes
         self.crash_before_write = False
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(state, "write_atomically", self.write)
+        self.patch.setattr(state, "write_whole", self.write)
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -156,7 +156,7 @@ class Lives(RuleBasedStateMachine):
             self.writes_left -= 1
         crashes = self.writes_left is not None and self.writes_left < 0
         if not (crashes and self.crash_before_write):
-            write_atomically(path, content, **options)
+            write_whole(path, content, **options)
         if crashes:
             self.writes_left = None
             raise Crash
