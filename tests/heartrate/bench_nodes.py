@@ -13,6 +13,7 @@ import platform
 import shutil
 import statistics
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tests.heartrate.bench import Load, Told, percentile, send
 from tests.heartrate.postgres.clusters import Pair, PostgresServer, pair, single
-from tests.heartrate.postgres.nodes import Node, running
+from tests.heartrate.postgres.nodes import Node, leader_of, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,55 @@ def measure(kind: Kind, folder: Path, seconds: float) -> Figures:
     return Figures(full.posts * 1000 / full.seconds, *acks(full), *acks(steady))
 
 
+def costs(database: PostgresServer, folder: Path, seconds: float) -> dict[str, float]:
+    """Measure what a batch of 1,000 readings costs whom, if one of two nodes gets all posts and the other one leads."""
+    arguments = ["--data", str(folder / "data"), "--journal", database.url(database.new_database())]
+    nodes = [Node(f"n{number}", arguments, folder / f"n{number}.log") for number in range(2)]
+    with running(nodes):
+        leader = leader_of(nodes)
+        follower = next(node for node in nodes if node is not leader)
+        own = {"leads": pid_of(leader), "accepts": pid_of(follower)}
+
+        def spent() -> dict[str, float]:
+            (wal,) = database.sql("SELECT pg_current_wal_lsn() - '0/0'")[0]
+            processors = {name: processor_seconds(pid) for name, pid in own.items()}
+            return {**processors, "PostgreSQL": sum(map(processor_seconds, children_of(database))), "WAL": float(wal)}
+
+        before = spent()
+        told = send([Load(follower.port, "device", seconds, CONNECTIONS)])
+        eventually_flushed(leader)
+        after = spent()
+    return {name: (after[name] - before[name]) / told.posts for name in before}
+
+
+def pid_of(running: Node | PostgresServer) -> int:
+    assert running.process is not None
+    return running.process.pid
+
+
+def children_of(database: PostgresServer) -> list[int]:
+    pid = pid_of(database)
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(pid) for pid in found.split()]
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process until now; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def eventually_flushed(node: Node) -> None:
+    """Wait until all is in the table: the leader's part of the work is done only then."""
+    deadline = time.monotonic() + 120
+    while node.health()[1]["lag"]["batches"]:
+        assert time.monotonic() < deadline, "readings were not moved to the table"
+        time.sleep(0.2)
+
+
 def acks(told: Told) -> tuple[float, float]:
     """Their p50 and p99, in milliseconds."""
     return percentile(told.acks, 0.5), percentile(told.acks, 0.99)
@@ -110,6 +160,7 @@ def main() -> None:
             "PostgreSQL with a synchronous standby, 3 nodes": Kind(3, both),
         }
         rounds: dict[str, list[Figures]] = {name: [] for name in kinds}
+        costed: list[dict[str, float]] = []
         for _ in range(options.rounds):
             for name, kind in kinds.items():
                 folder = Path(tempfile.mkdtemp(dir=options.dir))
@@ -117,11 +168,20 @@ def main() -> None:
                     rounds[name].append(measure(kind, folder, options.seconds))
                 finally:
                     shutil.rmtree(folder)
+            folder = Path(tempfile.mkdtemp(dir=options.dir))
+            try:
+                costed.append(costs(alone, folder, options.seconds))
+            finally:
+                shutil.rmtree(folder)
     print(
         f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}; medians of", end=" "
     )
     print(f"{options.rounds} rounds, {CONNECTIONS} connections\n")
     report(rounds)
+    print("\nA batch of 1,000 readings, posted to the node that does not lead:")
+    for name in costed[0]:
+        middle = statistics.median(cost[name] for cost in costed)
+        print(f"- {name}: " + (f"{middle:,.0f} bytes" if name == "WAL" else f"{middle * 1000:.2f} ms of a processor"))
 
 
 if __name__ == "__main__":
