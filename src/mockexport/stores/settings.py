@@ -29,7 +29,7 @@ class StoreSettings(NamedTuple):
     ca_bundle: str | None = None
 
     def check(self) -> None:
-        """Raise UsageError for an endpoint that is no URL, and a timeout that is not valid."""
+        """Raise UsageError for an endpoint that is not a URL, and a timeout that is not valid."""
         if self.endpoint is not None and not re.fullmatch(r"https?://[^\s/]+.*", self.endpoint):
             raise UsageError(f"the endpoint {self.endpoint!r} is not a URL such as http://localhost:9000")
         if not 0 < self.timeout <= threading.TIMEOUT_MAX:  # nan too
