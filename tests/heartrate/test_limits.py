@@ -137,7 +137,9 @@ def test_no_more_keys_are_kept_than_fit_and_those_that_are_known_go_on(
 
 @pytest.mark.parametrize("text", ["", "10", "0/minute", "-1/minute", "10/min", "1.5/minute", "1/second;9/minute"])
 def test_what_is_no_limit_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match=rf"--rate-limit-client {text} is not a number per time, such as 1000/minute"):
+    with pytest.raises(
+        UsageError, match=rf"the rate limit {text} of a client is not a number per time, such as 1000/minute"
+    ):
         RateLimits(client=text)
 
 

@@ -125,7 +125,7 @@ def test_what_is_no_compression_is_told(text: str) -> None:
     [
         (("--data", "readings", "--table-compression", "gzip"), "table compression gzip is unknown"),
         (("--data", "readings", "--table-file-size", "1kB"), "--table-file-size '1kB' is not a size of at least 1MB"),
-        (("--data", "readings", "--rate-limit-user", "600"), "--rate-limit-user 600 is not a number per time"),
+        (("--data", "readings", "--rate-limit-user", "600"), "the rate limit 600 of a user is not a number per time"),
         (("--table-file-size", "128MB"), "they require --data"),
         (("--rate-limit-client", "1/second"), "they require --data"),
     ],

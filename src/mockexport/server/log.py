@@ -79,7 +79,7 @@ def json_handler() -> logging.Handler:
 
 class _JsonLines(OrjsonFormatter):
     def process_log_record(self, log_data: LogData) -> LogData:
-        """Make all text valid Unicode, without which there is no JSON."""
+        """Make all text valid Unicode: nothing else can be written as JSON."""
         return {name: unicode_only(value) if isinstance(value, str) else value for name, value in log_data.items()}
 
 

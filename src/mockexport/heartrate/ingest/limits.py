@@ -59,9 +59,9 @@ class RateLimits:
         by_token: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._requests = _limit(client, "--rate-limit-client", "client", "requests of this client", clock)
-        self._readings = _limit(user, "--rate-limit-user", "user", "readings of this user", clock)
-        self._queries = _limit(user, "--rate-limit-user", "user", "queries of this user", clock)
+        self._requests = _limit(client, "client", "requests of this client", clock)
+        self._readings = _limit(user, "user", "readings of this user", clock)
+        self._queries = _limit(user, "user", "queries of this user", clock)
         self._by_token = by_token
 
     def admit_request(self, request: Request) -> None:
@@ -197,7 +197,7 @@ class _Counts(Storage, SlidingWindowCounterSupport):
         self._windows.pop(key, None)
 
 
-def _limit(text: str | None, option: str, by: str, what: str, clock: Callable[[], float]) -> _Limit | None:
+def _limit(text: str | None, by: str, what: str, clock: Callable[[], float]) -> _Limit | None:
     if text is None:
         return None
     try:
@@ -205,7 +205,9 @@ def _limit(text: str | None, option: str, by: str, what: str, clock: Callable[[]
     except ValueError:  # not that notation, or several limits
         item = None
     if item is None or not item.amount:
-        raise UsageError(f"{option} {text} is not a number per time, such as 1000/minute, 50/second or 20000/2hours")
+        raise UsageError(
+            f"the rate limit {text} of a {by} is not a number per time, such as 1000/minute, 50/second or 20000/2hours"
+        )
     return _Limit(item, by, what, clock)
 
 

@@ -32,9 +32,9 @@ from mockexport.http import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["PATH", "Answer", "HeartRateClient"]
+__all__ = ["PATH", "Answer", "HeartRateClient", "wait_until_one_answers"]
 
 PATH = "/metrics/heart-rate"  # without a version: older servers and other services have this one alone
 OK, ACCEPTED, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE = 200, 202, 400, 401, 403, 404, 413
@@ -87,20 +87,7 @@ class HeartRateClient:
         Any answer but a temporary refusal will do: not every heart-rate service has this route. `on_waiting` is called
         once if it takes more than a second. Raises UnreachableError, and what `post` raises.
         """
-        began = time.monotonic()
-        while True:
-            remaining = began + self._timeout - time.monotonic()
-            try:
-                self.ask_health(max(HEALTH_PAUSE, remaining))
-            except RetryableError as failure:
-                if remaining <= 0 or not isinstance(failure.error, UnreachableError):
-                    raise failure.error from failure
-            else:
-                return
-            if on_waiting and time.monotonic() - began >= SILENT_SECONDS:
-                on_waiting()
-                on_waiting = None
-            self._closed.wait(max(0.0, min(HEALTH_PAUSE, remaining)))
+        wait_until_one_answers([self.ask_health], self._timeout, self._timeout, self._closed, on_waiting)
 
     def ask_health(self, seconds: float) -> None:
         """Ask /health once, and wait for `seconds`. Raises RetryableError, and what `post` raises."""
@@ -174,6 +161,34 @@ class HeartRateClient:
         if status in (UNAUTHORIZED, FORBIDDEN):
             raise NotAuthorisedError(f"{url} answered {status}", remedy=Remedy.TOKEN)
         return response
+
+
+def wait_until_one_answers(
+    asks: Sequence[Callable[[float], None]],
+    longest: float,
+    timeout: float,
+    closed: threading.Event,
+    on_waiting: Callable[[], None] | None,
+) -> None:
+    """Ask servers in turn, each for at most `longest` seconds, until one answers or `timeout` is over.
+
+    `on_waiting` is called once if it takes more than a second. Raises UnreachableError, and what `asks` raise.
+    """
+    began = time.monotonic()
+    while True:
+        for ask in asks:
+            remaining = began + timeout - time.monotonic()
+            try:
+                ask(max(HEALTH_PAUSE, min(longest, remaining)))
+            except RetryableError as failure:
+                if remaining <= 0 or not isinstance(failure.error, UnreachableError):
+                    raise failure.error from failure
+            else:
+                return
+        if on_waiting and time.monotonic() - began >= SILENT_SECONDS:
+            on_waiting()
+            on_waiting = None
+        closed.wait(HEALTH_PAUSE)
 
 
 def _detail(document: Any) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mockexport.errors import UnreachableError
-from mockexport.heartrate.load.client import HEALTH_PAUSE, SILENT_SECONDS
+from mockexport.heartrate.load.client import wait_until_one_answers
 from mockexport.http import Retries, RetryableError, schedule
 
 if TYPE_CHECKING:
@@ -55,21 +55,8 @@ class HeartRateNodes:
 
     def wait_until_ready(self, on_waiting: Callable[[], None] | None = None) -> None:
         """Wait until one of the servers answers at /health, as `HeartRateClient.wait_until_ready` does."""
-        began = time.monotonic()
-        while True:
-            for node in self._nodes:
-                remaining = began + self._timeout - time.monotonic()
-                try:
-                    node.client.ask_health(max(HEALTH_PAUSE, min(HEALTH_SECONDS, remaining)))
-                except RetryableError as failure:
-                    if remaining <= 0 or not isinstance(failure.error, UnreachableError):
-                        raise failure.error from failure
-                else:
-                    return
-            if on_waiting and time.monotonic() - began >= SILENT_SECONDS:
-                on_waiting()
-                on_waiting = None
-            self._closed.wait(HEALTH_PAUSE)
+        asks = [node.client.ask_health for node in self._nodes]
+        wait_until_one_answers(asks, HEALTH_SECONDS, self._timeout, self._closed, on_waiting)
 
     def post(self, path: str, body: bytes) -> Answer:
         """Post readings to one server after another until they are acknowledged or refused as invalid.
