@@ -164,20 +164,21 @@ def test_paths_have_no_version_so_that_older_servers_and_other_services_know_the
 
 def test_a_real_node_that_is_killed_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Each has a table of its own here, so what was acknowledged is compared with both."""
-    arguments = ("-n", "200000", "--rate", "50000", "--burst", "5000", "--clients", "4", "--verbose")
+    clients = 4
+    arguments = ("-n", "200000", "--rate", "50000", "--burst", "5000", "--clients", str(clients), "--verbose")
     with (
         serve_command("--data", tmp_path / "one", "--verbose") as one,
         serve_command("--data", tmp_path / "two") as two,
         started(tmp_path, "heartrate", "send", *arguments, "-s", one.url, "-s", two.url) as sending,
     ):
-        wait_while_running(sending, lambda: one.answered(202) >= 10)
+        wait_while_running(sending, lambda: one.answered(202) >= 10 + clients)
         one.kill()
         stdout, stderr = sending.communicate(timeout=WAIT_SECONDS * 4)
         assert sending.returncode == 0, stderr
     summary = json.loads(stdout)
     first, second = summary["nodes"]
     assert first["failures"] > 0
-    assert first["accepted"] >= 10_000
+    assert first["accepted"] >= 10_000  # each client may lack the last answer that the server counted
     assert first["accepted"] + second["accepted"] == summary["accepted"] == summary["sent"] == 200_000
     counted = [
         json.loads(run_command(tmp_path, "count", "heart_rate", "-s", folder).stdout)["totals"]["heart_rate"]
