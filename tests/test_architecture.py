@@ -29,7 +29,7 @@ reconciliation
 stats stores
 http smart sorting tally
 _version bulk_manifest bulk_wire encoding errors extras fhir_export files formatting identity lazy local_file manifest \
-model native outliers place settings source wire zstd
+model native outliers place settings shared source wire zstd
 """
 EXTRAS = {  # the packages that only extras install, and where they may be imported
     "fastapi": ("server", "heartrate"),
