@@ -85,10 +85,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take what is for the gate as slow. Run every law under `-m slow` too, with a fresh seed and more examples."""
-    for item in items:
-        if item.get_closest_marker("gate"):
-            item.add_marker("slow")
+    """Run every law under `-m slow` too, with a fresh seed and more examples."""
     if seeds.run_seed is not None:
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

@@ -239,6 +239,7 @@ def core_modules(graph: Graph) -> list[str]:
 ROOMS = sorted({*LAYERS.split()} - {"__main__"})
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("rooms", by_default({"all": ROOMS, **{room: [room] for room in ROOMS}}, "all"))
 def test_each_module_of_a_room_can_be_imported_first(rooms: list[str]) -> None:
     """One process for all rooms shares the packages of others, so slow runs have one for each room, too."""

@@ -133,6 +133,7 @@ TIMES = st.one_of(
 VALUES = st.one_of(st.decimals().map(str), st.floats().map(str), st.integers().map(str), ODD, st.just(""))
 
 
+@pytest.mark.gate
 @examples(200, slow=10_000)
 @given(rows=st.lists(st.tuples(NAMES, TIMES, TYPES, VALUES), max_size=8), at=st.integers(0, 2000))
 @example(rows=[("a\nb", "noon", "c\rd", "\0")], at=0)

@@ -159,6 +159,7 @@ def need(member: Contestant) -> None:
         pytest.skip(member.absent)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "peer",
     by_default(
@@ -175,6 +176,7 @@ def test_a_peer_counts_files_as_we_do(peer: Callable[..., Contestant], made: Mad
 BEST, *OTHERS = [*contestants.instruction_sets(), "pure"]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "way",
     by_default([BEST, *OTHERS, "csv_dictreader", "csv_counter", "polars_streaming"], BEST, "polars_streaming"),
@@ -185,6 +187,7 @@ def test_each_way_counts_bytes_in_memory_as_our_command_does(way: str, made: Mad
     hold(contest(contestants.ours("count", "one", "-s", made.path.parents[1]), member, rows=made.rows), 1)
 
 
+@pytest.mark.gate
 def test_from_the_plain_server_all_count_the_same(made: Made) -> None:
     with serving(*CHILD, "tests.bench.static_server", made.path.parents[1]) as url:
         urls = [f"{url}{download_path('one', made.path.stem)}/data"]
@@ -192,6 +195,7 @@ def test_from_the_plain_server_all_count_the_same(made: Made) -> None:
         hold(contest(contestants.ours("count", "one", "-s", url), *members, rows=made.rows), 1)
 
 
+@pytest.mark.gate
 def test_from_the_plain_store_all_count_the_same(made: Made) -> None:
     root = made.path.parents[1]
     with serving(*CHILD, "tests.bench.s3_server", root) as url:

@@ -134,6 +134,7 @@ def test_a_damaged_packed_file_that_does_not_change_is_still_said_to_be_damaged(
 # ---- Versions ----
 
 
+@pytest.mark.gate
 def test_a_write_in_the_same_tick_as_the_listing_is_a_change(export: Path) -> None:
     """However soon after one write the next one comes, and however coarse the clock that the kernel stamps it with."""
     file = export / "a.csv"
@@ -307,6 +308,7 @@ def large() -> tuple[bytes, bytes]:
     return body_of(b"P001", MANY), body_of(b"P999", MANY)
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="the system does not tell where a process reads")
 @pytest.mark.parametrize(("change", "how"), EACH_WAY)
 def test_the_command_stopped_within_a_file_that_then_changes_ends_with_6_and_names_it(

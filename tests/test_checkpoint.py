@@ -243,6 +243,7 @@ def test_whose_it_is_includes_whether_malformed_rows_were_left_out(path: Path) -
         pass
 
 
+@pytest.mark.gate
 def test_every_damaged_byte_is_refused_or_at_the_very_end_dropped(path: Path, finished: bytes) -> None:
     for at in range(len(finished)):
         for flipped in (0x01, 0x20, 0x80, finished[at] ^ ord("\n")):
@@ -262,6 +263,7 @@ def test_every_damaged_byte_is_refused_or_at_the_very_end_dropped(path: Path, fi
                 assert len(again.opened) == 1
 
 
+@pytest.mark.gate
 def test_cut_off_at_any_byte_it_goes_on_from_the_lines_that_are_whole(path: Path, finished: bytes) -> None:
     for end in range(len(finished)):
         path.write_bytes(finished[:end])

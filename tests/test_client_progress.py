@@ -81,6 +81,7 @@ def test_blank_lines_are_no_answer(http_server: ScriptedServer, line: bytes) -> 
         assert failed.value.exit_code in (5, 6)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_slow_body_is_read_to_its_end_however_long_that_takes(http_server: ScriptedServer, chunked: bool) -> None:
     rows = 30  # each within the time-out, all of them far beyond it
@@ -98,6 +99,7 @@ def test_a_slow_body_is_read_to_its_end_however_long_that_takes(http_server: Scr
         assert count(source, EXPORT).rows == rows
 
 
+@pytest.mark.gate
 def test_the_time_that_the_reader_takes_is_not_the_servers(http_server: ScriptedServer) -> None:
     http_server.answers[DATA] = http(csv_body(50_000))
     with closing(HttpSource(http_server.url, timeout=TIMEOUT, retries=Retries(0))) as source:

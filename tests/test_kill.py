@@ -145,6 +145,7 @@ def test_a_count_that_is_killed_goes_on_from_its_checkpoint_to_the_same_bytes(
     assert len(ids) == len(set(ids)) == DOWNLOADS  # what was finished was not counted again
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_fetch_that_is_killed_is_completed_by_the_next(
     seed: int, folder: Path, url: str, fetched: tuple[str, dict[str, str]]
@@ -160,6 +161,7 @@ def test_a_fetch_that_is_killed_is_completed_by_the_next(
     assert digests(folder / "kept") == files  # and nothing half-written beside them
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_download_that_is_killed_in_the_middle_is_gone_on_with(
     seed: int, folder: Path, server: Serving, fetched: tuple[str, dict[str, str]]
@@ -185,6 +187,7 @@ def test_a_download_that_is_killed_in_the_middle_is_gone_on_with(
     assert begun or seed not in (1, 2), "the kill came at no moment that tells anything"
 
 
+@pytest.mark.gate
 @pytest.mark.kernel
 def test_worker_processes_end_with_their_killed_parent_and_the_other_twin_goes_on(
     folder: Path, eventually: Callable[[Callable[[], object]], None]
@@ -232,6 +235,7 @@ def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(
     assert len(kept_downloads(folder / "kept")) == DOWNLOADS
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]

@@ -234,6 +234,7 @@ print(f"killed at {sum(seen.values()) - 1} of {number} steps; the folder was the
 """
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("which", ["new", "changed"])
 @pytest.mark.parametrize(("first", "every"), [(8, 17), pytest.param(0, 1, marks=pytest.mark.slow)])
@@ -280,6 +281,7 @@ def fetching(seed: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("rounds", [10, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_two_processes_that_fetch_into_one_folder_leave_it_whole(folders: Callable[[], Path], rounds: int) -> None:
     seen: Counter[int] = Counter()

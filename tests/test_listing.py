@@ -49,6 +49,7 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1
     return 1024 * int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process's own memory is read from /proc")
 def test_a_list_of_ids_takes_less_than_200_bytes_an_id(http_server: ScriptedServer) -> None:
     few, many = (memory_before_the_first(http_server, ids) for ids in (2 * METADATA_AHEAD, IDS))
@@ -102,6 +103,7 @@ def test_documents_are_taken_as_they_are_written() -> None:
     assert taken == list(range(9))
 
 
+@pytest.mark.gate
 def test_an_answer_of_any_length_is_written_in_bounded_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:

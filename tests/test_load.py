@@ -18,6 +18,8 @@ from tests.sources import WAIT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.gate
+
 CLIENTS = 64
 READ_BYTES = 1 << 19  # that each of them takes, before it goes away or on
 WAVES = 10

@@ -243,6 +243,7 @@ def test_a_committed_result_whose_name_is_not_utf8_is_compared(oddly_named: Path
         assert r"caf\udce9" in ended.stdout.replace("\\\\", "\\")
 
 
+@pytest.mark.gate
 def test_a_download_whose_name_is_not_utf8_is_served_and_an_error_that_names_it_is_told(
     oddly_named: Path, eventually: Callable[[Callable[[], object]], None]
 ) -> None:

@@ -41,6 +41,7 @@ def test_an_export_in_parquet_has_the_counts_statistics_and_rows_of_the_same_exp
     assert statistics(parquet, "demo", now=now) == statistics(csv, "demo", now=now)
 
 
+@pytest.mark.gate
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), min_size=1))
 def test_any_texts_of_patients_and_types_are_counted_as_they_are(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]

@@ -93,6 +93,7 @@ def test_nothing_that_is_printed_holds_the_token(
     assert TOKEN not in done.stderr + done.stdout
 
 
+@pytest.mark.gate
 def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_path: Path, token_file: Path) -> None:
     with serve_command("--token-file", token_file, "--verbose") as server:
         with httpx.Client(base_url=server.url) as client:
@@ -121,6 +122,7 @@ def test_a_server_without_a_token_refuses_to_let_others_in(tmp_path: Path, host:
     assert "is reachable from other machines: specify --token-file or --insecure" in done.stderr
 
 
+@pytest.mark.gate
 def test_unless_it_is_told_to_or_has_a_token(token_file: Path) -> None:
     # 127.1 is another way to write 127.0.0.1, but not one that is known to be.
     for arguments in (["--insecure"], ["--token-file", token_file]):
@@ -244,6 +246,7 @@ HOSTILE: dict[str, tuple[str, Answer]] = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process's memory is read from /proc")
 @pytest.mark.parametrize(
     "hostile", by_default(HOSTILE, "packed rows", "packed JSON", "endless headers", "endless JSON", "an endless line")

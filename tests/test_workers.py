@@ -285,6 +285,7 @@ def test_never_more_than_so_many_threads_run_at_once() -> None:
 # ---- Processes ----
 
 
+@pytest.mark.gate
 def test_a_process_that_hangs_is_ended_after_a_grace(eventually: Callable[..., None]) -> None:
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt), process_workers(SOURCE, 1) as workers:  # noqa: PT012 - as above
@@ -296,6 +297,7 @@ def test_a_process_that_hangs_is_ended_after_a_grace(eventually: Callable[..., N
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.gate
 def test_the_processes_of_another_caller_are_left_alone(eventually: Callable[..., None]) -> None:
     with process_workers(SOURCE, 1) as others:
         future = others.submit(wait_for_cancel, Numbered(0))
@@ -336,6 +338,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.gate
 def test_processes_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS)

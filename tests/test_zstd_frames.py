@@ -80,6 +80,7 @@ def test_the_frames_are_those_of_the_whole_decompressed(written: tuple[list[byte
         assert zstd.ZstdDecompressor().decompress(data[begin:]) == part
 
 
+@pytest.mark.gate
 @given(files(), st.data())
 def test_from_any_offset_on_it_is_read_as_from_the_whole(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[list[bytes], bytes], more: st.DataObject
@@ -282,6 +283,7 @@ def test_a_file_that_can_not_be_read_is_an_error_to_those_who_read_it(
         count(source_of(export), "trial")
 
 
+@pytest.mark.gate
 def test_a_server_of_it_knows_its_length_and_has_ranges(export: Path) -> None:
     text = HEADER + ROWS
     frames = [zstd_frame(text[start : start + 9000]) for start in range(0, len(text), 9000)]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.cli.conftest import COMMAND, environment, write_export
 from tests.documents import COMPLETIONS, SHARE
-from tests.pairing import pairs
 from tests.scripted_http import Request, ScriptedServer, json
 from tests.sources import HEADER
 from tests.terminals import OnTerminal
@@ -21,6 +20,8 @@ from tests.terminals import OnTerminal
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+
+pytestmark = pytest.mark.gate
 
 SHELLS = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],
@@ -76,8 +77,8 @@ def becomes(
 
 
 def in_shells(cases: Mapping[str, Any]) -> list[Any]:
-    """Each case in each shell. By default, Bash alone has all cases: it is the one that breaks words at `:` and `=`."""
-    return pairs({shell: shell for shell in SHELLS}, cases, rest=pytest.mark.gate)
+    """Each case in each shell."""
+    return [pytest.param(shell, case, id=f"{shell}-{name}") for shell in SHELLS for name, case in cases.items()]
 
 
 TYPED = {

@@ -77,6 +77,7 @@ BAD: dict[str, str | bytes] = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("case", USAGE)
 def test_a_request_that_makes_no_sense_ends_with_2(case: str, command: RunCommand, snapshot: SnapshotAssertion) -> None:
     ended = command(*USAGE[case].split())
@@ -108,6 +109,7 @@ def test_what_is_not_there_ends_with_3(
     assert ended.stderr == snapshot
 
 
+@pytest.mark.gate
 def test_a_server_that_is_not_there_ends_with_5(command: RunCommand) -> None:
     ended = command("count", "-s", "http://127.0.0.1:9", "--retries", "1")
     assert (ended.code, ended.stdout) == (5, "")
@@ -179,6 +181,7 @@ OPTION_FOR = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("variable", "value"), [(name, value) for name, values in VARIABLES.items() for value in values]
 )
@@ -224,6 +227,7 @@ def test_a_server_that_no_variable_names_is_told_without_one(command: RunCommand
     assert "MOCKEXPORT" not in ended.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("variable", "value"), [("MOCKEXPORT_SOURCE", "http://127.0.0.1:9"), ("MOCKEXPORT_SCHEDULER", "host")]
 )
@@ -239,6 +243,7 @@ def test_verify_tells_the_variable_that_a_wrong_value_comes_from(
     assert variable not in command("verify", "demo.json", "--retries", 0, option, value, **{variable: value}).stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "arguments",
     ["count demo", "verify demo.json", "exports list", "heartrate send"],
@@ -304,6 +309,7 @@ def test_names_from_elsewhere_cannot_steer_the_terminal(command: RunCommand, wor
     assert "\x1b" not in ended.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("arguments", ["count trial", "verify trial.json", "downloads fetch trial --dir fetched"])
 def test_more_distinct_pairs_than_allowed_end_with_6_and_say_so(
     workplace: Path, command: RunCommand, arguments: str

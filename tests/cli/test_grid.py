@@ -41,6 +41,7 @@ def grids(draw: st.DrawFn) -> Grid:
     return Grid(columns, draw(st.lists(row, max_size=5)), footer=draw(st.lists(row, max_size=1)))
 
 
+@pytest.mark.gate
 @given(grids(), st.integers(14, 50))
 def test_a_table_has_whole_cells_in_lines_that_fit(grid: Grid, width: int) -> None:
     lines = lines_of(grid, width)
@@ -102,6 +103,7 @@ def test_a_narrower_terminal_gets_a_longer_form(width: int, last: str) -> None:
     assert lines_of(counts_table("trial", counts), width)[1].split()[-1 if width > 30 else 0] == last
 
 
+@pytest.mark.gate
 def test_a_hundred_thousand_patients_are_shown_by_their_first_and_last() -> None:
     counts = Counts({f"P{number:06}": {"x": number + 1} for number in range(100_000)})
     lines = lines_of(counts_table("trial", counts, all_rows=False), 80)

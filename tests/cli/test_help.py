@@ -85,6 +85,7 @@ def test_no_line_of_help_is_wider_than_a_terminal(path: str, command: RunCommand
     assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
+@pytest.mark.gate
 def test_docs_tell_the_help_of_every_command(pytestconfig: pytest.Config) -> None:
     docs: Path = pytestconfig.rootpath / "docs" / "cli.md"
     assert help_section() in docs.read_text(encoding="utf-8"), "run: uv run --group dev python -m tests.documents"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("quiet", [False, True])
 def test_one_line_says_what_a_checkpoint_can_not_keep(
     command: RunCommand, http_server: ScriptedServer, quiet: bool
@@ -53,6 +54,7 @@ def test_a_fetch_into_a_folder_that_another_run_fetches_into_is_exit_2(command: 
     )
 
 
+@pytest.mark.gate
 def test_a_folder_whose_fetch_has_not_finished_is_exit_6(command: RunCommand, workplace: Path) -> None:
     assert command("downloads", "fetch", "demo", "--dir", "kept").code == 0
     path = workplace / "kept" / "demo" / "manifest.json"
@@ -75,6 +77,7 @@ def not_utf8_folder(folder: Path) -> Path:
     return folder / NOT_UTF8
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("form", by_default(["json", "table", "csv"], "json"))
 def test_a_folder_that_is_not_utf8_is_fetched_into_and_counted_with_a_checkpoint(
     command: RunCommand, workplace: Path, form: str

@@ -59,6 +59,7 @@ def test_a_reader_that_stops_after_a_line_is_no_error(workplace: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("sent", "jobs"),
     pairs(
@@ -84,6 +85,7 @@ def test_a_signal_leaves_one_line_and_no_file(
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("line", by_default(["reconcile small", "stats small"], "reconcile small"))
 @pytest.mark.parametrize("sent", by_default([signal.SIGHUP, signal.SIGTERM, signal.SIGINT], signal.SIGHUP))
 def test_a_signal_leaves_no_temporary_files(
@@ -103,6 +105,7 @@ def test_a_signal_leaves_no_temporary_files(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.gate
 def test_a_run_under_nohup_outlives_its_terminal(start: Any, slow_server: str) -> None:
     process = start("count", "demo", "-s", slow_server, "--progress", preexec_fn=ignore_hangup)
     wait_for_line(process.stderr, "rows/s")
@@ -115,6 +118,7 @@ def ignore_hangup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+@pytest.mark.gate
 def test_an_interrupted_fetch_leaves_no_file_that_could_be_taken_for_whole(
     start: Any, workplace: Path, slow_server: str
 ) -> None:
@@ -135,6 +139,7 @@ def test_without_a_terminal_there_is_no_progress_and_no_colour(start: Any) -> No
     assert stderr == ""
 
 
+@pytest.mark.gate
 def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_away(
     workplace: Path, slow_server: str
 ) -> None:
@@ -145,6 +150,7 @@ def test_on_a_terminal_the_table_is_coloured_and_progress_is_drawn_and_taken_awa
     assert "\x1b[38;5;" in shown
 
 
+@pytest.mark.gate
 def test_a_person_who_names_no_source_is_told_once_that_the_data_are_generated(workplace: Path) -> None:
     told = "this is generated data; --source names a folder or a server"
     assert on_a_terminal(workplace, "count", "demo")[1].count(told) == 1
@@ -161,6 +167,7 @@ def test_no_color_and_dumb_terminals_get_no_colour(change: Any, workplace: Path)
     assert "\x1b[1;3" not in shown
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("option", by_default(["--no-progress", "--quiet"], "--no-progress"))
 def test_progress_can_be_had_without(option: str, workplace: Path, slow_server: str) -> None:
     code, shown = on_a_terminal(workplace, "count", "demo", "-s", slow_server, option)

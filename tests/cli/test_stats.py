@@ -47,6 +47,7 @@ def test_demo_gives_the_committed_bytes_with_the_five_figures_of_the_challenge_f
     assert list(document["totals"]["bp_sys"])[:5] == CHALLENGE
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("width", [60, 80, 120, 240])
 def test_the_table_fits_the_terminal(width: int, flawed: Path, workplace: Path, snapshot: SnapshotAssertion) -> None:
     for line in "stats demo -T -q", f"stats trial -s {flawed} -T -q --top 2 --now 2026-01-01":
@@ -68,6 +69,7 @@ def test_csv_has_a_row_for_each_patient_and_type_with_all_figures(command: RunCo
     assert len(rows) == 4
 
 
+@pytest.mark.gate
 def test_what_was_asked_for_stands_in_the_answer_and_verify_asks_for_it_again(
     command: RunCommand, flawed: Path, workplace: Path
 ) -> None:

@@ -55,6 +55,7 @@ def exports(workplace: Path, command: RunCommand) -> Path:
     return workplace
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_each_table_fits_the_terminal(width: int, exports: Path, snapshot: SnapshotAssertion) -> None:
     for line in LINES:
@@ -63,6 +64,7 @@ def test_each_table_fits_the_terminal(width: int, exports: Path, snapshot: Snaps
         assert shown == snapshot(name=line)
 
 
+@pytest.mark.gate
 def test_in_a_pipe_a_table_has_all_columns_and_rows(workplace: Path, command: RunCommand) -> None:
     counts = {(f"P{patient}", f"type_{number}"): 1 for patient in range(150) for number in range(200)}
     write_counted(workplace / "root", "trial", counts)
@@ -104,6 +106,7 @@ def test_json_is_the_default_on_a_terminal_too(workplace: Path) -> None:
     assert json.loads(on_a_terminal(workplace, "count", "-q")[1])["totals"] == {"bp_dia": 9372, "bp_sys": 9412}
 
 
+@pytest.mark.gate
 def test_the_format_of_the_environment_holds_on_a_terminal_alone(workplace: Path, command: RunCommand) -> None:
     variable: dict[str, Any] = {"MOCKEXPORT_FORMAT": "table"}
     assert "─" in on_a_terminal(workplace, "count", "-q", **variable)[1]

@@ -12,7 +12,6 @@ import orjson
 import pytest
 from tests.cli.conftest import COMMAND
 from tests.commands import serve_command
-from tests.pairing import by_default
 from tests.scripted_http import Answer, Request, ScriptedServer, http, json
 from tests.sources import WAIT_SECONDS, csv_body
 from tests.terminals import OnTerminal
@@ -21,13 +20,15 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+pytestmark = pytest.mark.gate
+
 ROWS = 4000
 BODY = csv_body(ROWS)
 HALF = len(BODY) // 2
 ETAG = '"x"'
 IN_THREADS = {"MOCKEXPORT_KERNEL": "auto"}
 IN_PROCESSES = {"MOCKEXPORT_KERNEL": "pure"}
-BOTH = by_default([IN_THREADS, IN_PROCESSES], IN_THREADS, rest=pytest.mark.gate)
+BOTH = [IN_THREADS, IN_PROCESSES]
 
 
 def head() -> bytes:
@@ -107,7 +108,7 @@ def test_a_source_that_does_not_answer_is_told_of(line: str, http_server: Script
         assert terminal.end() == 3
 
 
-@pytest.mark.parametrize("width", by_default([60, 80], 60, rest=pytest.mark.gate))
+@pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("kernel", BOTH)
 def test_a_download_says_what_it_waits_for_in_lines_that_do_not_wrap(
     kernel: dict[str, str], width: int, http_server: ScriptedServer, workplace: Path

@@ -62,6 +62,7 @@ def count_everywhere(cluster: Cluster, folder: Path, where: str, export: str) ->
     return answer.read_bytes()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("where", "export"), pairs(dict(zip(WHERE, WHERE, strict=True)), {"demo": "demo", "small": "small"})
 )
@@ -153,6 +154,7 @@ def test_a_file_that_is_another_one_elsewhere_is_found_out(cluster: Cluster, tmp
 # ---- Twins ----
 
 
+@pytest.mark.gate
 @pytest.mark.kernel
 @pytest.mark.parametrize("kernel", by_default([*KERNELS, "auto"], *KERNELS))
 def test_a_worker_counts_with_its_own_kernel_whatever_the_client_has(
@@ -198,6 +200,7 @@ def test_progress_is_told_on_the_way_and_ends_exact(
     assert any(0 < rows < 30_000 and ended == 0 for rows, _, ended in told)
 
 
+@pytest.mark.gate
 def test_a_task_that_waits_for_its_first_byte_is_told_to_run(cluster: Cluster, tmp_path: Path) -> None:
     source = Silent({"a": csv_body(10), "b": csv_body(10)}, seen=str(tmp_path / "seen"))
     told = []

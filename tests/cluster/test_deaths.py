@@ -87,6 +87,7 @@ def count_while(cluster: Cluster, export: Export, folder: Path, finished: int, h
 # ---- Workers ----
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_worker_that_is_killed_at_any_moment_leaves_the_count_exact(
     cluster: Cluster, export: Export, tmp_path: Path, seed: int
@@ -218,6 +219,7 @@ with Client(sys.argv[1], set_as_default=False) as client:
     return done.stdout == "0\n"
 
 
+@pytest.mark.gate
 def test_after_an_error_of_one_task_the_others_end_too(cluster: Cluster, eventually: Callable[..., None]) -> None:
     source = Endless({"a": b"", "b": b""})
     workers = partial(cluster_workers, scheduler=cluster.address)
@@ -231,6 +233,7 @@ def test_after_an_error_of_one_task_the_others_end_too(cluster: Cluster, eventua
     eventually(lambda: is_idle(cluster))
 
 
+@pytest.mark.gate
 def test_after_the_scheduler_is_gone_nothing_is_left_waiting(mortal: Cluster) -> None:
     source = Endless({"a": b""})
     workers = partial(cluster_workers, scheduler=mortal.address, timeout=2)

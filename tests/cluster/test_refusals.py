@@ -77,6 +77,7 @@ def test_an_address_that_is_none_is_a_usage_error(tmp_path: Path, address: str, 
     assert one_line(done.stderr).startswith(told)
 
 
+@pytest.mark.gate
 def test_a_scheduler_that_is_not_there_is_waited_for_as_long_as_told(tmp_path: Path) -> None:
     done = run_command(tmp_path, "count", "--scheduler", "tcp://127.0.0.1:9", "--timeout", "0.5")
     assert (done.code, done.stdout) == (5, "")
@@ -104,12 +105,14 @@ def test_commands_that_a_cluster_is_not_for_pass_over_the_environment(tmp_path: 
 # ---- The cluster ----
 
 
+@pytest.mark.gate
 def test_a_scheduler_without_workers_is_told_after_a_while(lone_scheduler: Cluster, tmp_path: Path) -> None:
     done = run_command(tmp_path, "count", "--scheduler", lone_scheduler.address, "--timeout", "0.5")
     assert (done.code, done.stdout) == (5, "")
     assert one_line(done.stderr).startswith(f"the scheduler {lone_scheduler.address} has no workers")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("package", "told"),
     [
@@ -130,6 +133,7 @@ def test_a_worker_with_another_version_or_none_is_refused(
     assert re.fullmatch(rf"worker tcp://\S+ {told} \S+; the whole cluster .*", one_line(done.stderr))
 
 
+@pytest.mark.gate
 def test_a_scheduler_without_mockexport_is_refused(tmp_path: Path) -> None:
     missing = stub(tmp_path, "mockexport", "raise ImportError('hidden by the test')")
     with Cluster(tmp_path, settings={"PYTHONPATH": missing}) as cluster, odd_worker(cluster, PYTHONPATH=str(ROOT)):
@@ -138,6 +142,7 @@ def test_a_scheduler_without_mockexport_is_refused(tmp_path: Path) -> None:
     assert one_line(done.stderr).startswith(f"the scheduler {cluster.address} has no mockexport, this machine ")
 
 
+@pytest.mark.gate
 def test_a_source_that_workers_do_not_see_is_refused(cluster: Cluster) -> None:
     told = refusal(cluster, HereAlone({"a": csv_body(10)}), NotFoundError)
     assert re.fullmatch(r"worker tcp://\S+ cannot see the source: no folder memory", told)
@@ -148,6 +153,7 @@ def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> Non
     assert re.fullmatch(r"worker \S+ sees another source memory, with the exports x, y; it must be the same .*", told)
 
 
+@pytest.mark.gate
 def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,5 +173,6 @@ def test_a_part_that_kills_its_workers_is_given_up(lone_scheduler: Cluster) -> N
     assert re.fullmatch(r"1 workers died at the same task, the last one tcp://\S+; their memory may be short", told)
 
 
+@pytest.mark.gate
 def test_a_bug_on_a_worker_is_the_same_bug_here(cluster: Cluster) -> None:
     assert refusal(cluster, Faulty({"a": csv_body(10)}), LookupError) == "a at 0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.cli.conftest import write_export
 from tests.cluster.machines import COMMITTED
 from tests.commands import run_command
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cluster.machines import Cluster
+
+pytestmark = pytest.mark.gate
 
 HEADER = "patient_id,event_time,event_type,value\n"
 

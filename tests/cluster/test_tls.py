@@ -14,6 +14,8 @@ from tests.sources import WAIT_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.gate
+
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> dict[str, str]:

@@ -48,6 +48,7 @@ def _without_waits() -> Iterator[None]:
 FIRST_SPECS = {fault: specs[0] for fault, specs in BULK_SPECS.items()}
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("spec", "way"), pairs(FIRST_SPECS, WAYS))
 def test_an_export_is_exact_or_fails(spec: str, way: tuple[str, StartWorkers]) -> None:
     assert BulkRun(spec, *way, seed=0).end() in BULK_ENDINGS

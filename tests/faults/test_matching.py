@@ -24,6 +24,7 @@ def fates(client: httpx.Client, name: str, requests: int = 30) -> str:
     return "".join("1" if answer.status_code == 503 else "0" for answer in answers)
 
 
+@pytest.mark.gate
 def test_the_same_seed_strikes_the_same_whatever_else_runs(misbehave: Misbehave) -> None:
     alone, busy = misbehave("data:status=503,p=0.5;seed=3"), misbehave("data:status=503,p=0.5;seed=3")
     expected = {name: fates(alone, name) for name in "abc"}
@@ -32,6 +33,7 @@ def test_the_same_seed_strikes_the_same_whatever_else_runs(misbehave: Misbehave)
     assert len(set(expected.values())) == 3
 
 
+@pytest.mark.gate
 def test_another_seed_strikes_others(misbehave: Misbehave) -> None:
     assert len({fates(misbehave(f"data:status=503,p=0.5;seed={seed}"), "a") for seed in range(3)}) == 3
 

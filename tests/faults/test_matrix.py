@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("fault", SPECS)
 def test_a_run_is_exact_or_fails(fault: str) -> None:
     ended = run_all(some_runs(fault))
@@ -40,6 +41,7 @@ def test_many_runs_are_exact_or_fail(fault: str) -> None:
     assert set(ended) <= set(ENDINGS)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("about", BEHAVIOURS)
 def test_a_run_over_downloads_that_change_is_of_one_version_or_fails(about: str) -> None:
     ended = run_all(some_changing_runs(about))
@@ -78,6 +80,7 @@ def test_a_wrong_count_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 LEFT_OUT = [*range(7), *range(7, len(ROW) - 2, 5), *range(len(ROW) - 2, len(ROW) + 1)]
 
 
+@pytest.mark.gate
 def test_an_end_anywhere_in_the_last_row_makes_no_wrong_count() -> None:
     body = csv_body(3)
 

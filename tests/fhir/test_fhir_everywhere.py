@@ -69,6 +69,7 @@ def test_files_of_errors_are_a_warning_of_one_line(root: Path) -> None:
     assert "lists 1 file of errors: the server left something out" in line
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("name", ["bulk", "smart"])
 def test_they_are_served_as_ndjson(root: Path, name: str) -> None:
     bodies = sorted(body for _, body in EXPORTED)
@@ -121,6 +122,7 @@ def test_a_count_of_a_server_is_that_of_its_folder(root: Path) -> None:
             assert output(run_command(root, "count", name, "-s", server.url)) == ANSWER
 
 
+@pytest.mark.gate
 def test_a_reference_below_the_manifest_s_server_is_the_patient_s_bare_id(root: Path) -> None:
     (root / "bulk" / "2.Observation.ndjson").write_bytes(
         lines(
@@ -160,6 +162,7 @@ def test_verify_finds_what_has_changed(root: Path, name: str) -> None:
     assert run_command(root, "verify", f"{name}.json", "-s", root).code == 1
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("over_http", [False, True])
 @pytest.mark.parametrize("name", ["bulk", "smart"])
 def test_what_is_fetched_is_a_folder_of_ndjson_files_that_counts_the_same(

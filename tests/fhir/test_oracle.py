@@ -5,12 +5,15 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.csv_strategies import CUTS, cut
 from tests.fhir.conftest import TALLIES, Outcome, run
 from tests.fhir.resources import bodies, records
 from tests.seeds import examples
+
+pytestmark = pytest.mark.gate
 
 BASE = "https://ehr.example/fhir"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.commands import Serving
 
+pytestmark = pytest.mark.gate
+
 COUNT = ("count", "-s", "kept", "--by", "code")
 
 

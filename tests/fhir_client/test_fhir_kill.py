@@ -33,6 +33,7 @@ def command(server: Serving, export: str) -> tuple[str, ...]:
     return "count", export, "-s", f"fhir+{server.url}/fhir", "--state", "job", "--by", "code"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("export", "seed"), MOMENTS)
 def test_a_count_that_is_killed_goes_on_with_its_export_or_says_that_one_may_be_running(
     export: str,

@@ -228,6 +228,7 @@ def test_the_manifest_is_read_again_once_for_all_links_that_have_expired(
     assert server.kick_offs == 1
 
 
+@pytest.mark.gate
 def test_worker_processes_read_the_manifest_again_too(server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Any) -> None:
     server.export([b""] * 3)
     reads = expire(server, 3)

@@ -167,6 +167,7 @@ def test_a_half_line_that_a_killed_run_left_in_the_log_is_cut_off(
     assert log[-1]["eventId"] == "export_complete"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("whole", range(5))
 def test_a_log_that_a_run_was_killed_in_is_made_whole(
     server: ScriptedFhir, run: Callable[..., Ended], kept: Path, whole: int
@@ -208,6 +209,7 @@ def test_a_part_of_a_file_is_not_said_to_be_kept_as_no_other_run_goes_on_with_it
 # ---- What our own count reads ----
 
 
+@pytest.mark.gate
 def test_a_count_of_the_folder_is_that_over_the_wire(
     server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -284,6 +286,7 @@ def test_a_damaged_file_of_an_export_that_has_ended_is_exit_3_and_says_what_to_d
     assert "--restart begins another one" in done.stderr
 
 
+@pytest.mark.gate
 def test_restart_makes_another_export_whose_files_take_the_place_of_all(
     server: ScriptedFhir, run: Callable[..., Ended], kept: Path
 ) -> None:
@@ -300,6 +303,7 @@ def test_restart_makes_another_export_whose_files_take_the_place_of_all(
     assert len(count(FolderSource(kept.parent.parent), EXPORT).patients) == 4
 
 
+@pytest.mark.gate
 def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(
     fetched: Path, server: ScriptedFhir, run: Callable[..., Ended]
 ) -> None:
@@ -308,6 +312,7 @@ def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(
     assert count(FolderSource(fetched.parent.parent), EXPORT).patients.keys() == {f"p{n}" for n in range(11, 16)}
 
 
+@pytest.mark.gate
 def test_a_restart_that_is_interrupted_is_gone_on_with_by_the_command_without_it(
     server: ScriptedFhir, run: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -359,6 +364,7 @@ def test_an_id_that_leads_elsewhere_is_refused_before_anything_is_sent(
 # ---- Large ----
 
 
+@pytest.mark.gate
 def test_an_export_of_very_many_files_does_not_write_its_manifest_for_each(
     server: ScriptedFhir, open_fhir: OpenFhir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

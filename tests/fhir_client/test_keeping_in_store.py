@@ -72,6 +72,7 @@ def event_ids(box: Any) -> list[str]:
     return [orjson.loads(line)["eventId"] for line in objects(box)["log.ndjson"].splitlines()]
 
 
+@pytest.mark.gate
 def test_an_export_in_a_store_has_the_files_and_counts_of_one_in_a_folder(
     server: ScriptedFhir,
     run: Callable[..., Ended],
@@ -98,6 +99,7 @@ def test_an_export_in_a_store_has_the_files_and_counts_of_one_in_a_folder(
     assert command("reconcile", EXPORT, "-s", "s3://box/kept", "-o", "certificate.json").code == 0
 
 
+@pytest.mark.gate
 def test_worker_processes_hand_back_the_lines_of_the_log(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,7 @@ def test_worker_processes_hand_back_the_lines_of_the_log(
     assert event_ids(box)[4:] == [*["download_request", "download_complete"] * 2, "export_complete"]
 
 
+@pytest.mark.gate
 def test_a_file_that_breaks_off_is_not_there_and_the_next_fetch_goes_on_with_the_same_export(
     server: ScriptedFhir, command: Callable[..., Ended], fetch: Callable[..., Ended], box: Any
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_large_file_that_breaks_off_between_its_parts_is_not_there(
     assert objects(box)["2.Patient.ndjson"] == large
 
 
+@pytest.mark.gate
 def test_a_fetch_into_a_store_that_is_killed_is_gone_on_with(
     server: ScriptedFhir, store: str, fetch: Callable[..., Ended], box: Any, tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def test_a_fetch_into_a_store_that_is_killed_is_gone_on_with(
     assert objects(box).keys() == {STATE, *WHOLE}
 
 
+@pytest.mark.gate
 def test_a_whole_export_in_a_store_is_not_asked_for_again(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any
 ) -> None:
@@ -185,6 +190,7 @@ def test_a_whole_export_in_a_store_is_not_asked_for_again(
     assert f"s3://box/kept/{EXPORT}/{STATE} belongs to" in other.stderr
 
 
+@pytest.mark.gate
 def test_restart_replaces_the_objects_of_the_export_before_and_removes_those_that_are_left(
     server: ScriptedFhir, command: Callable[..., Ended], fetch: Callable[..., Ended], box: Any
 ) -> None:
@@ -198,6 +204,7 @@ def test_restart_replaces_the_objects_of_the_export_before_and_removes_those_tha
     assert orjson.loads(counted.stdout)["totals"] == {"Patient": 4}
 
 
+@pytest.mark.gate
 def test_a_damaged_object_is_exit_3_once_the_export_has_ended(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any
 ) -> None:
@@ -209,6 +216,7 @@ def test_a_damaged_object_is_exit_3_once_the_export_has_ended(
     assert "--restart begins another one" in done.stderr
 
 
+@pytest.mark.gate
 def test_the_state_is_kept_in_the_file_that_is_named(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any, tmp_path: Path
 ) -> None:
@@ -229,6 +237,7 @@ def test_a_kick_off_that_is_refused_leaves_no_object(
     assert (fetch().code, objects(box)) == (3, {})
 
 
+@pytest.mark.gate
 def test_a_kick_off_whose_answer_is_lost_is_not_sent_again(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any
 ) -> None:

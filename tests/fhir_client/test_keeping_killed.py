@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.commands import Ended
     from tests.fhir_client.scripted_fhir import ScriptedFhir
 
+pytestmark = pytest.mark.gate
+
 
 class Gate:
     """An answer that is held back until it is opened."""

@@ -50,6 +50,7 @@ def test_an_export_by_the_protocol_has_the_numbers_that_are_committed(export: st
     assert not counts.unassigned
 
 
+@pytest.mark.gate
 def test_worker_processes_count_the_same(source: Source) -> None:
     committed = orjson.loads((OUTPUTS / "demo.json").read_bytes())
     workers = partial(process_workers, jobs=2)

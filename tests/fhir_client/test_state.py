@@ -79,6 +79,7 @@ def test_with_a_state_an_error_leaves_the_export_which_the_next_run_finishes(
     assert server.count(DELETE) == 1
 
 
+@pytest.mark.gate
 def test_a_state_that_has_ended_says_so_and_restart_begins_another_export(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     assert counts(run(folder, server, "count", "system", "--state", "job")) == FIVE
@@ -113,6 +114,7 @@ def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(folder
     assert list(orjson.loads(done.stdout)["patients"]) == [f"p{n}" for n in range(11, 16)]
 
 
+@pytest.mark.gate
 def test_the_steps_apart_are_start_status_list_count(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     asked = ("--type", "Patient", "--state", "job")
@@ -247,6 +249,7 @@ def test_errors_of_the_server_are_exit_6_and_allow_partial_takes_what_there_is(
     assert "the server says of the export: 1 error exception; lost 99%" in taken.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("state", [(), ("--state", "job")], ids=["deleted", "kept"])
 @pytest.mark.parametrize("where", ["waiting", "reading"])
 def test_ctrl_c_deletes_the_export_unless_a_state_is_kept(
@@ -281,6 +284,7 @@ def test_ctrl_c_deletes_the_export_unless_a_state_is_kept(
         assert server.kick_offs == 1
 
 
+@pytest.mark.gate
 def test_the_progress_that_the_server_tells_is_shown_on_the_terminal(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     seen = threading.Event()

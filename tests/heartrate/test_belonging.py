@@ -55,6 +55,7 @@ def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
     return ((str(path), path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file())
 
 
+@pytest.mark.gate
 def test_a_count_of_a_folder_finds_what_its_journal_elsewhere_has(tmp_path: Path) -> None:
     options = ("--data", tmp_path / "data", "--journal", tmp_path / "journal")
     with serve_command(*options) as server, httpx.Client(base_url=server.url) as client:
@@ -70,6 +71,7 @@ def test_a_count_of_a_folder_finds_what_its_journal_elsewhere_has(tmp_path: Path
     assert f"the journal of data is not in {tmp_path}/journal" in refused.stderr
 
 
+@pytest.mark.gate
 def test_a_server_without_the_journal_of_its_data_is_refused_and_told_where_it_was(tmp_path: Path) -> None:
     keep(tmp_path / "data", tmp_path / "journal")
     for options in ((), ("--journal", "other")):

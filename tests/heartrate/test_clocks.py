@@ -63,6 +63,7 @@ def test_how_far_ahead_a_reading_may_be_can_be_told(tmp_path: Path, clock: Clock
         assert client.post(ONE, json=reading(timestamp="2100-01-15T11:00:01Z")).status_code == 400
 
 
+@pytest.mark.gate
 def test_the_command_takes_how_far_ahead_a_reading_may_be(tmp_path: Path) -> None:
     ahead = (datetime.now(UTC) + timedelta(hours=30)).isoformat()
     for options, status in (((), 400), (("--accept-ahead", "2d"), 202)):

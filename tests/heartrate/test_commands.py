@@ -52,6 +52,7 @@ def url() -> Iterator[str]:
 QUERY = ("heartrate", "query", "user_1", "--start", "2024-01-15T12:00:00Z", "--end", "2024-01-15T13:00:00Z")
 
 
+@pytest.mark.gate
 def test_the_answer_is_json_in_order(tmp_path: Path, url: str, snapshot: SnapshotAssertion) -> None:
     answer = run_command(tmp_path, *QUERY, "-s", url)
     assert (answer.code, answer.stderr) == (0, "")
@@ -107,6 +108,7 @@ def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, mistake: tuple[tuple[s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.gate
 def test_an_export_that_is_called_heart_rate_already_is_refused(tmp_path: Path) -> None:
     (tmp_path / "exports" / "heart_rate").mkdir(parents=True)
     (tmp_path / "exports" / "heart_rate" / "a.csv").write_text("patient_id,event_time,event_type,value\n")
@@ -122,6 +124,7 @@ def test_without_a_server_send_ends_with_5_and_one_line(tmp_path: Path) -> None:
     assert "http://127.0.0.1:1/health can't be reached" in ended.stderr
 
 
+@pytest.mark.gate
 def test_send_waits_for_a_server_that_starts_later_and_says_so(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]  # free as soon as it is closed
@@ -135,6 +138,7 @@ def test_send_waits_for_a_server_that_starts_later_and_says_so(tmp_path: Path) -
     assert (json.loads(stdout)["sent"], json.loads(stdout)["tried_again"]) == (100, 0)
 
 
+@pytest.mark.gate
 def test_send_waits_for_a_service_that_is_not_ready_and_does_not_time_the_wait(tmp_path: Path) -> None:
     service = FakeService(accepting=lambda _: done(), told="the disk is full")
     with served(service) as client:
@@ -171,6 +175,7 @@ def test_minutes_are_a_table_or_csv_too(tmp_path: Path, url: str, form: str, sna
 FORMS = ("json", "table", "csv", "chart")
 
 
+@pytest.mark.gate
 def test_a_folder_answers_as_its_server_does_beside_it_and_without(tmp_path: Path) -> None:
     query = ("heartrate", "query", "user_001", "--start", "2025-08-26", "--end", "2025-08-26")
     narrow = (*query[:-2], "--end", "2025-08-26T00:10", "--device", "device_c")
@@ -191,6 +196,7 @@ def test_a_folder_answers_as_its_server_does_beside_it_and_without(tmp_path: Pat
     assert "no heart rate of user 'nobody' from 2025-08-26T00:00:00+00:00 to " in nobody.stderr
 
 
+@pytest.mark.gate
 def test_progress_is_told_in_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     with served(FakeService(accepting=lambda _: done())) as client:
         arguments = ("--seconds", "2", "--rate", "5000", "--burst", "100", "--progress", "-s", client.base_url)
@@ -215,6 +221,7 @@ main()
 SERVE, COUNT = "serve --port 0 --data readings", "count heart_rate -s kept"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("line", "hidden"),
     [
@@ -236,6 +243,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path, hidden: s
     assert not (tmp_path / "readings").exists()
 
 
+@pytest.mark.gate
 def test_sending_and_asking_need_no_extra(tmp_path: Path, url: str) -> None:
     hidden = {"polars", "deltalake", "prometheus_client", "fastapi", "starlette", "uvicorn"}
     program = (sys.executable, "-c", HIDE.format(hidden=hidden))

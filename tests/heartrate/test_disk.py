@@ -83,6 +83,7 @@ def test_a_file_that_may_not_grow_refuses_and_loses_nothing_and_takes_again_when
     check_after(folder, sender)
 
 
+@pytest.mark.gate
 def test_a_table_that_may_not_grow_keeps_all_in_the_journal_and_takes_it_when_it_may(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with driven(folder) as ask:

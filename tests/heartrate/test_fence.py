@@ -89,6 +89,7 @@ CHANGES: dict[str, Callable[[DeltaStore], object]] = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("what", "when"),
     [(what, "before") for what in CHANGES] + [(what, "meanwhile") for what in ("flush", "compaction", "drop")],
@@ -110,6 +111,7 @@ def test_nothing_of_an_older_term_is_written_once_a_newer_one_has_begun(
     assert DeltaStore(table, read_only=True).snapshot().version == version + (when == "meanwhile")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_flush_that_the_next_leader_has_made_already_is_not_made_twice(
     table: str, when: str, monkeypatch: pytest.MonkeyPatch
@@ -137,6 +139,7 @@ def test_a_flush_is_refused_if_the_table_has_other_positions_than_it_was_made_fo
     assert held(table) == [1]
 
 
+@pytest.mark.gate
 def test_files_that_are_gone_are_not_replaced(table: str) -> None:
     store = leader(table, 1)
     add(store, 1)

@@ -88,6 +88,7 @@ def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(
         assert client.get(ONE, params=QUERY).json()["count"] == 1
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["compact", "tidy"])
 def test_maintenance_that_fails_is_reported_and_retried_and_costs_no_reading(
@@ -271,6 +272,7 @@ def test_a_panic_in_a_query_is_503_and_the_next_one_is_answered(
         assert client.get(ONE, params=QUERY).status_code == 200
 
 
+@pytest.mark.gate
 def test_queries_that_timed_out_hold_their_place_until_they_end(
     monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], object]], None]
 ) -> None:

@@ -20,6 +20,8 @@ from tests.sources import WAIT_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.gate
+
 MOMENTS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 100))]
 SENDERS = 4
 LOAD_SECONDS = 2.5  # long enough for flushes to begin
@@ -112,7 +114,6 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
         assert orjson.loads(counted.stdout)["totals"] == {"heart_rate": len(found)}
 
 
-@pytest.mark.gate
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [

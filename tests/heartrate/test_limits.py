@@ -217,6 +217,7 @@ def test_when_the_limits_fail_nothing_passes(service: FakeService, fails: str) -
     assert not service.accepted
 
 
+@pytest.mark.gate
 def test_the_sender_waits_as_long_as_it_is_told_and_loses_nothing(service: FakeService) -> None:
     with served(service, limits=RateLimits("4/second")) as web:
         retries = Retries(100, first_wait=0.01)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.gate
+
 
 LEAP_DAY = "2024-02-29T23:59:00Z"
 
@@ -101,7 +103,6 @@ def test_exports_and_downloads_are_listed_and_fetched_from_server_and_folder(tmp
         assert answered(run_command(tmp_path, "count", "demo", "-s", server.url))["totals"]["bp_sys"] == 9412
 
 
-@pytest.mark.gate
 def test_a_user_can_be_asked_for(tmp_path: Path) -> None:
     with serve_command("--data", tmp_path / "readings") as server:
         answered(run_command(tmp_path, "heartrate", "send", "-s", server.url))
@@ -163,7 +164,6 @@ def test_only_their_owner_may_read_the_files(tmp_path: Path) -> None:
     assert [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
-@pytest.mark.gate
 def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
     send = ("heartrate", "send", "-n", "6000", "--rate", "3000", "--burst", "500", "--retries", "30")
     with (

@@ -139,6 +139,7 @@ def test_a_commit_of_a_flush_that_power_loss_cut_short_is_made_again(tmp_path: P
     assert in_table(tmp_path) == 10
 
 
+@pytest.mark.gate
 def test_kill_9_in_the_midst_of_a_flush_of_many_days_neither_loses_nor_doubles(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys\n"

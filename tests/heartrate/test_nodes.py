@@ -117,6 +117,7 @@ def test_a_node_that_is_away_from_the_start_and_one_that_limits_leave_it_to_the_
     assert summary.distinct == distinct(service, limited)
 
 
+@pytest.mark.gate
 def test_a_node_that_comes_back_gets_a_share_again(two: tuple[list[FakeService], list[str]]) -> None:
     services, urls = two
     back = threading.Event()
@@ -167,6 +168,7 @@ def test_paths_have_no_version_so_that_older_servers_and_other_services_know_the
     assert BATCH == "/metrics/heart-rate/batch"
 
 
+@pytest.mark.gate
 def test_a_real_node_that_is_killed_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Each has a table of its own here, so what was acknowledged is compared with both."""
     clients = 4

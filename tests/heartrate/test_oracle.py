@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import orjson
+import pytest
 from tests.heartrate.synthetic import DAY, MIDNIGHT, MINUTE, Row, batch
 from tests.seeds import rng
 
@@ -13,6 +14,8 @@ from mockexport.heartrate.service import HeartRate
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.gate
 
 ANSWER = """
 with settled as (

@@ -74,6 +74,7 @@ def test_what_a_store_refuses_is_told_in_one_line_with_its_cause(tmp_path: Path)
     assert str(caught.value) == f"cannot open the table s3://nowhere/table: {told}"
 
 
+@pytest.mark.gate
 def test_a_store_that_is_not_there_is_told_with_the_cause(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_store_that_is_not_there_is_told_with_the_cause(
         HeartRate(URL, journal=tmp_path / "journal")
 
 
+@pytest.mark.gate
 def test_two_services_with_journals_of_their_own_write_one_table_and_the_last_reading_in_stands(
     s3: str, tmp_path: Path
 ) -> None:

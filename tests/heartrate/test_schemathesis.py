@@ -12,6 +12,8 @@ from tests.heartrate.serving import kept
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.gate
+
 OURS = "^/(v1/metrics|metrics|health)"
 
 

@@ -120,6 +120,7 @@ def client_of(url: str, **options: Any) -> HeartRateClient:
     return HeartRateClient(url, timeout=WAIT_SECONDS, retries=Retries(3, first_wait=0.01), **options)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("singles", "invalid"), pairs({"batches": False, "singles": True}, {"some invalid": 0.1, "all valid": 0.0})
 )
@@ -138,6 +139,7 @@ def test_the_summary_is_what_the_service_was_given(
     assert 0 < summary.ack_p50_ms <= summary.ack_p99_ms < summary.seconds * 1000
 
 
+@pytest.mark.gate
 def test_what_was_refused_with_503_is_sent_again(client: HeartRateClient, service: FakeService) -> None:
     refusals = iter([True] * 5)
 
@@ -185,12 +187,14 @@ def test_a_token_is_sent_and_its_absence_told(service: FakeService) -> None:
             send(client, SMALL)
 
 
+@pytest.mark.gate
 def test_seconds_end_it_and_a_rate_is_kept_to(client: HeartRateClient) -> None:
     summary = send(client, Plan(readings=None, seconds=1.0, batch=10, rate=1000, burst=100))
     assert 0 < summary.sent <= 1000
     assert summary.seconds < WAIT_SECONDS
 
 
+@pytest.mark.gate
 def test_progress_is_told_while_it_goes_on(client: HeartRateClient, service: FakeService) -> None:
     told: list[int] = []
     go_on = threading.Event()

@@ -119,6 +119,7 @@ def test_the_rows_of_a_day_that_changed_since_it_was_counted_are_refused(tmp_pat
             list(service.rows(day))
 
 
+@pytest.mark.gate
 def test_the_rows_of_a_day_are_as_they_were_when_reading_them_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ def test_the_rows_of_a_day_are_as_they_were_when_reading_them_began(
         assert len(frames) > 10
 
 
+@pytest.mark.gate
 def test_a_day_larger_than_memory_should_hold_is_compacted_in_pieces_that_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def test_days_that_ended_longer_ago_than_is_retained_are_dropped_and_no_others(t
         assert len(service.query("u", MIDNIGHT, MIDNIGHT + 11 * DAY)) == 4
 
 
+@pytest.mark.gate
 def test_files_and_log_do_not_pile_up(tmp_path: Path) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
         service._store.grace = 0
@@ -205,6 +208,7 @@ def many_pieces(service: HeartRate) -> None:
         service.flush()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("how", ["dropped", "compacted"])
 def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -230,6 +234,7 @@ def test_a_day_that_is_dropped_or_rewritten_while_it_is_read_is_read_to_its_end(
         assert [day.rows for day in service.days()] == ([] if how == "dropped" else [20 * PIECES])
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("how", ["dropped", "compacted"])
 def test_a_day_whose_files_another_process_tidied_away_while_it_was_read_is_a_clean_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str

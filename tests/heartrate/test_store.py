@@ -145,6 +145,7 @@ def test_a_compaction_that_power_loss_cut_short_leaves_the_files_that_were_befor
     assert store.snapshot().version == durable
 
 
+@pytest.mark.gate
 def test_a_checkpoint_that_was_not_noted_is_not_trusted(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table")
     for number in range(1, 60):
@@ -205,6 +206,7 @@ def test_what_is_known_of_a_file_bounds_what_is_in_it_to_the_microsecond(tmp_pat
     assert file.may_hold("u", TEN + 2000, TEN + 5000)
 
 
+@pytest.mark.gate
 def test_a_journal_that_was_put_back_from_a_copy_does_not_cost_the_table_its_newer_versions(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with HeartRate(folder, flush_seconds=3600) as service:

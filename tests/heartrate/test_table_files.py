@@ -120,6 +120,7 @@ def test_what_is_no_compression_is_told(text: str) -> None:
         read_compression(text)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

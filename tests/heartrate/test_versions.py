@@ -121,6 +121,7 @@ def test_a_folder_can_be_moved(tmp_path: Path) -> None:
         assert [day.rows for day in service.days()] == [1]
 
 
+@pytest.mark.gate
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     with HeartRate(tmp_path / "data", flush_seconds=3600) as service:
         for number in range(60):

@@ -65,6 +65,7 @@ def first_code(resource: Any) -> Any:
 # ---- One truth in both formats ----
 
 
+@pytest.mark.gate
 def test_the_observations_are_the_rows_of_the_csv(demo: list[tuple[Download, bytes]], kernel: str) -> None:
     csv = MockSource(kernel)
     for download, data in demo[1:]:
@@ -125,6 +126,7 @@ def test_a_whole_export_has_the_golden_totals_under_its_codes(native_generator: 
 # ---- The bytes ----
 
 
+@pytest.mark.gate
 def test_every_resource_is_a_compact_line_with_its_keys_in_the_order_of_fhir(
     demo: list[tuple[Download, bytes]],
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_download_is_streamed_from_a_byte_on(
 # ---- What FHIR and US Core ask for ----
 
 
+@pytest.mark.gate
 def test_ids_are_fhir_ids_and_name_one_resource_of_an_export(demo: list[tuple[Download, bytes]]) -> None:
     ids = [resource["id"] for _, data in demo for resource in resources(data)]
     assert len(set(ids)) == len(ids)
@@ -219,6 +222,7 @@ def test_an_observation_has_what_the_us_core_vital_signs_profile_requires(
     assert quantity["unit"]
 
 
+@pytest.mark.gate
 def test_every_effective_time_is_a_fhir_date_time(demo: list[tuple[Download, bytes]]) -> None:
     for _, data in demo[1:]:
         for resource in resources(data):

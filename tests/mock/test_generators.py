@@ -186,6 +186,7 @@ PLANS = st.builds(
 )
 
 
+@pytest.mark.gate
 @examples(100, 2000)
 @given(plan=PLANS, sizes=st.lists(st.integers(-1, 5000), min_size=1, max_size=5))
 @example(plan=PLAN, sizes=[256])
@@ -267,6 +268,7 @@ def test_there_must_be_a_template_for_each_event_type(new_generator: Any, templa
         new_generator(PLAN, templates)
 
 
+@pytest.mark.gate
 @examples(100, 2000)
 @given(
     plan=PLANS.filter(lambda plan: len(set(plan.event_types)) == len(plan.event_types)),

@@ -63,6 +63,7 @@ def test_a_download_is_streamed_in_chunks_of_whole_rows(source: MockSource, gold
         assert hashlib.sha256(b"".join(chunks)).hexdigest() == expected["sha256"]
 
 
+@pytest.mark.gate
 @examples(20, 200)
 @given(offset=st.integers(0, DEMO_0_BYTES))
 @example(offset=0)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pairing import by_default
 from tests.seeds import seed_of
 
 import mockexport
+
+pytestmark = pytest.mark.gate
 
 SOURCES = Path(mockexport.__file__).parent
 PARTS = {
@@ -64,16 +65,13 @@ def test_the_c_code_compiles_without_warnings(part: str, level: str) -> None:
     compile_part(part, level, *WARNINGS, "-c", "-o", os.devnull)
 
 
-@pytest.mark.parametrize(
-    "part", by_default([part for part in PARTS if part not in {"mock", "sorting"}], "fhir", rest=pytest.mark.gate)
-)
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in {"mock", "sorting"}])
 def test_the_parts_that_read_compile_where_there_is_no_fast_path(tmp_path: Path, part: str) -> None:
     module = module_file(tmp_path, part)
     compile_part(part, "-O1", *WARNINGS, "-U__BYTE_ORDER__", "-shared", "-o", module)
     fuzz(part, module, rounds=30)
 
 
-@pytest.mark.gate
 def test_statistics_are_the_same_where_there_are_no_integers_of_128_bits(tmp_path: Path) -> None:
     module = str(tmp_path / "_native.so")
     compile_part("stats", "-O1", *WARNINGS, "-DNO_INT128", "-shared", "-o", module)
@@ -105,13 +103,13 @@ def test_keys_have_the_same_hashes_where_there_are_no_integers_of_128_bits(tmp_p
 @pytest.mark.parametrize(
     ("part", "rounds"),
     [
-        pytest.param("tally", 10, marks=pytest.mark.gate),
-        pytest.param("fhir", 100, marks=pytest.mark.gate),
-        pytest.param("stats", 10, marks=pytest.mark.gate),
-        pytest.param("fhir_stats", 100, marks=pytest.mark.gate),
-        pytest.param("keys", 10, marks=pytest.mark.gate),
-        pytest.param("fhir_keys", 100, marks=pytest.mark.gate),
-        pytest.param("mock", 100, marks=pytest.mark.gate),
+        ("tally", 10),
+        ("fhir", 100),
+        ("stats", 10),
+        ("fhir_stats", 100),
+        ("keys", 10),
+        ("fhir_keys", 100),
+        ("mock", 100),
         ("sorting", 100),
         pytest.param("tally", 3000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param("fhir", 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),

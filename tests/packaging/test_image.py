@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
 from tests.commands import serve_command
 from tests.import_graph import ROOT
 
@@ -58,6 +59,7 @@ def test_the_script_builds_the_image_that_the_configurations_name() -> None:
     assert "docs/scale/Dockerfile" in script
 
 
+@pytest.mark.gate
 def test_the_health_check_passes_while_the_server_answers_and_fails_without_it() -> None:
     (told,) = arguments("HEALTHCHECK")
     _, script = json.loads(told.partition("CMD ")[2])[1:]

@@ -45,6 +45,7 @@ def sbom(wheel: Path) -> Any:
     return json.loads(contents(wheel)[f"{DIST_INFO}/sboms/mockexport.cdx.json"])
 
 
+@pytest.mark.gate
 def test_the_sdist_holds_what_a_wheel_is_built_from_and_nothing_else(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.removeprefix(f"mockexport-{VERSION}/") for name in archive.getnames()}
@@ -55,6 +56,7 @@ def test_the_sdist_holds_what_a_wheel_is_built_from_and_nothing_else(sdist: Path
     assert not [name for name in sources if name.endswith((".so", ".pyc")) or "egg-info" in name]
 
 
+@pytest.mark.gate
 def test_without_a_compiler_the_wheel_is_for_every_platform(pure_wheel: Path) -> None:
     assert pure_wheel.name == f"mockexport-{VERSION}-py3-none-any.whl"
     told = message_from_bytes(contents(pure_wheel)[f"{DIST_INFO}/WHEEL"])
@@ -70,6 +72,7 @@ def test_with_a_compiler_the_wheel_is_for_all_versions_from_3_11_on(native_wheel
     assert compiled == set(PARTS)
 
 
+@pytest.mark.gate
 def test_a_release_without_a_native_part_fails_and_names_it(project: Path, tmp_path: Path) -> None:
     run = try_to_build("wheel", project, tmp_path, MOCKEXPORT_REQUIRE_NATIVE="1", **NO_COMPILER)
     assert run.returncode != 0

@@ -82,6 +82,7 @@ def test_what_came_is_told_too(exports: Path) -> None:
     assert {"type": "spo2", "before": None, "after": 1, "difference": 1, "deleted": 0} in document["types"]
 
 
+@pytest.mark.gate
 def test_a_certificate_and_an_export_are_compared(exports: Path) -> None:
     made = run_command(
         exports, "reconcile", "one", "-s", "exports", "--by-patient", "-o", "one.json", "--allow=duplicate"

@@ -61,6 +61,7 @@ def folded(kernel: str, chunks: Iterable[bytes], **options: Any) -> list[Any]:
     return [facts, keys.rows, [(numbers.setdefault(record[:16], len(numbers)), record[16:]) for record in split]]
 
 
+@pytest.mark.gate
 @examples(150, 20_000)
 @given(body=BODIES, cuts=CUTS, ids=st.booleans(), limit=st.sampled_from([1 << 24, 1 << 24, 300, 64]))
 def test_the_twins_give_the_same_facts_and_places_however_the_bytes_are_cut(

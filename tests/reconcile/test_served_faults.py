@@ -111,6 +111,7 @@ def test_errors_that_the_server_tells_of_are_found(severity: str) -> None:
     assert codes(certificate) == {"server-error": ("warning" if severity == "warning" else "error", 1)}
 
 
+@pytest.mark.gate
 def test_a_file_that_is_gone_is_missing() -> None:
     certificate = over_http("data:status=404")
     assert codes(certificate) == {"download-missing": ("error", 2)}

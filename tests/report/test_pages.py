@@ -97,6 +97,7 @@ def test_nothing_from_a_source_is_markup() -> None:
         assert r"\x1b[31m\x00\u202egnirts\n\udcff" in texts
 
 
+@pytest.mark.gate
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True))
 def test_no_text_at_all_is_markup(names: list[str]) -> None:
     for page in reports_of(names):

@@ -60,6 +60,7 @@ def test_the_made_up_exports_are_golden_to_the_byte(mock: httpx.Client, golden: 
         assert hashlib.sha256(answer.content).hexdigest() == download["sha256"]
 
 
+@pytest.mark.gate
 def test_a_declared_length_is_told_and_an_unknown_one_means_chunks(several: httpx.Client) -> None:
     assert get(several, "sized").headers["content-length"] == str(LENGTH)
     assert get(several, "unnamed").headers["transfer-encoding"] == "chunked"
@@ -327,6 +328,7 @@ def test_downloads_at_once_are_made_at_once(serve: Serve) -> None:
         assert [answer.result().content for answer in answers] == [HEADER] * 4
 
 
+@pytest.mark.gate
 def test_more_clients_than_workers_all_get_theirs(serve: Serve) -> None:
     client = serve(MemorySource({"day": BODY}, chunk_bytes=100))
     with ThreadPoolExecutor(64) as threads:

@@ -99,6 +99,7 @@ EACH_WAY = [  # a part of them in each run of the tests
 ]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("change", "asked"), EACH_WAY)
 def test_a_body_whose_file_changes_is_broken_off_and_never_made_of_two_versions(
     served: tuple[Path, Serving], change: str, asked: str
@@ -113,6 +114,7 @@ def test_a_body_whose_file_changes_is_broken_off_and_never_made_of_two_versions(
             reading.read_on()
 
 
+@pytest.mark.gate
 def test_a_packed_file_that_changes_is_broken_off_too(served: tuple[Path, Serving]) -> None:
     folder, server = served
     file, url = write(folder, server, ".csv.gz")
@@ -123,6 +125,7 @@ def test_a_packed_file_that_changes_is_broken_off_too(served: tuple[Path, Servin
             reading.read_on()
 
 
+@pytest.mark.gate
 def test_other_bytes_have_another_etag_and_ranges_of_the_old_ones_are_not_sent(served: tuple[Path, Serving]) -> None:
     folder, server = served
     file, url = write(folder, server)

@@ -104,6 +104,7 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 # A flood of connections.
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(sys.platform == "win32", reason="what is limited here is a POSIX process")
 @pytest.mark.parametrize(
     ("data", "sent"),
@@ -196,6 +197,7 @@ def test_a_body_that_comes_byte_by_byte_is_cut_off(framing: str, method: str) ->
         assert drip(client, b"").count(b"HTTP/1.1") <= 1
 
 
+@pytest.mark.gate
 def test_a_connection_that_goes_on_asking_is_kept() -> None:
     with limited(WatchedSource(), head=0.1, request=0.1) as url, connect(url) as client:
         until = time.monotonic() + 0.5
@@ -203,6 +205,7 @@ def test_a_connection_that_goes_on_asking_is_kept() -> None:
             be_told_health(client)
 
 
+@pytest.mark.gate
 def test_a_source_that_takes_its_time_is_waited_for() -> None:
     class PatientSource(WatchedSource):
         def chunks(self) -> Iterator[bytes]:  # type: ignore[override]
@@ -217,6 +220,7 @@ def test_a_source_that_takes_its_time_is_waited_for() -> None:
 # Clients that don't take their answer.
 
 
+@pytest.mark.gate
 def test_clients_that_take_nothing_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     source = WatchedSource()
     with caplog.at_level(logging.WARNING), limited(source, write=0.3) as url, ask(url, "watched") as client:
@@ -248,6 +252,7 @@ def test_clients_that_take_nothing_hold_up_no_others() -> None:
         assert httpx.get(f"{url}{path_of('other')}/data", trust_env=False).content == HEADER + ROW
 
 
+@pytest.mark.gate
 def test_a_slow_client_that_goes_on_taking_gets_all() -> None:
     body = csv_body(100_000)
     with limited(DeclaringSource({"a": body}), head=0.1, request=0.1, write=0.3) as url:
@@ -315,6 +320,7 @@ ODD = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_request_is_400_and_ends_its_connection(case: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), limited(WatchedSource()) as url, connect(url) as client:

@@ -131,6 +131,7 @@ def test_a_connection_serves_on_after_a_clean_end(misbehave: Misbehave) -> None:
 # Time.
 
 
+@pytest.mark.gate
 def test_a_slow_body_comes_at_about_its_rate_and_whole(misbehave: Misbehave) -> None:
     started = time.monotonic()
     answer = misbehave("data:slow=100000").get(DATA)

@@ -85,6 +85,7 @@ def test_another_takes_over_the_search_for_a_length(serve: Serve) -> None:
         assert (answer.status, answer.read()) == (206, HEADER[:7])
 
 
+@pytest.mark.gate
 def test_a_client_that_does_not_read_is_not_made_for(
     serve: Serve, eventually: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_client_that_goes_away_while_the_source_is_stuck_is_let_go_at_once(
         assert source.closed.wait(WAIT_SECONDS), "closed by the thread that was stuck in it"
 
 
+@pytest.mark.gate
 def test_stuck_downloads_keep_neither_health_nor_lists_waiting(serve: Serve) -> None:
     source = StuckSource()
     client = serve(source)
@@ -185,6 +187,7 @@ def test_an_error_behind_the_last_byte_breaks_a_range_too(serve: Serve, wanted: 
     assert answer.status_code == 502
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("off_by", [1, -1, 1000, -1000, MEBIBYTE])
 def test_a_source_that_declares_another_size_than_it_has_is_found_out(serve: Serve, off_by: int) -> None:
     class MisjudgingSource(WatchedSource):

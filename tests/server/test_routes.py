@@ -150,6 +150,7 @@ def test_the_api_is_described(mock: httpx.Client) -> None:
     assert mock.get("/openapi.json").json() == described, "the second time, too"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("token", [None, "secret"])
 def test_the_bearer_token_is_described_where_it_is_required(token: str | None) -> None:
     described = create_app(MemorySource({}), token=token).openapi()

@@ -82,6 +82,7 @@ def test_a_free_port_is_picked_and_told_once_it_accepts() -> None:
         assert httpx.get(f"{url}/health").status_code == 200
 
 
+@pytest.mark.gate
 def test_an_interrupt_reaches_the_caller() -> None:
     with process("endless") as (started, _):
         started.send_signal(signal.SIGINT)
@@ -95,6 +96,7 @@ def test_a_termination_does_what_it_would_do_without_a_server() -> None:
         assert ended(started) == (-signal.SIGTERM, "", "")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("name", "end"), [pytest.param("endless", "closed", marks=pytest.mark.slow), ("stuck", "open")]
 )
@@ -109,6 +111,7 @@ def test_running_downloads_are_cut_after_a_few_seconds(name: str, end: str) -> N
         assert len(err.splitlines()) == 1, "one line says that it was cut, and there is no traceback"
 
 
+@pytest.mark.gate
 def test_a_broken_body_is_one_line_on_stderr() -> None:
     with process("failing") as (started, url):
         with pytest.raises(httpx.RemoteProtocolError):
@@ -119,6 +122,7 @@ def test_a_broken_body_is_one_line_on_stderr() -> None:
         assert line.endswith("aborted download watched of trial: the file can't be unpacked")
 
 
+@pytest.mark.gate
 def test_a_bug_of_a_source_shows_where_it_is() -> None:
     with process("buggy") as (started, url):
         with pytest.raises(httpx.RemoteProtocolError):
@@ -128,6 +132,7 @@ def test_a_bug_of_a_source_shows_where_it_is() -> None:
         assert "ValueError: a bug" in err
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("log", [True, False])
 def test_requests_are_logged_on_stderr_if_wanted(log: bool) -> None:
     with process("endless", *(["log"] if log else [])) as (started, url):

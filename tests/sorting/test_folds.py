@@ -66,6 +66,7 @@ def times_of_pairs(records: list[tuple[int, int]]) -> dict[int, PairTimes]:
     return found
 
 
+@pytest.mark.gate
 @given(st.lists(st.tuples(NUMBERS, TIMES), max_size=60), CUTS)
 @examples(200, 5000)
 def test_gaps_are_those_of_the_times_in_order(kernel: str, records: list[tuple[int, int]], cuts: list[int]) -> None:

@@ -119,6 +119,7 @@ def write(width: int, batches: Iterable[bytes], folder: Path | None, memory: int
 
 
 # Of each writer: whether it has a folder, its memory, the number of its records, and what they are made of.
+@pytest.mark.gate
 @given(
     st.integers(),
     WIDTHS,
@@ -227,6 +228,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process's own memory is read from /proc")
 @pytest.mark.parametrize(
     ("kernel", "size"),

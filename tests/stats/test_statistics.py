@@ -70,6 +70,7 @@ def comparable(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"patients": found["patients"], "totals": found["totals"]}
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kernel", KERNELS)
 @given(
     parts=downloads,
@@ -90,6 +91,7 @@ def test_statistics_are_those_of_the_plain_reference(
     assert comparable(found) == plain_statistics(bodies, NOW)
 
 
+@pytest.mark.gate
 @given(parts=downloads, split_size=st.integers(20, 200), jobs=st.integers(2, 4))
 def test_any_split_and_number_of_workers_gives_the_same_bytes(
     parts: list[list[str]], split_size: int, jobs: int
@@ -100,6 +102,7 @@ def test_any_split_and_number_of_workers_gives_the_same_bytes(
     assert orjson.dumps(split) == orjson.dumps(whole)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_processes_come_to_the_same(kernel: str) -> None:
     bodies = bodies_of([IN_ORDER, OUT_OF_ORDER])
@@ -160,6 +163,7 @@ def test_only_some_patients_are_in_no_figure_of_others() -> None:
         document(MemorySource(both), patients=["P1", "P3"])
 
 
+@pytest.mark.gate
 @given(parts=downloads, below=st.integers(2, 12))
 def test_a_total_is_that_of_the_cells_that_are_shown_so_none_left_out_can_be_subtracted(
     parts: list[list[str]], below: int

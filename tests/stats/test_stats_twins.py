@@ -115,6 +115,7 @@ NEAR_THE_ENDS = st.builds(
 ANY_TEXT = st.text("0123456789.+-eE /:,\"'\0Tn", max_size=12)
 
 
+@pytest.mark.gate
 @examples(100, 5000)
 @given(st.lists(st.one_of(SHORT_NUMBERS, ALMOST_NUMBERS, NEAR_THE_ENDS, ANY_TEXT), max_size=60))
 def test_numbers_are_those_of_the_reference(texts: list[str]) -> None:
@@ -190,12 +191,14 @@ def almost_times(draw: st.DrawFn) -> str:
     return text[: draw(st.sampled_from([None, None, None, *range(len(text))]))]
 
 
+@pytest.mark.gate
 @examples(100, 5000)
 @given(st.lists(almost_times(), max_size=60))
 def test_times_are_those_of_the_reference(texts: list[str]) -> None:
     assert_read_as_the_reference_does(b"event_time", [text.encode() for text in texts])
 
 
+@pytest.mark.gate
 def test_every_day_is_that_of_the_reference() -> None:
     years = [1, 4, 100, 400, 1582, 1900, 1969, 1970, 2000, 2024, 2025, 9999]
     days = [f"{year:04}-{month:02}-{day:02}" for year in years for month in range(14) for day in range(33)]
@@ -206,6 +209,7 @@ def test_every_day_is_that_of_the_reference() -> None:
     assert_read_as_the_reference_does(b"event_time", texts)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("column", "text"),
     [

@@ -33,6 +33,7 @@ ROW = b"P1,2025-08-26T00:00:04.906404Z,x,71\n"
 OPTIONS: dict[str, Any] = {"columns": COLUMNS, "numbers": {("P1", "x"): 7}}
 
 
+@pytest.mark.gate
 @needs_native
 @examples(150, 8000)
 @given(body=bodies(TIMES, NUMBERS), numbers=CHOSEN, cuts=CUTS, skip=st.booleans(), limit=LIMITS)

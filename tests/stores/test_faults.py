@@ -53,6 +53,7 @@ def test_splits_of_one_object_come_to_its_rows(store: SmallStore, monkeypatch: p
     assert {asked for _, key, asked in store.requests if key == KEY and asked and not asked.startswith("bytes=0-")}
 
 
+@pytest.mark.gate
 def test_a_store_that_says_slow_down_is_asked_again(store: SmallStore) -> None:
     slow = iter([True] * 3)
 
@@ -77,6 +78,7 @@ def test_a_store_that_always_says_slow_down_is_unreachable_once_the_retries_are_
     assert len(store.requests) == 2
 
 
+@pytest.mark.gate
 def test_a_connection_that_is_reset_in_mid_body_costs_one_piece_and_no_row(store: SmallStore) -> None:
     resets = iter([True] * 2)
 

@@ -121,6 +121,7 @@ def test_an_object_that_comes_later_is_listed_by_the_next_listing(source: Source
     assert len(list(source.downloads("plain"))) == 2
 
 
+@pytest.mark.gate
 def test_processes_open_the_store_anew_and_count_its_splits(
     source: Source, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_processes_open_the_store_anew_and_count_its_splits(
     assert count(source, "plain", start_workers=partial(process_workers, jobs=2)).rows == 30_003
 
 
+@pytest.mark.gate
 def test_workers_of_a_cluster_open_the_store_anew(source: Source, bucket: Any, tmp_path: Path) -> None:
     assert bucket
     with Cluster(tmp_path, settings=CREDENTIALS) as cluster:
@@ -137,6 +139,7 @@ def test_workers_of_a_cluster_open_the_store_anew(source: Source, bucket: Any, t
         assert count(source, "packed", start_workers=workers).rows == 9
 
 
+@pytest.mark.gate
 def test_splits_of_one_object_are_read_by_the_workers_of_a_cluster(
     source: Source, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_what_is_fetched_into_a_bucket_counts_as_its_source_and_is_kept_by_the_n
     assert {entry.key: entry.last_modified for entry in bucket.objects.filter(Prefix="fetched/demo/f")} == made
 
 
+@pytest.mark.gate
 def test_an_object_that_is_not_what_was_fetched_is_found_by_its_sha256(server: str, bucket: Any) -> None:
     fetched = fetch(open_source("mock"), "demo", open_place("s3://exports/fetched", endpoint=server))
     bucket.put_object(Key=f"fetched/demo/{fetched[0].file}", Body=csv_body(fetched[0].rows))
@@ -175,6 +179,7 @@ def test_an_export_is_not_fetched_onto_itself(server: str, source: Source) -> No
         fetch(source, "marked", open_place("s3://exports/here", endpoint=server))
 
 
+@pytest.mark.gate
 def test_the_output_is_written_to_an_object(server: str, bucket: Any) -> None:
     done = run(server, "count", "demo", "-q", "-o", "s3://exports/out/counts.json")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -194,6 +199,7 @@ def test_what_a_place_writes_and_removes_it_sees_at_once(server: str, bucket: An
         assert not file.is_file()
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

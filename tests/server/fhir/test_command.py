@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 from tests.commands import run_command, serve_command
 from tests.heartrate.bodies import reading
 from tests.heartrate.serving import BATCH
@@ -28,6 +29,7 @@ def served(*arguments: object) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.gate
 def test_the_made_up_exports_are_fhir_without_an_option() -> None:
     with served() as client:
         names = [entry["resource"]["name"] for entry in client.get("/fhir/Group").json()["entry"]]
@@ -42,6 +44,7 @@ def test_a_folder_of_csv_is_fhir(tmp_path: Path) -> None:
         assert totals(walk(client, f"/fhir/Group/{fhir_id('my trial')}/$export")) == {"Patient": 1, "Observation": 5}
 
 
+@pytest.mark.gate
 def test_what_was_taken_in_is_a_bulk_export(tmp_path: Path) -> None:
     readings = [reading(user_id=user, timestamp=f"2024-01-15T10:00:{n:02}Z") for user in "AB" for n in range(5)]
     with served("--data", tmp_path / "readings") as client:
@@ -52,6 +55,7 @@ def test_what_was_taken_in_is_a_bulk_export(tmp_path: Path) -> None:
     assert {observation["code"]["coding"][0]["code"] for observation in observations} == {"8867-4"}
 
 
+@pytest.mark.gate
 def test_the_options_of_an_export() -> None:
     with served("--export-seconds", "1000", "--fhir-version", "2.0") as client:
         answer = client.get(kick_off(client, "/fhir/Group/demo/$export"))
@@ -92,6 +96,7 @@ def sending(client: httpx.Client) -> Send:
     return send
 
 
+@pytest.mark.gate
 def test_registered_clients_get_tokens_for_an_export(tmp_path: Path) -> None:
     write_clients(tmp_path / "clients.json")
     write_key(tmp_path / "key.json")
@@ -105,6 +110,7 @@ def test_registered_clients_get_tokens_for_an_export(tmp_path: Path) -> None:
         assert totals(walk(client, "/fhir/Group/demo/$export")) == {"Patient": 4, "Observation": 18784}
 
 
+@pytest.mark.gate
 def test_a_token_that_expires_in_the_middle_is_replaced(tmp_path: Path) -> None:
     write_clients(tmp_path / "clients.json")
     write_key(tmp_path / "key.json")

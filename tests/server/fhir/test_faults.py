@@ -82,6 +82,7 @@ def test_each_export_fails_once(misbehave: Misbehave) -> None:
         assert [client.get(url).status_code for _ in range(3)] == [500, 200, 200]
 
 
+@pytest.mark.gate
 def test_the_same_seed_strikes_the_same_polls_whatever_the_ids_of_exports(misbehave: Misbehave) -> None:
     def fates(seed: int) -> list[int]:
         client = misbehave(f"poll:status=500,p=0.5;seed={seed}")

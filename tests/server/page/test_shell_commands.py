@@ -33,6 +33,7 @@ def test_the_command_names_the_source_that_has_the_export() -> None:
     assert count.command(EXPORT, "http://host") == "mockexport count trial --source 'a folder'"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("export", [TRICKY, "-x"])
 def test_a_shell_gives_the_same_answer_whatever_the_names_are(tmp_path: Path, export: str) -> None:
     folder = tmp_path / TRICKY
@@ -71,6 +72,7 @@ def test_each_page_is_told_the_address_by_which_it_reached_the_server() -> None:
         assert "; rm" not in other["command"].replace("'http://other.example:81; rm -r /'", "")
 
 
+@pytest.mark.gate
 def test_the_readings_of_a_server_are_counted_by_the_command_it_shows(tmp_path: Path) -> None:
     import httpx
 

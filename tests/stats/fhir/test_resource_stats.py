@@ -22,6 +22,7 @@ BASE = "https://ehr.example/fhir"
 LOINC = {"heart_rate": "8867-4", "spo2": "59408-5", "bp_sys": "8480-6", "bp_dia": "8462-4"}
 
 
+@pytest.mark.gate
 @examples(150, 5_000)
 @given(body=bodies(observation_rows()), cuts=CUTS, base=st.sampled_from([None, BASE]))
 def test_statistics_are_those_of_an_independent_reader(*, body: bytes, cuts: list[int], base: str | None) -> None:
@@ -187,6 +188,7 @@ def statistics_of_demo(source: MockSource, kernel: str) -> Stats:
     return total
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_an_export_has_the_same_statistics_in_both_formats(kernel: str) -> None:
     as_csv = statistics_of_demo(MockSource(), "pure")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.csv_strategies import CUTS, cut
@@ -11,6 +12,8 @@ from tests.fhir.test_twins import LIMITS, TOKENS, broken_rows
 from tests.seeds import examples
 from tests.stats.fhir.conftest import DEFAULTS, STATS, run
 from tests.stats.fhir.observations import observation_rows
+
+pytestmark = pytest.mark.gate
 
 ROWS = broken_rows(observation_rows())
 BODIES = st.one_of(st.lists(ROWS, max_size=6).map(b"\n".join), st.lists(TOKENS, max_size=20).map(b"".join))

@@ -52,6 +52,7 @@ ONLY_STRICTLY_WRONG = (
 needs_native = pytest.mark.skipif(len(READERS) == 1, reason="the native part was not built, or is not wanted")
 
 
+@pytest.mark.gate
 @examples(150, 20_000)
 @given(body=BODIES, numbers=CHOSEN, cuts=CUTS, skip=st.booleans(), limit=LIMITS)
 def test_strict_twins_come_to_the_same_on_any_bytes(
@@ -63,6 +64,7 @@ def test_strict_twins_come_to_the_same_on_any_bytes(
     assert all(found == traces["pure"] for found in traces.values()), traces
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("strict", [False, True])
 @examples(100, 10_000)
 @given(body=st.one_of(BODIES, bodies(observation_rows())), cuts=CUTS, skip=st.booleans())
