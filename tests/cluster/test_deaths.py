@@ -38,8 +38,7 @@ DOWNLOADS = 12
 ROWS = 10_000
 BYTES_A_SECOND = 200_000  # of each body: a download takes half a second, whatever the machine
 COUNT = ("count", TRIAL, "--checkpoint", "kept")
-rarely = pytest.mark.slow
-MOMENTS = [0, *(pytest.param(seed, marks=rarely) for seed in range(1, 20))]
+MOMENTS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))]
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def test_a_worker_that_is_killed_at_any_moment_leaves_the_count_exact(
     assert len(ids) == len(set(ids)) == DOWNLOADS
 
 
-@rarely
+@pytest.mark.slow
 def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     def kill() -> None:
         for name in list(cluster.workers)[:2]:
@@ -115,7 +114,7 @@ def test_two_workers_that_are_killed_leave_the_count_exact(cluster: Cluster, exp
     assert (done.code, done.stdout, done.stderr) == (0, export.exact, "")
 
 
-@rarely
+@pytest.mark.slow
 def test_workers_that_come_later_take_part(cluster: Cluster, export: Export, tmp_path: Path) -> None:
     """All are killed, and others started."""
 
@@ -148,7 +147,7 @@ def test_when_all_workers_are_gone_it_ends_after_a_while(cluster: Cluster, expor
 
 
 @pytest.mark.gate
-@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=rarely)])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_gone_on_with(
     mortal: Cluster, cluster: Cluster, export: Export, tmp_path: Path, sent: signal.Signals
 ) -> None:
@@ -179,8 +178,8 @@ def test_a_scheduler_that_dies_or_falls_silent_is_exit_5_and_the_checkpoint_is_g
     ("sent", "code"),
     [
         (signal.SIGINT, 130),
-        pytest.param(signal.SIGTERM, 143, marks=rarely),
-        pytest.param(signal.SIGKILL, -9, marks=rarely),
+        (signal.SIGTERM, 143),
+        (signal.SIGKILL, -9),
     ],
 )
 def test_when_the_user_goes_the_cluster_lets_go_of_the_work_and_is_ready_for_more(

@@ -117,7 +117,7 @@ def test_after_sigkill_what_was_acknowledged_is_there_once_and_nothing_was_inven
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [
-        pytest.param(signal.SIGINT, 0, "mockexport: stopped", marks=pytest.mark.slow),
+        (signal.SIGINT, 0, "mockexport: stopped"),
         (signal.SIGTERM, 143, "mockexport: error: terminated"),
     ],
 )
