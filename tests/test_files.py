@@ -13,7 +13,7 @@ import pytest
 
 from mockexport.cli.output import write_output
 from mockexport.errors import UsageError
-from mockexport.files import locked, make_folder, open_locked, write_atomically
+from mockexport.files import locked, make_folder, open_locked, write_atomically, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +162,28 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
     monkeypatch.setattr(fcntl, "flock", lock)
     write_output(b"ours", tmp_path / "a.json")
     assert names_in(tmp_path) == [".a.json.0123456789abcdef.tmp", "a.json"]  # who knows whether that run still lives?
+
+
+# ---- New files ----
+
+
+def test_a_new_file_is_whole_at_once_and_one_that_is_there_is_left(tmp_path: Path) -> None:
+    assert write_new(tmp_path / "a.json", b"ours")
+    assert not write_new(tmp_path / "a.json", b"others")
+    assert (tmp_path / "a.json").read_bytes() == b"ours"
+    assert names_in(tmp_path) == ["a.json"]
+
+
+def test_a_file_system_without_hard_links_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_names: Path) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(UsageError, match=r"hard link at .*a\.json: Operation not permitted; choose a file system"):
+        write_new(tmp_path / "a.json", b"ours")
+    assert names_in(tmp_path) == []
 
 
 # ---- Links ----

@@ -30,6 +30,7 @@ __all__ = [
     "spooled",
     "sync_folder",
     "write_atomically",
+    "write_new",
 ]
 
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
@@ -99,6 +100,34 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, follow_link: 
         sync_folder(target.parent)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file whole unless there is one; return whether it was written. Of several at once, exactly one writes it.
+
+    Raises UsageError if the file can't be written, also where the file system has no hard links.
+    """
+    try:
+        with _temporary_file(path, None) as (file, temporary):
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            if os.name == "nt":  # an open file can't be removed there
+                file.close()
+            try:
+                os.link(temporary, path)  # unlike a rename, it fails if there is a file
+            except FileExistsError:
+                return False
+            except OSError as error:
+                raise UsageError(
+                    f"cannot make a hard link at {path}: {error.strerror}; choose a file system that has them"
+                ) from error
+            finally:
+                temporary.unlink()
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    return True
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import orjson
 
 from mockexport.errors import UntrustedDataError, UsageError
-from mockexport.files import make_folder, open_locked, write_atomically
+from mockexport.files import make_folder, open_locked, write_atomically, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,17 @@ class Marker(NamedTuple):
 
     def write(self, folder: Path) -> None:
         """Mark a folder; the file is on disk on return. Raises UsageError if it can't be written."""
-        document = {"format": FORMAT, **{name: value for name, value in self._asdict().items() if value is not None}}
-        write_atomically(folder / MARKER, orjson.dumps(document) + b"\n")
+        write_atomically(folder / MARKER, self._content())
         (folder / MARKER).chmod(0o600)
+
+    def write_new(self, folder: Path) -> None:
+        """Mark a folder unless another server has just done so; the file is on disk on return. Raises UsageError."""
+        if write_new(folder / MARKER, self._content()):
+            (folder / MARKER).chmod(0o600)
+
+    def _content(self) -> bytes:
+        document = {"format": FORMAT, **{name: value for name, value in self._asdict().items() if value is not None}}
+        return orjson.dumps(document) + b"\n"
 
 
 def is_heart_rate_folder(folder: Path) -> bool:
@@ -75,7 +83,7 @@ def read_marker(folder: Path) -> Marker:
 def claim_folder(folder: Path, table: str, *, shared: bool = False) -> IO[bytes]:
     """Lock a folder until the returned file is closed; make and mark it first if it is new. Raises UsageError.
 
-    Processes that all lock it `shared` can do so at the same time.
+    Processes that all lock it `shared` can do so at the same time. They mark a new one by `Marker.write_new`.
     """
     try:
         make_folder(folder, OWNER_ONLY)
@@ -89,9 +97,10 @@ def claim_folder(folder: Path, table: str, *, shared: bool = False) -> IO[bytes]
             f"cannot write to {folder}: {error.strerror}; choose a folder that you may write to"
         ) from error
     try:
-        if not is_heart_rate_folder(folder):
+        if is_heart_rate_folder(folder):
+            read_marker(folder)
+        elif not shared:
             Marker(table).write(folder)
-        read_marker(folder)
     except BaseException:
         lock.close()
         raise

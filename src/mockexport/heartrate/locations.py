@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mockexport.errors import MockExportError, Remedy, UntrustedDataError, UsageError
-from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_url, read_marker
+from mockexport.heartrate.folder import JOURNAL, Marker, claim_folder, is_heart_rate_folder, is_url, read_marker
 from mockexport.heartrate.journal import (
     JournalContents,
     SqliteJournal,
@@ -74,12 +74,14 @@ class Locations:
         """Lock the folders, make and mark them if they are new, and add the locks to `locks`.
 
         Raises UsageError if one is in use, or the journal belongs to other data; that is checked before the journal's
-        folder is made. With `replace_journal` any journal is accepted.
+        folder is made. With `replace_journal` any journal is accepted. A new folder of several servers is marked once
+        its journal is open.
         """
         self._writes, self._replace = True, replace_journal
         if self.data:
             locks.append(claim_folder(self.data, TABLE, shared=self._shared is not None))
-            marker = read_marker(self.data)
+            is_new = self._shared and not is_heart_rate_folder(self.data)
+            marker = Marker(TABLE) if is_new else read_marker(self.data)
             if marker.table != TABLE:
                 raise UsageError(f"{self.data} is the journal of the table {marker.table}; choose another folder")
             if replace_journal:
@@ -91,16 +93,29 @@ class Locations:
             self._check_owner(self._apart)
 
     def open_journal(self, on_commit: OnCommit, commit: CommitLevel | None) -> Journal:
-        """Open the journal. `commit` is for a database: the level of `synchronous_commit` to ask for."""
+        """Open the journal. `commit` is for a database: the level of `synchronous_commit` to ask for.
+
+        Raises UsageError if it belongs to other data. Of several servers that make the folder at the same time, one
+        names its journal, and the others find that name.
+        """
         if self._shared is None:
             return SqliteJournal(self.journal, on_commit)
         journal = open_postgres_journal(self._shared, on_commit, commit=commit)
         self._shared = journal.place  # without what is secret
-        marker = read_marker(self.data) if self.data else None
-        if marker and marker.journal not in (None, journal.id) and not self._replace:
+        try:
+            if self.data:
+                self._check_shared(self.data, journal)
+        except BaseException:
             journal.close()
-            raise self._refusal(f"the journal {journal.place} belongs to other data", marker)
+            raise
         return journal
+
+    def _check_shared(self, data: Path, journal: Journal) -> None:
+        if not is_heart_rate_folder(data):
+            Marker(TABLE, journal.id, journal.place).write_new(data)
+        marker = read_marker(data)
+        if marker.journal not in (None, journal.id) and not self._replace:
+            raise self._refusal(f"the journal {journal.place} belongs to other data", marker)
 
     def _check_named(self, data: Path, marker: Marker) -> None:
         found = None if self._shared else read_id(self.journal)

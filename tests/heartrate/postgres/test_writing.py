@@ -10,10 +10,14 @@ import pytest
 from tests.heartrate.postgres.told import WAIT_SECONDS, Told
 
 from mockexport.heartrate.journal import JournalError
-from mockexport.heartrate.journal.postgres import open_postgres_journal
+from mockexport.heartrate.journal.postgres import open_postgres_journal, writer
+from mockexport.heartrate.journal.postgres.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
+
+    from tests.heartrate.postgres.server import Cluster
 
     from mockexport.heartrate.journal.postgres.journal import PostgresJournal
 
@@ -94,4 +98,19 @@ def test_a_closed_journal_keeps_what_waited_and_takes_nothing_more(url: str) -> 
     journal = open_postgres_journal(url, told)
     journal.catch_up()
     assert told.payloads() == {b"x": 100}
+    journal.close()
+
+
+def test_a_primary_without_its_standby_is_noticed_before_a_batch_comes_and_so_is_its_return(
+    postgres: Cluster, url: str, monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    """So is one in whose place the standby was promoted: it has lost it, too."""
+    monkeypatch.setattr(writer, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(Session.run, "__defaults__", ((), 1.0))  # how long a commit may wait
+    journal = open_postgres_journal(url, Told())
+    journal.append(b"x").result(WAIT_SECONDS)
+    assert journal.problem() is None
+    with postgres.settings(synchronous_standby_names="missing"):
+        eventually(lambda: "synchronous replication" in str(journal.problem()))
+    eventually(lambda: journal.problem() is None)
     journal.close()

@@ -131,15 +131,21 @@ class DeltaStore:
                 raise UntrustedDataError(
                     f"the table {self._root} is not there, but had version {durable}: restore it, or mount what has it"
                 ) from error
-        return DeltaTable.create(
-            self._root,
-            TABLE_SCHEMA,
-            mode="ignore",
-            partition_by=["date"],
-            configuration=CONFIGURATION | ({f"{JOURNAL_KEY}{journal}": ""} if journal and not self._folder else {}),
-            storage_options=self._options,
-            raise_if_key_not_exists=False,
-        )
+        try:
+            journals = {f"{JOURNAL_KEY}{journal}": ""} if journal and not self._folder else {}
+            return DeltaTable.create(
+                self._root,
+                TABLE_SCHEMA,
+                mode="ignore",
+                partition_by=["date"],
+                configuration=CONFIGURATION | journals,
+                storage_options=self._options,
+                raise_if_key_not_exists=False,
+            )
+        except DeltaError:
+            if not DeltaTable.is_deltatable(self._root, self._options):
+                raise
+            return DeltaTable(self._root, storage_options=self._options)  # another server has just made it
 
     def _check(self, durable: int | None) -> None:
         found = self._table.metadata().configuration.get(FORMAT_KEY)
@@ -370,11 +376,9 @@ class DeltaStore:
             if self._unused is None:
                 if time.monotonic() - self._vacuumed > VACUUM_SECONDS:
                     self._vacuumed = time.monotonic()
+                    marks = self._properties({})
                     self._table.vacuum(
-                        VACUUM_HOURS,
-                        dry_run=False,
-                        commit_properties=self._properties({}),
-                        post_commithook_properties=NO_HOOKS,
+                        VACUUM_HOURS, dry_run=False, commit_properties=marks, post_commithook_properties=NO_HOOKS
                     )
                     self.refresh()
             else:

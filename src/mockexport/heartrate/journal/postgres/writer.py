@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Writer"]
 
 GROUP_BYTES = 8 << 20  # bounds the time of a commit, and so the time that its batches wait
-PROBE_SECONDS = 5.0  # an idle session is probed, so that it is found broken before a batch needs it
+PROBE_SECONDS = 5.0  # an idle session is probed, so that what would fail a batch is found before there is one
 RETRY_SECONDS = 1.0
 SLOTS = 1000
 CLEAR_IDS = 1_000_000
@@ -62,6 +62,9 @@ FROM (
 WHERE pg_backend_pid() = %s -- otherwise another session, which does not hold the slot's lock
 RETURNING id
 """
+# A lock on a row is in the database's log, so its commit waits for the standbys, as that of a batch does; nothing is
+# changed. So a primary that has lost them is noticed, and one in whose place another one was promoted.
+PROBE = "SELECT FROM stream WHERE slot = %s FOR KEY SHARE"
 
 log = logging.getLogger(__name__)
 
@@ -149,10 +152,10 @@ class Writer:
             return group
 
     def _store(self, group: list[_Waiting]) -> None:
-        """Commit a group and deliver it; without batches, only check that one could be."""
+        """Commit a group and deliver it; without batches, check that one could be."""
         session = self._ready()
         if not group:
-            session.run("SELECT")
+            session.run(PROBE, (self.slot,))
             return
         payloads = [waiting.payload for waiting in group]
         rows = session.run(STORE, (PART_SECONDS, PARTS, self.slot, payloads, session.pid))

@@ -1,0 +1,41 @@
+"""Servers with a journal of their own that make one table at the same instant: one does, and the others are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3  # type: ignore[import-untyped]
+import pytest
+from tests.heartrate.racing import Found, at_once, one_is_named
+from tests.moto import moto_server
+
+from mockexport.heartrate.service import HeartRate
+
+
+def open_table(url: str, journal: str) -> Found:
+    with HeartRate(url, journal=Path(journal), flush_seconds=3600) as service:
+        assert service._journal
+        return Found(service._journal.id, ",".join(service._store.journals))
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_of_servers_that_make_a_table_on_s3_at_once_one_is_named_and_the_others_are_refused(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moto_server() as server:
+        for name, value in {
+            "AWS_ENDPOINT_URL": server,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3", endpoint_url=server).create_bucket(Bucket="readings")
+        rounds = [
+            [(f"s3://readings/{number}", str(tmp_path / f"{number}-{each}")) for each in range(3)]
+            for number in range(count)
+        ]
+        for found in at_once(open_table, rounds):
+            assert one_is_named(found), found
+            assert sum(bool(each.refused) for each in found) == 2
