@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of the run: a fresh one under `-m slow`, unless --hypothesis-seed gives one."""
     # A shell that starts us in the background has us ignore Ctrl-C, and the commands that we start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So does nohup with a hangup, which we go on to ignore, by a handler that the commands do not get.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     # Workers and other processes are many: each module is compiled once, not by all of them.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not seeds.wants_slow(config.option.markexpr):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 Answer: TypeAlias = "bytes | Callable[[Request, socket.socket], None]"
@@ -50,6 +50,14 @@ def chunked(body: bytes, size: int = 1000, end: bytes = b"0\r\n\r\n", **headers:
 def json(document: object) -> bytes:
     """A sound answer of JSON."""
     return http(orjson.dumps(document), Content_Type="application/json")
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A URL whose port refuses every connection, and is nobody else's meanwhile: it is bound, and does not listen."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 @dataclass

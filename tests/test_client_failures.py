@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.pairing import pairs
-from tests.scripted_http import Request, ScriptedServer, http, json
+from tests.scripted_http import Request, ScriptedServer, http, json, refusing
 from tests.sources import HEADER, WAIT_SECONDS, csv_body
 
 from mockexport import (
@@ -123,11 +123,9 @@ def test_the_body_of_a_redirect_is_not_waited_for(http_server: ScriptedServer, h
 
 
 def test_a_server_that_is_not_there_is_unreachable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with closing(HttpSource(f"http://127.0.0.1:{port}", timeout=WAIT_SECONDS, retries=Retries(0))) as source:
+    with refusing() as url, closing(HttpSource(url, timeout=WAIT_SECONDS, retries=Retries(0))) as source:
         for ask in (HttpSource.exports, read):
-            with pytest.raises(UnreachableError, match=f"http://127.0.0.1:{port}/api/export"):
+            with pytest.raises(UnreachableError, match=f"{url}/api/export"):
                 ask(source)
 
 

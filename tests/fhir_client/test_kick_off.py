@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 from tests.fhir_client.conftest import counted
 from tests.fhir_client.scripted_fhir import LOST, Answer, busy, outcome
+from tests.scripted_http import refusing
 
 from mockexport import FhirExport, NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
 from mockexport.http import ClientSettings, Retries
@@ -139,14 +139,13 @@ def test_a_kick_off_whose_answer_is_lost_is_not_sent_again(
 
 
 def test_a_kick_off_that_nobody_can_have_received_may_be_sent_again(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/fhir"
-    settings = ClientSettings(url, retries=Retries(3, 30.0, 0.001))
-    export = FhirExport(state=tmp_path / "state")
-    with pytest.raises(UnreachableError, match="can't be reached"):
-        counted(FhirSource(settings, export))
-    with pytest.raises(UnreachableError, match="can't be reached"):  # not: one may be running
-        counted(FhirSource(settings, export))
+    with refusing() as url:
+        settings = ClientSettings(f"{url}/fhir", retries=Retries(3, 30.0, 0.001))
+        export = FhirExport(state=tmp_path / "state")
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            counted(FhirSource(settings, export))
+        with pytest.raises(UnreachableError, match="can't be reached"):  # not: one may be running
+            counted(FhirSource(settings, export))
 
 
 @pytest.mark.parametrize(

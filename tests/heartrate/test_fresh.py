@@ -133,7 +133,7 @@ def test_the_page_is_told_that_there_are_no_minutes_where_the_api_answers_404() 
 
 def test_the_queries_of_a_page_are_limited_as_any_other() -> None:
     service: Any = FakeService()
-    routes = HeartRateRoutes(service, RateLimits(user="1/minute"))
+    routes = HeartRateRoutes(service, RateLimits(user="1/minute", clock=lambda: 0.0))
     with page_over(MemorySource({"a": b""}), fresh=routes, routes=routes.router) as (client, _):
         asked = "/page/minutes?user_id=anna&start=2025-08-26&end=2025-08-26"
         assert [client.get(asked).status_code for _ in range(2)] == [200, 429]

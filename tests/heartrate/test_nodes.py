@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.commands import run_command, serve_command, started, wait_while_running
 from tests.heartrate.serving import BATCH, FakeService, done, served
-from tests.scripted_http import http
+from tests.scripted_http import http, refusing
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import NotAuthorisedError, UnreachableError
@@ -22,7 +22,6 @@ from mockexport.heartrate.load.nodes import HeartRateNodes
 from mockexport.heartrate.load.sender import send
 from mockexport.heartrate.load.synthetic import Plan
 from mockexport.http.retry import Retries
-from mockexport.server.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,11 +62,6 @@ def two() -> Iterator[tuple[list[FakeService], list[str]]]:
         yield services, [str(stack.enter_context(served(each)).base_url).rstrip("/") for each in services]
 
 
-def unused_url() -> str:
-    with listen("127.0.0.1", 0) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_every_node_gets_a_share_and_the_summary_tells_each(two: tuple[list[FakeService], list[str]]) -> None:
     services, urls = two
     with nodes_of(*urls) as nodes:
@@ -104,8 +98,9 @@ def test_a_node_that_is_away_from_the_start_and_one_that_limits_leave_it_to_the_
     service, limited = FakeService(), FakeService()
     with (
         served(service) as web,
-        served(limited, limits=RateLimits("2/hour")) as web_limited,
-        nodes_of(away := unused_url(), str(web_limited.base_url), str(web.base_url)) as nodes,
+        served(limited, limits=RateLimits("2/hour", clock=lambda: 0.0)) as web_limited,
+        refusing() as away,
+        nodes_of(away, str(web_limited.base_url), str(web.base_url)) as nodes,
     ):
         nodes.wait_until_ready()
         summary = send(nodes, PLAN)
@@ -142,10 +137,17 @@ def test_a_node_that_comes_back_gets_a_share_again(two: tuple[list[FakeService],
 
 
 def test_when_all_nodes_are_away_it_ends_after_the_retries_with_the_last_error() -> None:
-    with nodes_of(unused_url(), unused_url(), retries=2) as nodes, pytest.raises(UnreachableError, match="reached"):
+    with (
+        refusing() as one,
+        refusing() as other,
+        nodes_of(one, other, retries=2) as nodes,
+        pytest.raises(UnreachableError, match="reached"),
+    ):
         send(nodes, PLAN)
     with (
-        nodes_of(unused_url(), unused_url(), timeout=0.2) as nodes,
+        refusing() as one,
+        refusing() as other,
+        nodes_of(one, other, timeout=0.2) as nodes,
         pytest.raises(UnreachableError, match="reached"),
     ):
         nodes.wait_until_ready()

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from tests.heartrate.serving import BATCH, ONE, FakeService, done, served
 from tests.pairing import pairs
-from tests.scripted_http import http, json
+from tests.scripted_http import http, json, refusing
 from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
@@ -25,7 +25,6 @@ from mockexport.heartrate.load.sender import Sent, send
 from mockexport.heartrate.load.synthetic import Plan, posts
 from mockexport.heartrate.readings import parse_timestamp
 from mockexport.http.retry import Retries
-from mockexport.server.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,9 +162,11 @@ def test_what_was_cut_is_sent_again(http_server: ScriptedServer) -> None:
 
 
 def test_a_server_that_stays_away_is_told() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with closing(client_of(url)) as client, pytest.raises(UnreachableError, match="can't be reached"):
+    with (
+        refusing() as url,
+        closing(client_of(url)) as client,
+        pytest.raises(UnreachableError, match="can't be reached"),
+    ):
         send(client, SMALL)
 
 
