@@ -128,12 +128,12 @@ def ticks(server: Serving) -> int:
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow if n >= STARTS else ()) for n in range(60)])
 def test_a_server_that_has_just_started_answers_whatever_comes_at_once(number: int) -> None:
     """Some ask for metadata and some for bodies, and nobody waits long."""
-    with serve_command() as server, httpx.Client(base_url=server.url, timeout=5) as client:
+    with serve_command() as server, httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
         together = threading.Barrier(8)
 
         def ask(path: str) -> int:
             together.wait(WAIT_SECONDS)
-            with httpx.Client(base_url=server.url, timeout=5) as one:
+            with httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as one:
                 return [one.get(path).status_code, one.head(path).status_code][number % 2]
 
         asked = ["/api/export", "/api/export/demo", "/api/export/small", "/health"] * 2

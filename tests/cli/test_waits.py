@@ -230,6 +230,7 @@ def test_ctrl_c_says_what_a_checkpoint_would_have_saved(
     has_downloads(http_server, half=Half(http_server), **dict.fromkeys(["a"][:finished], whole))
     with OnTerminal([COMMAND, "count", "trial", "-s", http_server.url, "-j", "2"], workplace, width=200) as terminal:
         terminal.wait_for("75%" if finished else "50%")
+        terminal.wait_for("  half ")  # it comes later than the other one's end, which may come later than its rows
         said = said_after_ctrl_c(terminal)
     hint = "mockexport: --checkpoint FILE would have saved the counts of 1 finished downloads, to resume from"
     assert said == [*[hint][:finished], "mockexport: error: interrupted"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tests.cli.conftest import COMMAND, environment
 from tests.heartrate.postgres.clusters import WITH_US, free_port
+from tests.sources import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class Node:
     def health(self) -> tuple[int, dict[str, Any]]:
         """The status and the document of /health; 0 if there is no answer."""
         with suppress(httpx.HTTPError):
-            answer = httpx.get(f"{self.url}/health", timeout=5, trust_env=False)
+            answer = httpx.get(f"{self.url}/health", timeout=WAIT_SECONDS, trust_env=False)
             return answer.status_code, answer.json()
         return 0, {}
 

@@ -74,8 +74,10 @@ def test_a_page_of_one_server_is_told_of_readings_that_another_one_stores(
 
     def watch(client: httpx.Client) -> None:
         with client.stream("GET", "/page/heart-rate", params={"user": "user_123"}) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": open"  # its headers may come before it watches
             opened.set()
-            lines = (line for line in answer.iter_lines() if line.startswith("data: "))
+            lines = (line for line in lines if line.startswith("data: "))
             told.extend(json.loads(next(lines).removeprefix("data: ")))
 
     with two_servers(tmp_path / "data", url) as ((_, one), (_, other)):
