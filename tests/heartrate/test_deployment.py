@@ -31,6 +31,7 @@ from typer.main import get_command
 import mockexport
 from mockexport.cli.serve import app
 from mockexport.heartrate.journal.postgres.address import address_of
+from mockexport.heartrate.node import FIRST_READ_SECONDS, FIRST_TABLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,8 @@ def test_the_database_is_the_one_that_the_nodes_name_and_a_commit_is_in_two_plac
     }
     assert f"{name}-ca" in [volume.get("secret", {}).get("secretName") for volume in pod()["volumes"]]
     assert spec["instances"] == 3
-    assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    durable = {"method": "any", "number": 1, "failoverQuorum": True, "dataDurability": "required"}
+    assert spec["postgresql"]["synchronous"] == durable
 
 
 def test_a_node_that_cannot_store_is_not_ready_but_is_not_restarted() -> None:
@@ -152,6 +154,11 @@ def test_a_node_that_cannot_store_is_not_ready_but_is_not_restarted() -> None:
         assert client.get(paths["livenessProbe"]).json() == {"status": "alive"}
         assert client.get(paths["startupProbe"]).status_code == 200
     assert {container()[name]["httpGet"]["port"] for name in paths} == {"http"}
+
+
+def test_a_node_that_reads_a_long_journal_at_its_start_is_given_the_time_that_it_takes_itself() -> None:
+    probe = container()["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] > FIRST_READ_SECONDS + FIRST_TABLE_SECONDS
 
 
 def test_the_unit_hands_over_what_the_command_line_names() -> None:

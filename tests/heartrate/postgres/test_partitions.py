@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import forking
 from tests.heartrate.postgres.clients import PATIENCE, Clients, clients_of
 from tests.heartrate.postgres.clusters import Pair, needs_postgresql, pair
 from tests.heartrate.postgres.history import Outcome
@@ -52,10 +53,12 @@ def place(connected: tuple[Networks, Pair], tmp_path: Path) -> Iterator[Place]:
     nodes = three_nodes(tmp_path, servers.url(servers.new_database()))
     for node in nodes:
         node.address, node.inside = made.addresses[node.name], made.inside(node.name)
+    forking.close()  # those that other tests began are in another network
     try:
         with made.entered(), running(nodes):
             yield Place(made, servers, nodes)
     finally:
+        forking.close()
         made.heal()
 
 
