@@ -134,7 +134,7 @@ ACCESS = ("smart", "bearer", "open")
 
 FILE_BYTES = 200_000
 MOMENT = 0.02  # seconds
-TICK = 0.1  # seconds of the server's clock, which goes on each time that it is looked at
+TICK = 0.03  # seconds of the server's clock, which goes on each time that it is looked at
 EXPORT_SECONDS = 0.3  # by that clock
 
 assert set(BULK_SPECS) == set(AMOUNTS) | set(BULK_AMOUNTS)
