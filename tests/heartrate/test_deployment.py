@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.heartrate.bodies import reading
 from tests.heartrate.serving import BATCH, ONE, FakeService, served
 from tests.import_graph import ROOT
+from tests.server.fhir.walking import FILES, OTHER, FhirSource, files, kick_off, manifest
+from tests.server.serving import serving
 from tests.sources import WAIT_SECONDS
 from typer.main import get_command
 
@@ -32,9 +34,13 @@ import mockexport
 from mockexport.cli.serve import app
 from mockexport.heartrate.journal.postgres.address import address_of
 from mockexport.heartrate.node import FIRST_READ_SECONDS, FIRST_TABLE_SECONDS
+from mockexport.server import Fhir
+from mockexport.shared import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mockexport import Download
 
 FOLDER = ROOT / "docs" / "scale"
 KUBERNETES, MACHINES = FOLDER / "kubernetes", FOLDER / "machines"
@@ -296,6 +302,27 @@ def test_behind_the_load_balancer_a_node_that_ends_costs_no_post_and_one_that_is
     log = (tmp_path / "log").read_text()
     assert f"POST {BATCH}" in log
     assert "secret_user" not in log
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is missing")
+def test_behind_the_load_balancer_each_request_for_an_export_may_go_to_any_node(tmp_path: Path) -> None:
+    shared = InMemory()
+    asked: list[int] = []
+
+    class Source(FhirSource):
+        def open(self, download: Download, offset: int = 0, **watch: Any) -> Any:
+            asked.extend(number for number, node in enumerate(nodes) if node is self)
+            return super().open(download, offset, **watch)
+
+    nodes = [Source({}) for _ in range(3)]
+    with ExitStack() as stack:
+        urls = [stack.enter_context(serving(node, fhir=Fhir(documents=shared))) for node in nodes]
+        client = stack.enter_context(balanced(tmp_path, *urls))
+        for _ in range(4):
+            document = manifest(client, urlsplit(kick_off(client)).path)
+            output = [{**entry, "url": urlsplit(entry["url"]).path} for entry in document["output"]]
+            assert files(client, {"output": output}) == [*FILES.values(), *OTHER.values()]
+    assert set(asked) == {0, 1, 2}
 
 
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is missing")
