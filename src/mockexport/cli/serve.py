@@ -31,11 +31,13 @@ from mockexport.cli.token import read_token
 from mockexport.errors import UsageError
 from mockexport.factory import open_source
 from mockexport.settings import Settings
+from mockexport.shared import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mockexport.heartrate import HeartRateRoutes
+    from mockexport.shared import Documents
     from mockexport.smart import TokenServer
     from mockexport.source import Source
 
@@ -76,9 +78,10 @@ class CommitLevel(StrEnum):
 
 
 class Served(NamedTuple):
-    """What is served: a source, and with --data the routes of the heart-rate service."""
+    """What is served: a source, what is kept of its clients, and with --data the routes of the heart-rate service."""
 
     source: Source
+    documents: Documents
     routes: HeartRateRoutes | None = None
 
 
@@ -269,7 +272,7 @@ def serve_command(
     with until_ctrl_c(terminal), log_to_stderr(access_log=verbose, as_json=as_json), ExitStack() as stack:
         with says_variable(source_variable(source, settings)):
             exports = stack.enter_context(closing(open_source(source or settings.source, kernel=settings.kernel)))
-        served = Served(exports)
+        served = Served(exports, InMemory())
         if data is not None:
             with asking(terminal, data, "its readings"):
                 served = with_readings(
@@ -350,7 +353,8 @@ def with_readings(
         compression, size = files
         table_files = FileFormat(*read_compression(compression), size)
         service = stack.enter_context(HeartRate(data, table_files=table_files, **options))
-        return Served(UnionSource(source, HeartRateSource(data, service)), HeartRateRoutes(service, rate_limits))
+        union = UnionSource(source, HeartRateSource(data, service))
+        return Served(union, service.documents, HeartRateRoutes(service, rate_limits))
 
 
 def token_server(clients: Path) -> TokenServer:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mockexport.heartrate.journal import CommitLevel, Entry, Journal
     from mockexport.heartrate.table import DeltaStore, FileFormat, Snapshot
+    from mockexport.shared import Documents
 
 __all__ = ["PRIORITIES", "HeartRate", "Statistics"]
 
@@ -182,6 +183,11 @@ class HeartRate:
     def sharing(self) -> dict[str, Any]:
         """Return how this server stands among those that share its journal; nothing if the journal is its own."""
         return self.statistics().sharing()
+
+    @property
+    def documents(self) -> Documents:
+        """What all servers of this service share besides the readings; in memory if there is one server."""
+        return self._writable().documents
 
     def latest(self) -> int:
         """Return the latest time that a reading may have, in microseconds since 1970.

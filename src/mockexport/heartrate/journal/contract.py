@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import TypeAlias
 
+    from mockexport.shared import Documents
+
 __all__ = [
     "CATCH_UP_SECONDS",
     "LAST_ID",
@@ -75,6 +77,10 @@ class Journal(Protocol):
     @property
     def place(self) -> str:
         """Where the journal is: a path, or a URL without secrets."""
+
+    @property
+    def documents(self) -> Documents:
+        """What else all servers of this journal share; in memory if the journal is not shared."""
 
     @property
     def positions(self) -> Mapping[str, int]:

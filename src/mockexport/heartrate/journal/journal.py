@@ -30,6 +30,7 @@ from mockexport.heartrate.journal.sqlite import (
     meta_of,
     set_meta,
 )
+from mockexport.shared import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +69,7 @@ class SqliteJournal:
     def __init__(self, path: Path, on_commit: OnCommit) -> None:
         self._path = path
         self._on_commit = on_commit
+        self.documents = InMemory()
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
         self._closing = False

@@ -4,6 +4,7 @@
 - `writer`: the session that stores batches, in one transaction for all that wait.
 - `reader`: the session that reads the batches of all streams.
 - `leader`: the session that holds the lock of the one server that writes the table; `dropping`: how it deletes batches.
+- `documents`: what servers share besides the readings.
 - `streams`: what this server knows of each stream.
 - `schema`: the tables.
 - `session`: a connection whose waits are all bounded; `address`: its URL.

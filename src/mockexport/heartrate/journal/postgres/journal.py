@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mockexport.heartrate.journal.contract import CATCH_UP_SECONDS
 from mockexport.heartrate.journal.postgres.address import address_of
+from mockexport.heartrate.journal.postgres.documents import PostgresDocuments
 from mockexport.heartrate.journal.postgres.leader import Leader
 from mockexport.heartrate.journal.postgres.reader import Reader, read_released
 from mockexport.heartrate.journal.postgres.schema import check_safety, prepare
@@ -25,7 +26,8 @@ __all__ = ["PostgresJournal"]
 class PostgresJournal:
     """A journal in a PostgreSQL database, with a stream for each server that writes; see `open_postgres_journal`.
 
-    It takes three sessions: of the writer, the reader and the leader. After an error each is opened anew.
+    It takes three sessions: of the writer, the reader and the leader; and a fourth one once `documents` are asked for.
+    After an error each is opened anew.
     """
 
     def __init__(self, url: str, on_commit: OnCommit, *, commit: str | None = None) -> None:
@@ -41,6 +43,7 @@ class PostgresJournal:
         except BaseException:
             self._database.close()
             raise
+        self.documents = PostgresDocuments(self._database, meta.id)
         self._leader = Leader(self._database, meta.id)
         self._writer = Writer(self._database, self._streams)
 
@@ -127,6 +130,7 @@ class PostgresJournal:
         self._writer.close()
         self._leader.close()
         self._reader.close()
+        self.documents.close()
         self._database.close()
 
     # Figures
