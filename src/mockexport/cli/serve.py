@@ -294,7 +294,7 @@ def serve_command(
                 )
         routes = served.routes
         kinds = kinds_of_runs(served.source, settings.kernel)
-        page = stack.enter_context(closing(Page(served.source, kinds, routes)))
+        page = stack.enter_context(closing(Page(served.source, kinds, routes, served.documents)))
         application = create_app(
             served.source,
             token=token,
