@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.server.page.kinds import HeldRun
+from tests.server.page.reached import Reached
 from tests.server.page.serving import ended, events_of, page_over, start
 from tests.sources import EXPORT, WAIT_SECONDS, MemorySource, csv_body
 
-from mockexport.errors import UnreachableError
 from mockexport.server import Answer
 from mockexport.server.page import records, routes
 from mockexport.server.page import runs as runs_module
@@ -25,34 +25,6 @@ if TYPE_CHECKING:
     import httpx
 
 SMALL = {"a": csv_body(3)}
-
-
-class Reached:
-    """Documents as one server reaches them, unless it is cut off or has to wait."""
-
-    def __init__(self, documents: InMemory) -> None:
-        self.clock = documents.clock
-        self._documents = documents
-        self._lock = threading.Lock()
-        self._is_cut = False
-        self.asked, self.answers = threading.Event(), threading.Event()
-        self.answers.set()
-
-    def cut(self, is_cut: bool = True) -> None:
-        """Once this returns, no request is under way."""
-        with self._lock:
-            self._is_cut = is_cut
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def reach(*arguments: Any, **named: Any) -> Any:
-            self.asked.set()
-            assert self.answers.wait(2 * WAIT_SECONDS)  # longer than a test waits
-            with self._lock:
-                if self._is_cut:
-                    raise UnreachableError("the database does not answer")
-                return getattr(self._documents, name)(*arguments, **named)
-
-        return reach
 
 
 class Clock:
