@@ -34,6 +34,7 @@ from mockexport.pipeline.executors import process_workers, thread_workers
 from mockexport.pipeline.fetching import fetch
 from mockexport.server import Fhir
 from mockexport.server.faults.spec import AMOUNTS, BULK_AMOUNTS
+from mockexport.shared import InMemory
 from mockexport.smart import TokenServer, read_clients
 from mockexport.sources.fhir import FhirSource, job
 from mockexport.sources.folder import FolderSource
@@ -133,7 +134,7 @@ ACCESS = ("smart", "bearer", "open")
 
 FILE_BYTES = 200_000
 MOMENT = 0.02  # seconds
-TICK = 0.1  # seconds of the server's clock, which goes on each time that it is looked at
+TICK = 0.03  # seconds of the server's clock, which goes on each time that it is looked at
 EXPORT_SECONDS = 0.3  # by that clock
 
 assert set(BULK_SPECS) == set(AMOUNTS) | set(BULK_AMOUNTS)
@@ -176,7 +177,7 @@ class BulkRun:
         waits = "poll:retry-after" in self.spec
         settings = Fhir(
             export_seconds=EXPORT_SECONDS if waits else 0,
-            clock=partial(next, count_up(time.time(), TICK)),
+            documents=InMemory(partial(next, count_up(time.time(), TICK))),
             tokens=TokenServer(read_clients(write_clients(folder / "clients"))) if access == "smart" else None,
         )
         token = "s3cr3t" if access == "bearer" else None

@@ -10,7 +10,8 @@ import pytest
 from tests.smart.keys import CLIENT, NOW, TOKEN_URL, by_hand, claims, key, private, public, signed, write_clients
 
 from mockexport.errors import UsageError
-from mockexport.smart import Refused, TokenServer, check_assertion, read_clients
+from mockexport.shared import InMemory
+from mockexport.smart import Refused, TokenServer, check_assertion, read_clients, token_server
 from mockexport.smart.credentials import ASSERTION_TYPE
 from mockexport.smart.scopes import granted
 
@@ -35,7 +36,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def server(tmp_path: Path, clock: Clock) -> TokenServer:
-    return TokenServer(read_clients(write_clients(tmp_path / "clients.json")), clock=clock)
+    return TokenServer(read_clients(write_clients(tmp_path / "clients.json")), InMemory(clock))
 
 
 def form(assertion: str, **changes: str) -> dict[str, str]:
@@ -197,6 +198,32 @@ def test_a_client_gets_the_scopes_that_are_part_of_its_own(wanted: str, allowed:
     assert " ".join(granted(wanted.split(), allowed.split())) == found
 
 
+def test_servers_that_share_documents_know_each_others_tokens_and_take_an_assertion_once(
+    tmp_path: Path, clock: Clock
+) -> None:
+    clients, documents = read_clients(write_clients(tmp_path / "clients.json")), InMemory(clock)
+    one, other = TokenServer(clients, documents), TokenServer(clients, documents)
+    token = one.answer(form(signed(claims())), TOKEN_URL).document["access_token"]
+    assert other.scopes(f"Bearer {token}") == ("system/*.rs",)
+    refused = other.answer(form(signed(claims())), TOKEN_URL)
+    assert (refused.status, refused.document["error_description"]) == (
+        401,
+        "the jti of the assertion was used before",
+    )
+    assert not any(token in name for name in documents.names("smart-token"))
+
+
+def test_there_are_so_many_tokens_at_a_time_and_no_more(
+    server: TokenServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_server, "MOST_KEPT", 2)
+    found = [server.answer(form(signed(claims(jti=str(number)))), TOKEN_URL) for number in range(3)]
+    assert [status for status, _ in found] == [200, 200, 503]
+    assert found[2].document == {"error": "temporarily_unavailable"}
+    clock.now += 300
+    assert server.answer(form(signed(claims(exp=int(clock.now) + 9))), TOKEN_URL).status == 200
+
+
 def test_tokens_can_be_made_to_end_at_once(server: TokenServer) -> None:
     token = server.answer(form(signed(claims())), TOKEN_URL).document["access_token"]
     server.forget()
@@ -260,4 +287,4 @@ def test_a_file_of_clients_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_scopes_of_a_client_are_read(tmp_path: Path, clock: Clock) -> None:
     clients: Any = read_clients(write_clients(tmp_path / "clients.json", public(), scopes=["system/Patient.rs"]))
-    assert TokenServer(clients, clock=clock).answer(form(signed(claims())), TOKEN_URL).status == 400
+    assert TokenServer(clients, InMemory(clock)).answer(form(signed(claims())), TOKEN_URL).status == 400

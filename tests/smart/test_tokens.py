@@ -19,6 +19,7 @@ from joserfc import jwt
 from tests.smart.keys import CLIENT, NOW, TOKEN_URL, key, private, public, write_clients, write_key
 
 from mockexport.errors import NotAuthorisedError, UnreachableError, UntrustedDataError, UsageError
+from mockexport.shared import InMemory
 from mockexport.smart import KeyFile, SecretFile, SmartTokens, TokenServer, read_clients
 from mockexport.smart.tokens import Answer
 
@@ -42,7 +43,7 @@ class Ehr:
     asked: list[tuple[str, str, dict[str, str], dict[str, str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.server = TokenServer(self.clients, clock=self.clock)
+        self.server = TokenServer(self.clients, InMemory(self.clock))
 
     def clock(self) -> float:
         return self.now

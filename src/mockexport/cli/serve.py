@@ -6,6 +6,7 @@ import re
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
@@ -34,7 +35,7 @@ from mockexport.settings import Settings
 from mockexport.shared import InMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from mockexport.heartrate import HeartRateRoutes
     from mockexport.shared import Documents
@@ -267,7 +268,7 @@ def serve_command(
     from mockexport.sources import as_fhir
 
     plan = read_faults(faults) if faults else None
-    tokens = token_server(fhir_clients) if fhir_clients else None
+    tokens_in = token_server(fhir_clients) if fhir_clients else None
     limits = (rate_limit_client, rate_limit_user, token is not None)
     with until_ctrl_c(terminal), log_to_stderr(access_log=verbose, as_json=as_json), ExitStack() as stack:
         with says_variable(source_variable(source, settings)):
@@ -292,7 +293,8 @@ def serve_command(
                         read_size(table_file_size, "--table-file-size") if table_file_size else None,
                     ),
                 )
-        routes = served.routes
+        routes, view = served.routes, as_fhir(served.source)
+        tokens = tokens_in(served.documents) if tokens_in else None
         kinds = kinds_of_runs(served.source, settings.kernel)
         page = stack.enter_context(closing(Page(served.source, kinds, routes, served.documents)))
         application = create_app(
@@ -300,7 +302,7 @@ def serve_command(
             token=token,
             routes=routes.router if routes else None,
             health=routes.health if routes else None,
-            fhir=Fhir(fhir_version.value, export_seconds, files_of, source=as_fhir(served.source), tokens=tokens),
+            fhir=Fhir(fhir_version.value, export_seconds, files_of, view, tokens, documents=served.documents),
             page=page,
         )
         faulty = Faults(application, plan) if plan else application
@@ -357,11 +359,11 @@ def with_readings(
         return Served(union, service.documents, HeartRateRoutes(service, rate_limits))
 
 
-def token_server(clients: Path) -> TokenServer:
-    """Return what gives tokens to the clients in a file. Raises UsageError."""
+def token_server(clients: Path) -> Callable[[Documents], TokenServer]:
+    """Return what gives tokens to the clients in a file, once it gets where to keep them. Raises UsageError."""
     from mockexport.smart import TokenServer, read_clients
 
-    return TokenServer(read_clients(clients))
+    return partial(TokenServer, read_clients(clients))
 
 
 def read_age(text: str, option: str = "--retain") -> timedelta:

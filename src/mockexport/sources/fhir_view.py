@@ -10,7 +10,7 @@ import hashlib
 import json
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
 from mockexport.bulk_wire import NAMESPACE
@@ -59,6 +59,7 @@ class AsFhir:
     def __init__(self, source: Source, csv: CsvFormat = CSV) -> None:
         self._source = source
         self._csv = csv
+        self._found: dict[str, dict[str, _View]] = {}  # by the export and id, when one was last looked for
         self._looked_into: dict[tuple[str, str], tuple[str, _View]] = {}  # by export and id; with the strong ETag
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -74,7 +75,7 @@ class AsFhir:
         """Return the ids of the exports, those of the source."""
         return self._source.exports()
 
-    def downloads(self, export: str) -> list[Download]:
+    def downloads(self, export: str) -> list[_View]:
         """Return the downloads of an export: its Patients, if there are records in CSV, then each of the source."""
         origins = list(self._source.downloads(export))
         views = [
@@ -102,11 +103,18 @@ class AsFhir:
         self._source.close()
 
     def _find(self, download: Download) -> _View:
-        """Return a download that was not listed here, or was written down since, as it is listed now."""
+        """Return a download that was not listed here, or was written down since, as it is listed now.
+
+        An export is listed once for all of its downloads, as long as they are the same versions.
+        """
+        known = self._found.get(download.export, {}).get(download.id)
+        if known and known.etag == download.etag and is_strong(download.etag):
+            return known
         views = {view.id: view for view in self.downloads(download.export)}
+        self._found = {download.export: views}
         if download.id not in views:
             raise no_such("download", download.id, f"export {download.export!r}", list(views))
-        return cast("_View", views[download.id])
+        return views[download.id]
 
     # ---- Downloads of resources ----
 

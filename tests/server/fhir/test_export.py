@@ -30,6 +30,7 @@ from mockexport.bulk_manifest import parse_bulk_manifest
 from mockexport.bulk_wire import fhir_id
 from mockexport.pipeline.counting import count
 from mockexport.server.fhir.jobs import LIFETIME
+from mockexport.shared import InMemory
 from mockexport.sources.folder import FolderSource
 from mockexport.sources.mock import MockFhirSource
 
@@ -76,7 +77,7 @@ def test_the_made_up_exports_are_what_the_source_has(serve_fhir: ServeFhir) -> N
 
 def test_a_manifest_says_what_the_ig_requires(serve_fhir: ServeFhir) -> None:
     clock = Clock()
-    client = serve_fhir(clock=clock)
+    client = serve_fhir(documents=InMemory(clock))
     status = kick_off(client, "/fhir/Group/first/$export", _type="Patient,Organization")
     document = manifest(client, status)
     base = str(client.base_url.join("/fhir"))
@@ -141,7 +142,7 @@ def test_a_file_is_resumed_under_its_etag(serve_fhir: ServeFhir) -> None:
 
 def test_an_export_takes_its_time_and_tells_how_far_it_is(serve_fhir: ServeFhir) -> None:
     clock = Clock()
-    client = serve_fhir(export_seconds=50.0, clock=clock)
+    client = serve_fhir(export_seconds=50.0, documents=InMemory(clock))
     status = kick_off(client)
     told: list[tuple[float, str, str]] = []
     for seconds in (0.0, 12.5, 49.5):
@@ -162,7 +163,7 @@ def test_a_wait_is_two_minutes_at_most(serve_fhir: ServeFhir) -> None:
 
 def test_an_export_says_when_it_expires_and_then_does(serve_fhir: ServeFhir) -> None:
     clock = Clock()
-    client = serve_fhir(clock=clock)
+    client = serve_fhir(documents=InMemory(clock))
     status = kick_off(client)
     expires = parsedate_to_datetime(client.get(status).headers["expires"]).timestamp()
     assert int(clock.now + LIFETIME) == expires
@@ -194,7 +195,7 @@ def test_an_export_of_another_run_of_the_server_is_unknown(serve_fhir: ServeFhir
 
 def test_the_number_of_exports_is_bounded(serve_fhir: ServeFhir) -> None:
     clock = Clock()
-    client = serve_fhir(most_jobs=2, clock=clock)
+    client = serve_fhir(most_jobs=2, documents=InMemory(clock))
     first = kick_off(client)
     kick_off(client)
     refused = client.get("/fhir/$export", headers=KICK_OFF)
@@ -241,7 +242,7 @@ def test_a_manifest_comes_in_pages_where_the_client_allows_it(serve_fhir: ServeF
 
 def test_pages_appear_as_the_export_goes_on_and_never_change(serve_fhir: ServeFhir) -> None:
     clock = Clock()
-    client = serve_fhir(FhirSource({}, groups={"g": MANY}), export_seconds=120.0, clock=clock)
+    client = serve_fhir(FhirSource({}, groups={"g": MANY}), export_seconds=120.0, documents=InMemory(clock))
     status = kick_off(client, allowPartialManifests="true")
     assert client.get(status).content == b""
     clock.now += 60

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from mockexport.errors import MockExportError
 from mockexport.server.bodies import Bodies
 from mockexport.server.fhir import resources
 from mockexport.server.fhir.content import find_group, groups, job_files
+from mockexport.server.fhir.documents import Request as JobRequest
 from mockexport.server.fhir.jobs import MOST_JOBS, Job, Jobs, TooManyJobsError
 from mockexport.server.fhir.kick_off import check_accept, read_kick_off
 from mockexport.server.fhir.manifest import ERRORS, manifest_page
@@ -28,18 +29,23 @@ from mockexport.server.fhir.parts import FilesOf
 from mockexport.server.fhir.refusal import Refusal, answer_error, answer_refusal, fhir_response
 from mockexport.server.fhir.tokens import Tokens, check_types, token_check, token_response
 from mockexport.server.response import DownloadResponse
+from mockexport.shared import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp
 
+    from mockexport.server.fhir.kick_off import KickOff
+    from mockexport.shared import Documents
     from mockexport.source import Source
 
     Handler = Callable[[Request], Awaitable[Response]]
     Authorize = Callable[[Request], None]
 
 __all__ = ["Fhir", "fhir_application"]
+
+NO_EXPORT = issue("not-found", "There is no such export: it was deleted, or it has expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Fhir:
 
     `source` is what it serves, if that is not what the rest of the server does: all its downloads have to be NDJSON.
     `tokens` gives clients tokens at `/fhir/token`, which are then required in place of the server's own. `most_jobs`
-    exports may be kept at a time; `clock` tells the seconds since 1970.
+    exports may be kept at a time, in `documents`, which several servers of one service may share.
     """
 
     version: str = "3.0"
@@ -57,7 +63,7 @@ class Fhir:
     source: Source | None = None
     tokens: Tokens | None = None
     most_jobs: int = MOST_JOBS
-    clock: Callable[[], float] = time.time
+    documents: Documents = field(default_factory=InMemory)
 
 
 def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None = None) -> ASGIApp:
@@ -66,13 +72,14 @@ def fhir_application(source: Source, settings: Fhir, authorize: Authorize | None
     `authorize` raises an HTTPException for a request that may not be answered. What the server can do, at `/metadata`,
     and how to get a token, is open: neither tells anything of the data.
     """
-    if settings.tokens:
-        authorize = token_check(settings.tokens)
-    api = _Api(source, settings, needs_token=authorize is not None)
+    check_token = token_check(settings.tokens) if settings.tokens else None
+    api = _Api(source, settings, needs_token=bool(check_token or authorize))
 
     def guarded(handler: Handler) -> Handler:
         async def check_and_answer(request: Request) -> Response:
-            if authorize:
+            if check_token:
+                await check_token(request)
+            elif authorize:
                 authorize(request)
             return await handler(request)
 
@@ -112,7 +119,7 @@ class _Api:
         self._settings = settings
         self._needs_token = needs_token
         self._bodies = Bodies(self._source)
-        self._jobs = Jobs(settings.export_seconds, settings.most_jobs, settings.clock)
+        self._jobs = Jobs(settings.documents, settings.most_jobs)
         self._began = datetime.now(UTC)
 
     async def metadata(self, request: Request) -> Response:
@@ -150,21 +157,29 @@ class _Api:
         allowed = check_types(request, asked.named)
         types = asked.types if allowed is None else allowed if asked.types is None else asked.types & allowed
         try:
-            self._jobs.check_room()  # before the work
-            started = self._jobs.clock()
-            files = await run_sync(job_files, self._source, group, types)
-            job = Job(str(request.url), started, files, asked.partial, asked.notes)
-            self._jobs.start(job)
+            job_id = await run_sync(self._start, str(request.url), asked, group, types)
         except TooManyJobsError as error:
             told = issue("throttled", "There are too many exports; delete one, or try again later")
             raise Refusal(429, told, headers={"Retry-After": str(error.wait)}) from None
         told = issue("informational", "The export has begun", "information")
-        return fhir_response(operation_outcome(told), 202, {"Content-Location": f"{_base(request)}/jobs/{job.id}"})
+        return fhir_response(operation_outcome(told), 202, {"Content-Location": f"{_base(request)}/jobs/{job_id}"})
+
+    def _start(self, url: str, asked: KickOff, group: str | None, types: frozenset[str] | None) -> str:
+        """Start an export, and return its id. Raises TooManyJobsError before the work."""
+        request = JobRequest(url, self._jobs.clock(), self._settings.export_seconds, asked.partial, asked.notes)
+        job_id = self._jobs.begin(request)
+        try:
+            self._jobs.start(job_id, request, job_files(self._source, group, types))
+        except BaseException:
+            with suppress(Refusal):
+                self._jobs.delete(job_id)
+            raise
+        return job_id
 
     async def status(self, request: Request) -> Response:
         """Say how far an export is; when it is complete, or as far as the client allows parts, send the manifest."""
         check_accept(request, JSON, FHIR_JSON)
-        job, now = self._job(request), self._jobs.clock()
+        job, now = await self._job(request), self._jobs.clock()
         number = request.path_params.get("page", 1)
         url = f"{_base(request)}/jobs/{job.id}"
         page = manifest_page(job, url, number, now, requires_token=self._needs_token)
@@ -181,26 +196,26 @@ class _Api:
         return Response(orjson.dumps(page), 200 if done == 1 else 202, headers, JSON)
 
     async def delete(self, request: Request) -> Response:
-        job = self._job(request)
-        self._jobs.delete(job.id)
+        if not await run_sync(self._jobs.delete, request.path_params["job"]):
+            raise Refusal(404, NO_EXPORT)
         return fhir_response(operation_outcome(issue("informational", "The export is deleted", "information")), 202)
 
     async def file(self, request: Request) -> Response:
         check_accept(request, FHIR_NDJSON, "application/ndjson")
-        job, name = self._job(request), request.path_params["file"]
-        if name == ERRORS and job.notes:
-            lines = b"".join(orjson.dumps(operation_outcome(note)) + b"\n" for note in job.notes)
+        job, name = await self._job(request), request.path_params["file"]
+        if name == ERRORS and job.request.notes:
+            lines = b"".join(orjson.dumps(operation_outcome(note)) + b"\n" for note in job.request.notes)
             return Response(lines, media_type=FHIR_NDJSON)
         file = job.files.get(name)
-        if file is None or (job.done(self._jobs.clock()) < 1 and not job.partial):
+        if file is None or (job.done(self._jobs.clock()) < 1 and not job.request.partial):
             raise Refusal(404, issue("not-found", "The export has no such file"))
         check_types(request, [file.type])
         return DownloadResponse(self._bodies, file.download)
 
-    def _job(self, request: Request) -> Job:
-        job = self._jobs.find(request.path_params["job"])
+    async def _job(self, request: Request) -> Job:
+        job = await run_sync(self._jobs.find, request.path_params["job"])
         if job is None:
-            raise Refusal(404, issue("not-found", "There is no such export: it was deleted, or it has expired"))
+            raise Refusal(404, NO_EXPORT)
         return job
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mockexport.bulk_wire import fhir_id, issue
 from mockexport.errors import UntrustedDataError
-from mockexport.server.fhir.jobs import JobFile
+from mockexport.server.fhir.documents import JobFile
 from mockexport.server.fhir.refusal import Refusal
 from mockexport.server.ids import wire_exports
 from mockexport.tally import PATIENT_PATHS

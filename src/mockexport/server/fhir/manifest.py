@@ -23,17 +23,18 @@ def manifest_page(job: Job, url: str, number: int, now: float, *, requires_token
 
     A page never changes but by gaining the link to the next one. `url` is that of the job.
     """
-    size = PAGE_FILES if job.partial else max(1, len(job.files))
+    partial, notes = job.request.partial, job.request.notes
+    size = PAGE_FILES if partial else max(1, len(job.files))
     done = job.done(now)
-    pages = max(1, -(-len(job.files) // size)) if done == 1 else int(done * len(job.files)) // size * job.partial
+    pages = max(1, -(-len(job.files) // size)) if done == 1 else int(done * len(job.files)) // size * partial
     if not 1 <= number <= pages:
         return None
     files = islice(job.files.values(), (number - 1) * size, number * size)
     return bulk_manifest_body(
-        transaction_time=datetime.fromtimestamp(job.started, UTC),
-        request=job.request,
+        transaction_time=datetime.fromtimestamp(job.request.started, UTC),
+        request=job.request.url,
         requires_token=requires_token,
         output=[(file.type, f"{url}/{file.name}", file.download.rows) for file in files],
-        errors=[("OperationOutcome", f"{url}/{ERRORS}", len(job.notes))] if job.notes and number == 1 else (),
+        errors=[("OperationOutcome", f"{url}/{ERRORS}", len(notes))] if notes and number == 1 else (),
         next_url=f"{url}/manifests/{number + 1}" if number < pages else None,
     )

@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mockexport.errors import ChangedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,13 +24,14 @@ class FilesOf:
 
     A download that declares no rows stays whole, since the number of its parts is not known. Where a part begins is
     found as the one before it is read, and kept: so a client that takes the parts in order has each byte read once. Any
-    other part is looked for from the nearest one whose beginning is known.
+    other part is looked for from the nearest one whose beginning is known. A part that was listed elsewhere, by another
+    server, is found by listing its export once more.
     """
 
     def __init__(self, source: Source, resources: int) -> None:
         self._source = source
         self._resources = resources
-        self._wholes: dict[Key, tuple[Download, int]] = {}  # of each part: the download, and its number from 0
+        self._wholes: dict[Key, tuple[Download, int | None]] = {}  # of each part: the download, and its number from 0
         self._begins: dict[Key, dict[int, int]] = {}  # of each download: the bytes before a part
 
     @property
@@ -45,6 +48,7 @@ class FilesOf:
         for download in self._source.downloads(export):
             rows = download.rows or 0
             if rows <= self._resources:
+                self._wholes[_key(download)] = (download, None)
                 yield download
                 continue
             for number, first in enumerate(range(0, rows, self._resources)):
@@ -60,9 +64,12 @@ class FilesOf:
                 yield part
 
     def open(self, download: Download, offset: int = 0, **_watch: object) -> Chunks:
-        """Stream a part, from byte `offset` on. The last one goes on to the end, whatever rows are declared."""
-        whole, number = self._wholes.get(_key(download), (download, -1))
-        if number < 0:
+        """Stream a part, from byte `offset` on. The last one goes on to the end, whatever rows are declared.
+
+        Raises ChangedError for a part that was listed elsewhere, of a download that has changed since.
+        """
+        whole, number = self._wholes.get(_key(download)) or self._find(download)
+        if number is None:
             yield from self._source.open(whole, offset)
             return
         begins = self._begins.setdefault(_key(whole), {0: 0})
@@ -77,6 +84,21 @@ class FilesOf:
                 at += end
         if not last:
             begins[number + 1] = at
+
+    def _find(self, download: Download) -> tuple[Download, int | None]:
+        """Return the download that a part is of, and its number; a download that is not split as it is."""
+        numbers = {}
+        for part in self.downloads(download.export):
+            found = self._wholes[_key(part)]
+            if _key(part) == _key(download):
+                return found
+            numbers[part.id] = found[1]
+        whole = download.id.rpartition("#")[0]
+        if numbers.get(download.id) is not None or not numbers.keys().isdisjoint((whole, f"{whole}#0")):
+            raise ChangedError(
+                f"download {whole!r} of export {download.export!r} changed since it was listed; try again"
+            )
+        return download, None
 
     def close(self) -> None:
         """Close the other source."""

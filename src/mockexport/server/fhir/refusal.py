@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,14 +13,16 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from mockexport.bulk_wire import FHIR_JSON, issue, operation_outcome
 from mockexport.encoding import unicode_only
-from mockexport.errors import MockExportError, NotFoundError
+from mockexport.errors import MockExportError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from fastapi import Request
 
-__all__ = ["Refusal", "answer_error", "answer_refusal", "fhir_response", "read_body"]
+__all__ = ["RETRY_SECONDS", "Refusal", "answer_error", "answer_refusal", "fhir_response", "reaching", "read_body"]
+
+RETRY_SECONDS = 5  # after a database that could not be reached
 
 CODES = {
     401: "login",
@@ -30,6 +33,7 @@ CODES = {
     429: "throttled",
     501: "not-supported",
     502: "exception",
+    503: "transient",
 }
 """The code of an issue by the status of the response, where the issue has none of its own."""
 
@@ -47,6 +51,17 @@ class Refusal(HTTPException):
 def fhir_response(resource: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response with a FHIR resource."""
     return Response(orjson.dumps(resource), status, dict(headers or {}), FHIR_JSON)
+
+
+@contextmanager
+def reaching() -> Generator[None]:
+    """Have a request refused with 503 if what the servers of a service share can't be reached in a block."""
+    try:
+        yield
+    except UnreachableError as error:
+        logger.warning("exports and tokens can't be looked up: %s", error.message)
+        told = issue("transient", "The database of the service can't be reached; try again")
+        raise Refusal(503, told, headers={"Retry-After": str(RETRY_SECONDS)}) from error
 
 
 async def read_body(request: Request, most: int) -> bytes:

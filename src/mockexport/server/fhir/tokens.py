@@ -15,27 +15,31 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response
 
 from mockexport.bulk_wire import FHIR, JSON, issue
-from mockexport.server.fhir.refusal import Refusal, read_body
+from mockexport.server.fhir.refusal import RETRY_SECONDS, Refusal, reaching, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 __all__ = ["Tokens", "check_types", "readable_types", "token_check", "token_response"]
 
 FORM = "application/x-www-form-urlencoded"
 MOST_BYTES = 1 << 16  # of a request for a token
+UNAVAILABLE = 503
 READ = re.compile(r"system/(\*|[A-Z][A-Za-z]*)\.(?:c?ru?d?s?|read|\*)")
 """A scope that allows to read a type of resources, or all (SMART App Launch, versions 1 and 2)."""
 
 
 class Tokens(Protocol):
-    """Gives tokens, and knows them again. Safe to share between threads."""
+    """Gives tokens, and knows them again. Safe to share between threads; both methods may wait for a database."""
 
     def answer(self, form: Mapping[str, str], token_url: str) -> tuple[int, dict[str, Any]]:
         """Return status and document for a POST to the token endpoint, whose URL the client was told."""
 
     def scopes(self, authorization: str | None) -> tuple[str, ...] | None:
-        """Return the scopes of the token in a header `Authorization`; None if there is no valid one."""
+        """Return the scopes of the token in a header `Authorization`; None if there is no valid one.
+
+        Raises UnreachableError.
+        """
 
 
 async def token_response(tokens: Tokens, request: Request, token_url: str) -> Response:
@@ -48,15 +52,22 @@ async def token_response(tokens: Tokens, request: Request, token_url: str) -> Re
         status, document = 400, {"error": "invalid_request", "error_description": wrong}
     else:
         status, document = await run_sync(tokens.answer, dict(fields), token_url)
-    return Response(orjson.dumps(document), status, {"Cache-Control": "no-store", "Pragma": "no-cache"}, JSON)
+    headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    if status == UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    return Response(orjson.dumps(document), status, headers, JSON)
 
 
-def token_check(tokens: Tokens) -> Callable[[Request], None]:
+def token_check(tokens: Tokens) -> Callable[[Request], Awaitable[None]]:
     """Return what requires a valid token, and notes in the request which types it allows to read."""
 
-    def check(request: Request) -> None:
+    def scopes_of(authorization: str | None) -> tuple[str, ...] | None:
+        with reaching():
+            return tokens.scopes(authorization)
+
+    async def check(request: Request) -> None:
         sent = request.headers.get("authorization")
-        scopes = tokens.scopes(sent)
+        scopes = await run_sync(scopes_of, sent)
         if scopes is None:
             wanted = f'Bearer realm="{FHIR}"' + (', error="invalid_token"' if sent else "")
             raise HTTPException(401, "A valid access token is required", {"WWW-Authenticate": wanted})
