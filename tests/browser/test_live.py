@@ -11,12 +11,14 @@ import pytest
 from playwright.sync_api import expect
 from tests.commands import serve_command
 from tests.server.page.kinds import HeldRun
-from tests.server.page.serving import page_over
-from tests.sources import WAIT_SECONDS, MemorySource, csv_body
+from tests.server.page.reached import Reached
+from tests.server.page.serving import page_over, start
+from tests.sources import EXPORT, WAIT_SECONDS, MemorySource, csv_body
 
 from mockexport.cli.page import kinds_of_runs
 from mockexport.factory import open_source
 from mockexport.server import Answer
+from mockexport.shared import InMemory
 from mockexport.sources import MockSource
 
 if TYPE_CHECKING:
@@ -140,6 +142,32 @@ def test_the_page_waits_for_its_server_and_says_when_a_run_is_gone(look: Look) -
             page.get_by_role("link", name="All exports").click()
             expect(page.get_by_role("row", name="demo")).to_contain_text("18,784")
         assert all("ERR_" in said or "404" in said for said in looking.complaints), looking.complaints
+
+
+def test_a_page_without_the_database_of_the_runs_says_so_and_goes_on_with_it(look: Look) -> None:
+    held, documents = HeldRun(), InMemory()
+    source, reached = MemorySource({"a": csv_body(3)}), Reached(documents)
+    lost = "The database of the runs cannot be reached."
+    with (
+        page_over(source, [held], documents=documents) as (one, _),
+        page_over(source, [held], documents=reached) as (other, _),
+        look(other.base_url, complains="503 (Service Unavailable)") as looking,
+    ):
+        page = looking.page
+        looking.go(f"run/{start(one, 'held', EXPORT)['id']}")
+        expect(page.get_by_text("running", exact=True)).to_be_visible()
+        reached.cut()
+        expect(page.get_by_text(f"{lost} Trying again …")).to_be_visible()
+        page.get_by_role("link", name="Exports").click()
+        expect(page.get_by_role("row", name="trial")).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_text(lost)
+        page.get_by_role("button", name="Hold trial").click()
+        expect(page.get_by_role("row", name="trial").get_by_role("alert")).to_have_text(lost)
+        reached.cut(is_cut=False)
+        page.reload()
+        page.get_by_role("link", name="Hold trial").click()
+        held.may_end.set()
+        expect(page.get_by_text("done", exact=True)).to_be_visible()
 
 
 def test_a_stream_that_has_fallen_silent_is_opened_again(look: Look) -> None:

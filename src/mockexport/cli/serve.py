@@ -296,7 +296,7 @@ def serve_command(
         routes, view = served.routes, as_fhir(served.source)
         tokens = tokens_in(served.documents) if tokens_in else None
         kinds = kinds_of_runs(served.source, settings.kernel)
-        page = stack.enter_context(closing(Page(served.source, kinds, routes)))
+        page = stack.enter_context(closing(Page(served.source, kinds, routes, served.documents)))
         application = create_app(
             served.source,
             token=token,

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def page_over(
-    source: Source, kinds: Sequence[Kind] = (), fresh: Any = None, **settings: Any
+    source: Source, kinds: Sequence[Kind] = (), fresh: Any = None, documents: Any = None, **settings: Any
 ) -> Iterator[tuple[httpx.Client, Page]]:
     """Serve a source with its page; the client's paths are relative to that server."""
-    page = Page(source, kinds, fresh)
+    page = Page(source, kinds, fresh, documents)
     urls: SimpleQueue[str] = SimpleQueue()
     with listen("127.0.0.1", 0) as listener:
         server = Server(create_app(source, page=page, **settings), urls.put, on_stopping=page.stop)

@@ -1,4 +1,4 @@
-"""Server-sent events: what is to be told is looked at four times a second, and sent when it has changed."""
+"""Server-sent events: what is to be told is looked at again and again, and sent when it has changed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["ENDED", "STREAM", "events"]
+__all__ = ["ENDED", "LOOK_SECONDS", "STREAM", "events"]
 
 LOOK_SECONDS = 0.25
 ALIVE_SECONDS = 15.0  # after which a comment is sent, so that neither side takes the other for gone
@@ -20,14 +20,16 @@ ENDED = object()
 """What a `look` returns when there is nothing more to tell."""
 
 
-async def events(look: Callable[[], Any], stopped: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def events(
+    look: Callable[[], Awaitable[Any]], stopped: Callable[[], bool], seconds: float = LOOK_SECONDS
+) -> AsyncIterator[bytes]:
     """Yield an event for each value of `look` that is neither None nor the one before, until it is `ENDED`.
 
-    `stopped` ends the stream too, when the server stops.
+    It looks every so many seconds. `stopped` ends the stream too, when the server stops.
     """
     sent, spoke = b"", time.monotonic()
     yield b": open\n\n"
-    while not stopped() and (value := look()) is not ENDED:
+    while not stopped() and (value := await look()) is not ENDED:
         data = b"" if value is None else orjson.dumps(value)
         if data and data != sent:
             sent, spoke = data, time.monotonic()
@@ -35,4 +37,4 @@ async def events(look: Callable[[], Any], stopped: Callable[[], bool]) -> AsyncI
         elif time.monotonic() - spoke > ALIVE_SECONDS:
             spoke = time.monotonic()
             yield b": alive\n\n"
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(seconds)

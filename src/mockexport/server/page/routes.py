@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from anyio import CapacityLimiter, fail_after
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
@@ -15,29 +17,44 @@ from pydantic import BaseModel
 
 from mockexport._version import __version__
 from mockexport.encoding import unicode_only
+from mockexport.errors import UnreachableError
 from mockexport.model import Export, summarise
 from mockexport.server.headers import choose_encoding
 from mockexport.server.ids import wire_exports
-from mockexport.server.page.events import ENDED, STREAM, events
+from mockexport.server.page.events import ENDED, LOOK_SECONDS, STREAM, events
 from mockexport.server.page.files import HEADERS, answer_file, page_files
-from mockexport.server.page.runs import RUNNING, Run, Runs, TooManyRunsError
+from mockexport.server.page.records import DONE, RUNNING, Records
+from mockexport.server.page.runs import Runs, TooManyRunsError
+from mockexport.shared import InMemory
 from mockexport.source import MakesExports, home_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
     from contextlib import AbstractContextManager
+    from typing import TypeAlias
 
-    from mockexport.server.page.kinds import Answer, Fresh, Kind
+    from mockexport.server.page.kinds import Fresh, Kind
+    from mockexport.server.page.records import Record
+    from mockexport.shared import Documents
     from mockexport.source import Source
+
+    Look: TypeAlias = Callable[[], Awaitable[Any]]
 
 __all__ = ["Page"]
 
 STREAMS_AT_ONCE = 256
+ELSEWHERE_SECONDS = 1.0  # after which a stream looks again at a run of another server
+ASKING_AT_ONCE = 8  # threads that may wait for a database
+ASK_SECONDS = 10.0  # for which a request waits until one of them is free
+NO_RUNS = "The database of the runs cannot be reached."
 DOWNLOADS_SHOWN = 10_000
 NAMES_SHOWN = 1000
 COMPRESSED_BYTES = 1000  # from which on it is worth it
 COMPRESSION = 6
 DATA = HEADERS | {"Cache-Control": "no-store"}
+TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+
+logger = logging.getLogger(__name__)
 
 
 class Start(BaseModel):
@@ -71,15 +88,25 @@ class CompressedRoute(APIRoute):
 class Page:
     """The page over a source. `kinds` are the runs that it may start; `fresh`, if any, tells of heart-rate readings.
 
+    `documents` is what the servers of one service share, so that each of them tells of the runs of all; in memory, by
+    default. They need the same kinds.
     `files` are its own files, which tell nothing of the data; `data` may be protected by a token. `streams` is how many
     streams of events are open. Call `stop` when the server stops, and `close` at last.
     """
 
-    def __init__(self, source: Source, kinds: Sequence[Kind] = (), fresh: Fresh | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kinds: Sequence[Kind] = (),
+        fresh: Fresh | None = None,
+        documents: Documents | None = None,
+    ) -> None:
         self._source = source
         self._kinds = {kind.name: kind for kind in kinds}
         self._fresh = fresh
-        self._runs = Runs()
+        self._records = Records(documents or InMemory())
+        self._runs = Runs(self._records)
+        self._asking = CapacityLimiter(ASKING_AT_ONCE)
         self.streams = 0
         self._stopped = False
         self.files = APIRouter(include_in_schema=False)
@@ -150,63 +177,90 @@ class Page:
         ]
         return _json({"downloads": shown, "all": len(found)})
 
-    # Runs
+    # Runs: those of this server are told of from memory, those of the others by their records
 
-    def _all_runs(self, request: Request) -> Response:
-        return _json([run.document(_server(request)) for run in self._runs.all()])
+    async def _all_runs(self, request: Request) -> Response:
+        return _json([self._shown(record, request) for record in await self._ask(self._runs.all)])
 
-    def _start(self, start: Start, request: Request) -> Response:
+    async def _start(self, start: Start, request: Request) -> Response:
         kind = self._kinds.get(start.kind)
         if kind is None:
             raise HTTPException(404, f"No kind of run is called {start.kind}")
-        if start.export not in self._source.exports():
+        if start.export not in await run_sync(self._source.exports):
             raise HTTPException(404, "Export not found")
         try:
-            run = self._runs.start(kind, start.export)
+            run = await self._ask(self._runs.start, kind, start.export)
         except TooManyRunsError as error:
             raise HTTPException(503, error.message, {"Retry-After": "1"}) from None
-        return _json(run.document(_server(request)), 201)
+        return _json(self._shown(run.record(), request), 201)
 
-    def _run(self, run_id: str, request: Request) -> Response:
-        return _json(self._known(run_id).document(_server(request)))
+    async def _run(self, run_id: str, request: Request) -> Response:
+        return _json(self._shown(await self._record(run_id), request))
 
-    def _cancel(self, run_id: str, request: Request) -> Response:
-        run = self._known(run_id)
-        run.cancelled = True
-        return _json(run.document(_server(request)), 202)
+    async def _cancel(self, run_id: str, request: Request) -> Response:
+        record = await self._record(run_id)
+        if own := self._runs.own(run_id):
+            own.cancelled = True
+        elif record["state"] == RUNNING:
+            await self._ask(self._records.ask_to_cancel, run_id)
+        return _json(self._shown(record, request), 202)
 
     async def _run_events(self, run_id: str, request: Request) -> Response:
-        run, server = self._known(run_id), _server(request)
+        await self._record(run_id)
         told = False
 
-        def look() -> Any:
+        async def look() -> Any:
             nonlocal told
             if told:
                 return ENDED
-            told = run.state != RUNNING
-            return run.document(server)
+            try:
+                record = await self._record(run_id)
+            except HTTPException:  # whoever looks asks again, and is told why
+                return ENDED
+            told = record["state"] != RUNNING
+            return self._shown(record, request)
 
-        return self._stream(nullcontext(look))
+        return self._stream(nullcontext(look), LOOK_SECONDS if self._runs.own(run_id) else ELSEWHERE_SECONDS)
 
     async def _json_result(self, run_id: str) -> Response:
-        run, answer = self._answered(run_id)
-        return Response(answer.json, media_type="application/json", headers=DATA | _as_file(run, "json"))
+        return await self._result(run_id, "json")
 
     async def _csv_result(self, run_id: str) -> Response:
-        run, answer = self._answered(run_id)
-        return Response(answer.csv, media_type="text/csv; charset=utf-8", headers=DATA | _as_file(run, "csv"))
+        return await self._result(run_id, "csv")
 
-    def _known(self, run_id: str) -> Run:
-        run = self._runs.find(run_id)
-        if run is None:
-            raise HTTPException(404, "This run is not kept any more, or never was")
-        return run
-
-    def _answered(self, run_id: str) -> tuple[Run, Answer]:
-        run = self._known(run_id)
-        if run.answer is None:
+    async def _result(self, run_id: str, suffix: str) -> Response:
+        record = await self._record(run_id)
+        if record["state"] != DONE:
             raise HTTPException(409, "This run has no answer")
-        return run, run.answer
+        if (own := self._runs.own(run_id)) and own.answer:
+            answer = getattr(own.answer, suffix)
+        else:
+            answer = await self._ask(self._records.answer, run_id, suffix)
+        if answer is None:
+            raise _not_kept()
+        return Response(answer, media_type=TYPES[suffix], headers=DATA | _as_file(record, suffix))
+
+    async def _record(self, run_id: str) -> Record:
+        own = self._runs.own(run_id)
+        record: Record | None = own.record() if own else await self._ask(self._records.find, run_id)
+        if record is None:
+            raise _not_kept()
+        return record
+
+    async def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what may wait for a database."""
+        try:
+            with fail_after(ASK_SECONDS):
+                return await run_sync(function, *arguments, limiter=self._asking)
+        except (UnreachableError, TimeoutError) as error:
+            logger.warning("the database of the runs cannot be reached: %s", error)
+            raise HTTPException(503, NO_RUNS, {"Retry-After": "5"}) from None
+
+    def _shown(self, record: Record, request: Request) -> Record:
+        """Add to a record the command, from this server if need be, by the URL by which it was reached."""
+        kind = self._kinds.get(record["kind"])
+        server = str(request.base_url).rstrip("/")
+        return {**record, "command": unicode_only(kind.command(record["export"], server)) if kind else ""}
 
     # Streams
 
@@ -215,9 +269,13 @@ class Page:
         assert fresh is not None  # noqa: S101 - the route is there only with it
 
         @contextmanager
-        def watching() -> Generator[Callable[[], Any], None, None]:
+        def watching() -> Generator[Look, None, None]:
             with fresh.watch(user) as collected:
-                yield lambda: [collected.popleft() for _ in range(len(collected))] or None
+
+                async def look() -> Any:
+                    return [collected.popleft() for _ in range(len(collected))] or None
+
+                yield look
 
         return self._stream(watching())
 
@@ -227,7 +285,7 @@ class Page:
         answer.headers.update(DATA)
         return answer
 
-    def _stream(self, looking: AbstractContextManager[Callable[[], Any]]) -> Response:
+    def _stream(self, looking: AbstractContextManager[Look], seconds: float = LOOK_SECONDS) -> Response:
         if self.streams >= STREAMS_AT_ONCE:
             raise HTTPException(503, "Too many pages are open", {"Retry-After": "5"})
 
@@ -235,7 +293,7 @@ class Page:
             self.streams += 1
             try:
                 with looking as look:
-                    async for event in events(look, lambda: self._stopped):
+                    async for event in events(look, lambda: self._stopped, seconds):
                         yield event
             finally:
                 self.streams -= 1
@@ -254,9 +312,8 @@ async def _file(name: str, request: Request) -> Response:
     return answer_file(file, request)
 
 
-def _server(request: Request) -> str:
-    """Return the URL by which the browser reached this server."""
-    return str(request.base_url).rstrip("/")
+def _not_kept() -> HTTPException:
+    return HTTPException(404, "This run is not kept any more, or never was")
 
 
 def _export_document(export: Export) -> dict[str, Any]:
@@ -276,9 +333,9 @@ def _names(names: Sequence[str] | None) -> dict[str, Any] | None:
     return None if names is None else {"all": len(names), "first": [unicode_only(name) for name in names[:NAMES_SHOWN]]}
 
 
-def _as_file(run: Run, suffix: str) -> dict[str, str]:
-    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in run.export)
-    return {"Content-Disposition": f'attachment; filename="{run.kind.name}-{name}.{suffix}"'}
+def _as_file(record: Record, suffix: str) -> dict[str, str]:
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in record["export"])
+    return {"Content-Disposition": f'attachment; filename="{record["kind"]}-{name}.{suffix}"'}
 
 
 def _json(document: Any, status: int = 200) -> Response:

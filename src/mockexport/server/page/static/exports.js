@@ -8,7 +8,8 @@ const address = (export_) => `#/export/${encodeURIComponent(export_)}`;
 const ASKED_AT_ONCE = 3;
 
 export async function showExports({ main, about, signal }) {
-  const [ids, runs] = await Promise.all([json("/page/exports", { signal }), json("/page/runs", { signal })]);
+  const listed = json("/page/runs", { signal }).then(runList, (error) => failure(error.message)); // exports show without them
+  const [ids, runs] = await Promise.all([json("/page/exports", { signal }), listed]);
   if (!ids.length) {
     fill(main, heading("Exports"), h("p", {}, "This source holds no export."));
     return;
@@ -23,7 +24,7 @@ export async function showExports({ main, about, signal }) {
     h("thead", {}, h("tr", {}, head, h("th", { scope: "col" }, h("span", { class: "hidden" }, "Runs")))),
     h("tbody", {}, rows),
   );
-  fill(main, heading("Exports"), table, runList(runs));
+  fill(main, heading("Exports"), table, runs);
   const asked = ids.map((id, at) => [id, rows[at]]);
   const ask = async () => {
     for (let next = asked.shift(); next && !signal.aborted; next = asked.shift()) {
