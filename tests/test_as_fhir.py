@@ -339,6 +339,22 @@ def test_a_download_that_was_written_down_is_found_again() -> None:
         view.open(Download(EXPORT, "b"))
 
 
+def test_an_export_is_listed_once_for_all_its_downloads_that_were_written_down() -> None:
+    class Listed(NamedSource):
+        times = 0
+
+        def downloads(self, export: str) -> list[Download]:
+            self.times += 1
+            return list(super().downloads(export))
+
+    source = Listed({str(number): csv_body(number) for number in range(20)}, dict.fromkeys(map(str, range(20))))
+    known = [Download(EXPORT, found.id, etag=found.etag) for found in AsFhir(source).downloads(EXPORT)[1:]]
+    source.times, view = 0, AsFhir(source)
+    bodies = [body_of(view, download) for download in known]
+    assert [body.count(b"\n") for body in bodies] == list(range(20))
+    assert source.times == 1
+
+
 def test_a_reader_that_stops_lets_go_of_the_source() -> None:
     closed = []
 

@@ -139,6 +139,8 @@ def test_a_server_is_unhealthy_while_the_database_is_away_and_says_why_without_s
         httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
     ):
         post(client, 0)
+        began = client.get("/fhir/Group/demo/$export", headers={"Accept": FHIR, "Prefer": "respond-async"})
+        status = began.headers["Content-Location"]
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
         postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
         eventually(lambda: client.get("/health").status_code == 503)
@@ -148,8 +150,12 @@ def test_a_server_is_unhealthy_while_the_database_is_away_and_says_why_without_s
         refused = client.post(BATCH, json={"readings": [reading()]})
         assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
         assert client.get(ONE, params=DAY).status_code == 503  # another server may have newer readings
+        unknown = client.get(status)
+        assert (unknown.status_code, "Retry-After" in unknown.headers) == (503, True)
+        assert unknown.json()["issue"][0]["code"] == "transient"
         postgres.run(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
         eventually(lambda: client.get("/health").status_code == 200)
+        assert client.get(status).status_code == 200
         post(client, 1)
         assert count(tmp_path, server.url) == 2
 
@@ -192,10 +198,14 @@ def test_a_folder_with_a_journal_of_its_own_is_refused_until_the_journal_is_repl
         assert [point["heart_rate"] for point in client.get(ONE, params=DAY).json()["data"]] == [75.0]
 
 
-def test_a_fhir_export_is_known_only_at_the_server_that_began_it(tmp_path: Path, url: str) -> None:
+def test_a_fhir_export_is_the_same_at_every_server_until_it_is_deleted_at_one(tmp_path: Path, url: str) -> None:
     with two_servers(tmp_path / "data", url) as ((_, one), (_, two)):
-        began = one.get("/fhir/Group/demo/$export", headers={"Accept": FHIR, "Prefer": "respond-async"})
+        kick_off = {"Accept": FHIR, "Prefer": "respond-async", "Host": "balancer.example"}
+        began = one.get("/fhir/Group/demo/$export", headers=kick_off)
         assert began.status_code == 202
         status = httpx.URL(began.headers["Content-Location"]).path
-        assert one.get(status).status_code in (200, 202)
-        assert two.get(status).status_code == 404
+        manifests = [client.get(status, headers={"Host": "balancer.example"}) for client in (one, two)]
+        assert [answer.status_code for answer in manifests] == [200, 200]
+        assert manifests[0].json() == manifests[1].json()
+        assert two.delete(status).status_code == 202
+        assert [client.get(status).status_code for client in (one, two)] == [404, 404]
