@@ -31,6 +31,9 @@ NATIVE_BUILT = all(
 )
 KERNELS = ["native", "pure"] if NATIVE_BUILT and os.environ.get("MOCKEXPORT_KERNEL") != "pure" else ["pure"]
 
+OF_THE_DEVELOPER = ("MOCKEXPORT_", "AWS_", "AZURE_", "GOOGLE_", "PG")  # what names sources, stores and databases
+KEPT = ("MOCKEXPORT_KERNEL", "MOCKEXPORT_REQUIRE_NATIVE")
+
 
 @pytest.hookimpl(tryfirst=True)  # before hypothesis reads its options, and before the workers get theirs
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
     # Workers and other processes are many: each module is compiled once, not by all of them.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in [name for name in os.environ if name.startswith(OF_THE_DEVELOPER) and name not in KEPT]:
+        del os.environ[name]
     if not seeds.wants_slow(config.option.markexpr):
         seeds.use_fixed()
         return

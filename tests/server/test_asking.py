@@ -35,7 +35,8 @@ class AskedSource(MemorySource):
         return super().downloads(export)
 
 
-def test_many_who_ask_at_once_are_answered_by_one_look_at_the_source() -> None:
+def test_many_who_ask_at_once_are_answered_by_one_look_at_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "CACHE_SECONDS", 3600.0)
     source = AskedSource()
     downloads = WireDownloads(source)
     with ThreadPoolExecutor(8) as executor:
