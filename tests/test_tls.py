@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import socket
 import ssl
@@ -11,8 +13,9 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
-from tests.commands import run_command
+from tests.commands import run_command, serve_command
 from tests.scripted_http import ScriptedServer
 from tests.sources import WAIT_SECONDS
 
@@ -22,6 +25,7 @@ from mockexport.sources.http import HttpSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
     from tests.scripted_http import Request
 
@@ -141,3 +145,71 @@ def carry(one: socket.socket, other: socket.socket) -> None:
         other.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+class TlsProxy:
+    """Ends TLS before a server, as a load balancer does, and tells it nothing of that."""
+
+    def __init__(self, certificate: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = 0  # of the server
+        self._runner = asyncio.Runner()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: self._runner.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._runner.get_loop().call_soon_threadsafe(self._stop.set)
+        self._thread.join(WAIT_SECONDS)
+        self._runner.close()
+        assert not self._thread.is_alive()
+
+    async def _serve(self) -> None:
+        async with await asyncio.start_server(self._forward, sock=self._listener, ssl=self._context):
+            await self._stop.wait()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        its_reader, its_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(_copy(reader, its_writer), _copy(its_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass  # one of them has gone
+    finally:
+        writer.close()
+
+
+def test_a_fhir_export_behind_a_proxy_that_ends_tls_has_urls_of_the_proxy(certificate: Path, tmp_path: Path) -> None:
+    with TlsProxy(certificate) as proxy:
+        with serve_command("--public-url", proxy.url) as server:
+            proxy.port = server.port
+            asked = ("count", "group/demo", "-s", f"fhir+{proxy.url}/fhir", "--ca-bundle", f"{certificate}.crt")
+            done = run_command(tmp_path, *asked)
+            assert done.code == 0, done.stderr
+            assert json.loads(done.stdout)["totals"] == {"Observation": 18784, "Patient": 4}
+            with httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
+                described = client.get("/fhir/metadata").json()
+        assert described["implementation"]["url"] == f"{proxy.url}/fhir"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["exports.example", "ftp://a.example", "https://", "https://a.example/x", "https://u:p@a.example", "https://a:b"],
+)
+def test_a_public_url_that_is_not_that_of_a_server_is_refused_in_one_line(url: str, tmp_path: Path) -> None:
+    done = run_command(tmp_path, "serve", "--port", "0", "--public-url", url)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"mockexport: error: the public URL {url!r} ")
+    assert done.stderr.endswith("expected one such as https://exports.example.org\n")
+    assert done.stderr.count("\n") == 1

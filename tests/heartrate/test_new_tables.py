@@ -44,7 +44,6 @@ def test_a_table_that_can_not_be_made_is_told_with_the_reason(tmp_path: Path, mo
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="deltalake may make the table again, one version later: both are named then")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [50])
 def test_of_servers_that_make_a_table_on_s3_at_once_one_is_named_and_the_others_are_refused(

@@ -24,6 +24,7 @@ from mockexport.cli.serve_options import (
     FileSizeOption,
     LogFormat,
     LogFormatOption,
+    PublicUrlOption,
     UserLimitOption,
 )
 from mockexport.cli.sizes import read_size
@@ -221,6 +222,7 @@ def serve_command(
             help="Split the files of FHIR exports into files of N resources, where their number is known.",
         ),
     ] = None,
+    public_url: PublicUrlOption = None,
     log_format: LogFormatOption = LogFormat.text,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -259,15 +261,18 @@ def serve_command(
         Faults,
         Fhir,
         Page,
+        PublicUrl,
         RequestLog,
         create_app,
         log_to_stderr,
         read_faults,
+        read_origin,
         run,
     )  # needs the extra, and takes its time
     from mockexport.sources import as_fhir
 
     plan = read_faults(faults) if faults else None
+    origin = read_origin(public_url) if public_url else None
     tokens_in = token_server(fhir_clients) if fhir_clients else None
     limits = (rate_limit_client, rate_limit_user, token is not None)
     with until_ctrl_c(terminal), log_to_stderr(access_log=verbose, as_json=as_json), ExitStack() as stack:
@@ -305,7 +310,8 @@ def serve_command(
             fhir=Fhir(fhir_version.value, export_seconds, files_of, view, tokens, documents=served.documents),
             page=page,
         )
-        faulty = Faults(application, plan) if plan else application
+        named = PublicUrl(application, origin) if origin else application
+        faulty = Faults(named, plan) if plan else named
         run(
             RequestLog(faulty) if as_json else faulty,
             host,

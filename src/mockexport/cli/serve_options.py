@@ -1,4 +1,4 @@
-"""The options of `mockexport serve` for those who run it: limits, logs and the table's files."""
+"""The options of `mockexport serve` for those who run it: limits, logs, its URL and the table's files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = [
     "FileSizeOption",
     "LogFormat",
     "LogFormatOption",
+    "PublicUrlOption",
     "UserLimitOption",
 ]
 
@@ -27,6 +28,15 @@ class LogFormat(StrEnum):
 LogFormatOption = Annotated[
     LogFormat,
     typer.Option("--log-format", help="How lines on stderr look: text, or one JSON object a line."),
+]
+PublicUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--public-url",
+        metavar="URL",
+        show_default=False,
+        help="The URL by which clients reach this server, if it is behind a proxy that speaks TLS.",
+    ),
 ]
 ClientLimitOption = Annotated[
     str | None,

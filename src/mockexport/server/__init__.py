@@ -8,6 +8,7 @@ with needs_extra("server"):
     from mockexport.server.fhir import Fhir
     from mockexport.server.log import RequestLog, json_handler, log_to_stderr
     from mockexport.server.page import Answer, Kind, Page, Progress, Step, Watch
+    from mockexport.server.public_url import PublicUrl, read_origin
     from mockexport.server.server import run
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Kind",
     "Page",
     "Progress",
+    "PublicUrl",
     "RequestLog",
     "Step",
     "Watch",
@@ -24,5 +26,6 @@ __all__ = [
     "json_handler",
     "log_to_stderr",
     "read_faults",
+    "read_origin",
     "run",
 ]

@@ -140,6 +140,7 @@ class DeltaStore:
                 partition_by=["date"],
                 configuration=CONFIGURATION | journals,
                 storage_options=self._options,
+                commit_properties=CommitProperties(max_commit_retries=0),  # a retry would make it again, as version 1
                 raise_if_key_not_exists=False,
             )
         except DeltaError:
@@ -374,9 +375,8 @@ class DeltaStore:
         self._check_term()
         with self._failing("tidy"):
             if self._unused is None:
-                if time.monotonic() - self._vacuumed > VACUUM_SECONDS:
-                    self._vacuumed = time.monotonic()
-                    marks = self._properties({})
+                if (now := time.monotonic()) - self._vacuumed > VACUUM_SECONDS:
+                    self._vacuumed, marks = now, self._properties({})
                     self._table.vacuum(
                         VACUUM_HOURS, dry_run=False, commit_properties=marks, post_commithook_properties=NO_HOOKS
                     )
