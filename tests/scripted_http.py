@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = "bytes | Callable[[Request, socket.socket], None]"
 """The bytes to send before the connection is closed, or what sends them."""
 
-STALL_SECONDS = 30
+STALL_SECONDS = 60
 REQUEST_LIMIT = 1 << 20
 
 

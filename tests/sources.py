@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXPORT = "trial"
 HEADER = b"patient_id,event_time,event_type,value\n"
 ROW = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
-WAIT_SECONDS = 30  # for what should happen at once
+WAIT_SECONDS = 60  # for what should happen at once, on a machine however busy
 
 
 def csv_body(rows: int, row: bytes = ROW) -> bytes:

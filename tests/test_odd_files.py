@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -254,7 +255,8 @@ def test_a_download_whose_name_is_not_utf8_is_served_and_an_error_that_names_it_
         assert (ended.code, ended.stderr) == (0, "")
         assert orjson.loads(ended.stdout)["totals"] == {"bp_dia": 2, "bp_sys": 4}
         odd.with_suffix(".csv.gz").write_bytes(PACK[".csv.gz"](PLAIN))
-        eventually(lambda: httpx.get(f"{server.url}/api/export/trial").status_code != 200)  # a list holds for a second
-        answer = httpx.get(f"{server.url}/api/export/trial")
+        asked = partial(httpx.get, f"{server.url}/api/export/trial", timeout=WAIT_SECONDS)
+        eventually(lambda: asked().status_code != 200)  # a list holds for a second
+        answer = asked()
         assert answer.status_code == 502
         assert r"day-\udcff.csv.gz and day-\udcff.csv hold the same download" in answer.json()["detail"]

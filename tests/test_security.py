@@ -96,7 +96,7 @@ def test_nothing_that_is_printed_holds_the_token(
 @pytest.mark.gate
 def test_a_server_with_a_token_answers_nobody_else_and_does_not_print_it(tmp_path: Path, token_file: Path) -> None:
     with serve_command("--token-file", token_file, "--verbose") as server:
-        with httpx.Client(base_url=server.url) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
             for path in ("/api/export", "/api/export/demo", "/api/export/none", f"/api/export/demo/{'0' * 8}/data"):
                 assert client.get(path).status_code == 401
                 for sent in ("Bearer wrong", "Bearer", f"Basic {TOKEN}", TOKEN, f"{BEARER}x", "Bearer \xe9"):
@@ -127,7 +127,7 @@ def test_unless_it_is_told_to_or_has_a_token(token_file: Path) -> None:
     # 127.1 is another way to write 127.0.0.1, but not one that is known to be.
     for arguments in (["--insecure"], ["--token-file", token_file]):
         with serve_command("--host", "127.1", *arguments) as server:
-            assert httpx.get(f"{server.url}/health").status_code == 200
+            assert httpx.get(f"{server.url}/health", timeout=WAIT_SECONDS).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 from tests.commands import serve_command
 from tests.server.page.serving import page_over
-from tests.sources import MemorySource, csv_body
+from tests.sources import WAIT_SECONDS, MemorySource, csv_body
 
 from mockexport.heartrate.export import HeartRateSource
 from mockexport.heartrate.ingest.routes import HeartRateRoutes
@@ -102,13 +102,16 @@ def test_a_server_that_began_anew_is_followed(look: Look, tmp_path: Path) -> Non
     data = ("--data", tmp_path / "data")
     with serve_command(*data) as served, look(served.url, complains="net::ERR_") as looking:
         page = looking.page
-        with httpx.Client(base_url=served.url) as client:
+        with httpx.Client(base_url=served.url, timeout=WAIT_SECONDS) as client:
             send(client, 61)
         looking.go("heart-rate/anna%2F" + datetime.now(UTC).date().isoformat())
         expect(page.get_by_text("61 beats a minute", exact=True)).to_be_visible()
         served.kill()
         expect(page.get_by_role("alert")).to_have_text("The server does not answer. Is it still running?")
-        with serve_command(*data, "--port", served.port), httpx.Client(base_url=served.url) as client:
+        with (
+            serve_command(*data, "--port", served.port),
+            httpx.Client(base_url=served.url, timeout=WAIT_SECONDS) as client,
+        ):
             expect(page.get_by_role("alert")).to_have_count(0)
             send(client, 99)
             expect(page.get_by_text("99 beats a minute", exact=True)).to_be_visible()

@@ -58,7 +58,7 @@ def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
 @pytest.mark.gate
 def test_a_count_of_a_folder_finds_what_its_journal_elsewhere_has(tmp_path: Path) -> None:
     options = ("--data", tmp_path / "data", "--journal", tmp_path / "journal")
-    with serve_command(*options) as server, httpx.Client(base_url=server.url) as client:
+    with serve_command(*options) as server, httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
         for number in range(50):
             body = {"readings": [reading(timestamp=f"2024-01-15T10:00:{number:02}Z")]}
             assert client.post(BATCH, json=body).status_code == 202

@@ -12,6 +12,7 @@ from tests.commands import run_command, serve_command
 from tests.heartrate.bodies import reading
 from tests.heartrate.serving import BATCH, ONE, kept
 from tests.heartrate.synthetic import DAY, MIDNIGHT, TEN, batch
+from tests.sources import WAIT_SECONDS
 
 from mockexport.errors import UntrustedDataError
 from mockexport.heartrate.journal.contract import LAST_ID, JournalError
@@ -69,7 +70,7 @@ def test_the_command_takes_how_far_ahead_a_reading_may_be(tmp_path: Path) -> Non
     for options, status in (((), 400), (("--accept-ahead", "2d"), 202)):
         with (
             serve_command("--data", tmp_path / "readings", *options) as server,
-            httpx.Client(base_url=server.url) as client,
+            httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
         ):
             assert client.post(ONE, json=reading(timestamp=ahead)).status_code == status
             server.kill()

@@ -129,14 +129,14 @@ def test_a_second_server_on_the_same_folder_is_refused_and_says_which(tmp_path: 
         assert (second.code, second.stdout) == (2, "")
         assert len(second.stderr.splitlines()) == 1
         assert str(tmp_path / "readings") in second.stderr
-        assert httpx.post(server.url + ONE, json=reading()).status_code == 202
+        assert httpx.post(server.url + ONE, json=reading(), timeout=WAIT_SECONDS).status_code == 202
     with serve_command("--data", tmp_path / "readings") as server:
-        assert httpx.post(server.url + ONE, json=reading()).status_code == 202
+        assert httpx.post(server.url + ONE, json=reading(), timeout=WAIT_SECONDS).status_code == 202
 
 
 def test_the_log_names_no_user_even_when_it_is_verbose(tmp_path: Path) -> None:
     with serve_command("--data", tmp_path / "readings", "--verbose") as server:
-        with httpx.Client(base_url=server.url) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
             client.post(ONE, json=reading(user_id="somebody"))
             client.post(
                 BATCH, json={"readings": [reading(user_id="somebody"), reading(user_id="somebody", heart_rate=0)]}
@@ -169,7 +169,7 @@ def test_a_sender_outlives_a_server_that_is_killed_and_started_again(tmp_path: P
     with (
         serve_command("--data", tmp_path / "readings") as server,
         started(tmp_path, *send, "-s", server.url) as sender,
-        httpx.Client(base_url=server.url) as client,
+        httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
     ):
         wait_while_running(sender, lambda: 'status="202"' in client.get("/metrics").text)
         server.kill()
@@ -190,7 +190,7 @@ def test_journal_priorities_and_age_are_as_the_options_say(
     parameters = {"user_id": "user_123", "start": "2024-01-01T00:00:00Z", "end": (now + timedelta(days=1)).isoformat()}
     with (
         serve_command("--data", tmp_path / "readings", *options) as server,
-        httpx.Client(base_url=server.url) as client,
+        httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
     ):
         assert (tmp_path / "journal" / "journal.sqlite").exists()
         for device, rate in (("device_a", 60), ("watch", 90), ("other", 120)):

@@ -68,7 +68,7 @@ class Reading:
 
 
 def url_of(server: Serving) -> str:
-    (download,) = httpx.get(f"{server.url}/api/export/trial").json()["data"]["download_ids"]
+    (download,) = httpx.get(f"{server.url}/api/export/trial", timeout=WAIT_SECONDS).json()["data"]["download_ids"]
     return f"{server.url}/api/export/trial/{download}/data"
 
 
@@ -79,7 +79,7 @@ def write(folder: Path, server: Serving, suffix: str = ".csv") -> tuple[Path, st
     file = folder / f"a{suffix}"
     file.write_bytes(PACK[suffix](OLD))
     deadline = time.monotonic() + WAIT_SECONDS
-    while httpx.get(f"{server.url}/api/export/trial").status_code != 200 or not _is_known(server):
+    while httpx.get(f"{server.url}/api/export/trial", timeout=WAIT_SECONDS).status_code != 200 or not _is_known(server):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return file, url_of(server)
@@ -129,14 +129,14 @@ def test_a_packed_file_that_changes_is_broken_off_too(served: tuple[Path, Servin
 def test_other_bytes_have_another_etag_and_ranges_of_the_old_ones_are_not_sent(served: tuple[Path, Serving]) -> None:
     folder, server = served
     file, url = write(folder, server)
-    etag = httpx.head(url).headers["ETag"]
+    etag = httpx.head(url, timeout=WAIT_SECONDS).headers["ETag"]
     CHANGES["rewritten in place"](file, NEW)
     end = {"Range": f"bytes={len(OLD) - 20}-", "If-Range": etag}
     statuses = set()
     deadline = time.monotonic() + WAIT_SECONDS
     while 200 not in statuses:  # what was listed holds for a second, but is not sent any more
         assert time.monotonic() < deadline
-        answer = httpx.get(url, headers=end)
+        answer = httpx.get(url, headers=end, timeout=WAIT_SECONDS)
         statuses.add(answer.status_code)
         assert answer.headers.get("ETag") != etag
         time.sleep(0.05)

@@ -150,8 +150,8 @@ def test_when_all_connections_are_busy_others_are_told_so() -> None:
             for _ in range(SPARE):
                 busy = stack.enter_context(ask(url, "watched"))
                 assert busy.recv(1000).startswith(b"HTTP/1.1 200")
-            assert httpx.get(f"{url}/health", trust_env=False).status_code == 503
-        with httpx.Client(base_url=url, trust_env=False) as client:
+            assert httpx.get(f"{url}/health", timeout=WAIT_SECONDS, trust_env=False).status_code == 503
+        with httpx.Client(base_url=url, timeout=WAIT_SECONDS, trust_env=False) as client:
             deadline = time.monotonic() + WAIT_SECONDS
             while client.get("/health").status_code != 200:
                 assert time.monotonic() < deadline
@@ -215,7 +215,9 @@ def test_a_source_that_takes_its_time_is_waited_for() -> None:
             yield ROW
 
     with limited(PatientSource(), head=SOON, request=SOON, write=SOON) as url:
-        assert httpx.get(f"{url}{path_of('watched')}/data", trust_env=False).content == HEADER + ROW
+        assert (
+            httpx.get(f"{url}{path_of('watched')}/data", timeout=WAIT_SECONDS, trust_env=False).content == HEADER + ROW
+        )
 
 
 # Clients that don't take their answer.
@@ -250,7 +252,7 @@ def test_clients_that_take_nothing_hold_up_no_others() -> None:
     with limited(source) as url, ExitStack() as stack:
         for _ in range(40):  # more than there are threads
             assert stack.enter_context(ask(url, "watched")).recv(10)
-        assert httpx.get(f"{url}{path_of('other')}/data", trust_env=False).content == HEADER + ROW
+        assert httpx.get(f"{url}{path_of('other')}/data", timeout=WAIT_SECONDS, trust_env=False).content == HEADER + ROW
 
 
 @pytest.mark.gate

@@ -79,7 +79,7 @@ def ended(started: subprocess.Popen[str]) -> tuple[int, str, str]:
 def test_a_free_port_is_picked_and_told_once_it_accepts() -> None:
     with process("endless") as (_, url):
         assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=WAIT_SECONDS).status_code == 200
 
 
 @pytest.mark.gate
@@ -101,7 +101,10 @@ def test_a_termination_does_what_it_would_do_without_a_server() -> None:
     ("name", "end"), [pytest.param("endless", "closed", marks=pytest.mark.slow), ("stuck", "open")]
 )
 def test_running_downloads_are_cut_after_a_few_seconds(name: str, end: str) -> None:
-    with process(name) as (started, url), httpx.stream("GET", url + WATCHED, headers=PLAIN) as answer:
+    with (
+        process(name) as (started, url),
+        httpx.stream("GET", url + WATCHED, headers=PLAIN, timeout=WAIT_SECONDS) as answer,
+    ):
         assert answer.status_code == 200
         began = time.monotonic()
         started.send_signal(signal.SIGINT)
@@ -115,7 +118,7 @@ def test_running_downloads_are_cut_after_a_few_seconds(name: str, end: str) -> N
 def test_a_broken_body_is_one_line_on_stderr() -> None:
     with process("failing") as (started, url):
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(url + WATCHED, headers=PLAIN)
+            httpx.get(url + WATCHED, headers=PLAIN, timeout=WAIT_SECONDS)
         started.send_signal(signal.SIGTERM)
         _, _, err = ended(started)
         (line,) = err.splitlines()
@@ -126,7 +129,7 @@ def test_a_broken_body_is_one_line_on_stderr() -> None:
 def test_a_bug_of_a_source_shows_where_it_is() -> None:
     with process("buggy") as (started, url):
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(url + WATCHED, headers=PLAIN)
+            httpx.get(url + WATCHED, headers=PLAIN, timeout=WAIT_SECONDS)
         started.send_signal(signal.SIGTERM)
         _, _, err = ended(started)
         assert "ValueError: a bug" in err
@@ -136,7 +139,7 @@ def test_a_bug_of_a_source_shows_where_it_is() -> None:
 @pytest.mark.parametrize("log", [True, False])
 def test_requests_are_logged_on_stderr_if_wanted(log: bool) -> None:
     with process("endless", *(["log"] if log else [])) as (started, url):
-        httpx.get(f"{url}/health")
+        httpx.get(f"{url}/health", timeout=WAIT_SECONDS)
         started.send_signal(signal.SIGTERM)
         _, out, err = ended(started)
         assert ('"GET /health HTTP/1.1" 200' in err) == log

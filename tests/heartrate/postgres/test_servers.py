@@ -165,7 +165,10 @@ def test_a_folder_of_a_shared_journal_is_refused_as_a_source_and_with_a_journal_
 ) -> None:
     data = tmp_path / "data"
     place = url.replace("postgres@", "")
-    with serve_command("--data", data, "--journal", url) as server, httpx.Client(base_url=server.url) as client:
+    with (
+        serve_command("--data", data, "--journal", url) as server,
+        httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
+    ):
         post(client, 0)
         asked = run_command(tmp_path, "count", "heart_rate", "-s", "data")
         assert (asked.code, asked.stdout) == (2, "")
@@ -182,7 +185,7 @@ def test_a_folder_of_a_shared_journal_is_refused_as_a_source_and_with_a_journal_
 
 def test_a_folder_with_a_journal_of_its_own_is_refused_until_the_journal_is_replaced(tmp_path: Path, url: str) -> None:
     data = tmp_path / "data"
-    with serve_command("--data", data) as server, httpx.Client(base_url=server.url) as client:
+    with serve_command("--data", data) as server, httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client:
         post(client, 0)
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(WAIT_SECONDS)
@@ -191,7 +194,7 @@ def test_a_folder_with_a_journal_of_its_own_is_refused_until_the_journal_is_repl
     assert f"that of data was last in {data}" in refused.stderr or "that of data was last in data" in refused.stderr
     with (
         serve_command("--data", data, "--journal", url, "--replace-journal") as server,
-        httpx.Client(base_url=server.url) as client,
+        httpx.Client(base_url=server.url, timeout=WAIT_SECONDS) as client,
     ):
         post(client, 1)
         assert count(tmp_path, server.url) == 2  # that of the old journal was in the table by its end

@@ -76,7 +76,10 @@ def test_each_page_is_told_the_address_by_which_it_reached_the_server() -> None:
 def test_the_readings_of_a_server_are_counted_by_the_command_it_shows(tmp_path: Path) -> None:
     import httpx
 
-    with serve_command("--data", tmp_path / "readings") as served, httpx.Client(base_url=served.url) as client:
+    with (
+        serve_command("--data", tmp_path / "readings") as served,
+        httpx.Client(base_url=served.url, timeout=WAIT_SECONDS) as client,
+    ):
         reading = {"user_id": "anna", "device_id": "a", "heart_rate": 61, "timestamp": "2025-08-26T10:00:00Z"}
         assert client.post("/metrics/heart-rate", json=reading).status_code == 202
         for kind in KINDS:
