@@ -388,6 +388,7 @@ except UsageError as error:
 """
 
 
+@pytest.mark.gate
 def test_a_full_disk_is_a_usage_error_and_what_was_kept_before_stands(path: Path) -> None:
     pytest.importorskip("resource", reason="the size of files can't be limited here")
     here = Path(__file__).parents[1]

@@ -259,6 +259,7 @@ def test_json_without_end_is_given_up(http_server: ScriptedServer, http_source: 
         http_source.exports()
 
 
+@pytest.mark.gate
 def test_packed_json_is_given_up_at_the_same_size(http_server: ScriptedServer, http_source: HttpSource) -> None:
     bomb = gzip.compress(b'{"data": {"export_ids": ["' + b"x" * 200_000_000, compresslevel=1)
     http_server.answers[EXPORTS] = http(bomb, Content_Encoding="gzip")

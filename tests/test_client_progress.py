@@ -59,6 +59,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("path", "endless"), pairs({"exports": EXPORTS, "data": DATA}, ENDLESS))
 def test_signs_of_life_without_bytes_of_the_body_are_no_progress(
     http_server: ScriptedServer, path: str, endless: tuple[bytes, bytes, float]
@@ -183,6 +184,7 @@ def test_closing_the_source_ends_a_tls_handshake() -> None:
     assert time.monotonic() - started < WAIT_SECONDS
 
 
+@pytest.mark.gate
 def test_a_tls_handshake_byte_by_byte_ends_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         over = threading.Event()

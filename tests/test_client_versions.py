@@ -179,6 +179,7 @@ def test_or_where_gzip_has_its_own_end(http_server: ScriptedServer, http_source:
         count(http_source, EXPORT)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "command", [("count", EXPORT), ("verify", f"{EXPORT}.json"), ("downloads", "fetch", EXPORT, "--dir", "kept")]
 )

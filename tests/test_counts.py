@@ -211,6 +211,7 @@ def rows_of(patients: range) -> bytes:
     return HEADER + b"".join(b"P%03d,t,x,1\nP%03d,t,y,1\n" % (patient, patient) for patient in patients)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("start_workers", "split_size"),
     pairs({"threads": thread_workers, "processes": process_workers}, {"splits": 300, "whole": None}),

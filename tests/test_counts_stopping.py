@@ -93,6 +93,7 @@ def test_the_first_error_wakes_and_ends_a_download_that_waits(eventually: Callab
     assert_nothing_is_left(before, eventually)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("start_workers", "kind"), pairs({"threads": THREADS, "processes": PROCESSES}, KINDS))
 def test_the_first_error_stops_the_others_and_comes_out_as_it_was_raised(
     start_workers: StartWorkers, kind: type[MockExportError], eventually: Callable[..., None]
@@ -123,6 +124,7 @@ def test_after_an_error_no_further_download_is_begun() -> None:
     assert len(opened) < 50
 
 
+@pytest.mark.gate
 @EITHER
 def test_ctrl_c_ends_all_workers(start_workers: StartWorkers, eventually: Callable[..., None]) -> None:
     before = set(threading.enumerate())

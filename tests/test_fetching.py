@@ -317,6 +317,7 @@ except UsageError as error:
 """
 
 
+@pytest.mark.gate
 def test_a_full_disk_is_a_usage_error_and_leaves_no_half_written_file(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FULL_DISK, str(tmp_path)]
     here = Path(__file__).parents[1]

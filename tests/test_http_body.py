@@ -140,6 +140,7 @@ def test_gzip_that_holds_nothing_is_given_up() -> None:
         list(decoded(sent, "gzip"))
 
 
+@pytest.mark.gate
 def test_a_bomb_is_given_up_long_before_its_end() -> None:
     seen = itertools.count()
     bomb = response(gzip.compress(bytes(100 << 20)), piece=1 << 20)

@@ -22,6 +22,8 @@ from tests.sources import ROW, csv_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.gate
+
 
 DOWNLOADS = 10
 ROWS = 70_000  # of each
@@ -148,7 +150,6 @@ def test_a_count_that_is_killed_goes_on_from_its_checkpoint_to_the_same_bytes(
     assert len(ids) == len(set(ids)) == DOWNLOADS  # what was finished was not counted again
 
 
-@pytest.mark.gate
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_fetch_that_is_killed_is_completed_by_the_next(
     seed: int, folder: Path, url: str, fetched: tuple[str, dict[str, str]]
@@ -164,7 +165,6 @@ def test_a_fetch_that_is_killed_is_completed_by_the_next(
     assert digests(folder / "kept") == files  # and nothing half-written beside them
 
 
-@pytest.mark.gate
 @pytest.mark.parametrize("seed", MOMENTS)
 def test_a_download_that_is_killed_in_the_middle_is_gone_on_with(
     seed: int,
@@ -201,7 +201,6 @@ def test_a_download_that_is_killed_in_the_middle_is_gone_on_with(
     assert begun or not tells, "the kill came at no moment that tells anything"
 
 
-@pytest.mark.gate
 @pytest.mark.kernel
 def test_worker_processes_end_with_their_killed_parent_and_the_other_twin_goes_on(
     folder: Path, eventually: Callable[[Callable[[], object]], None]
@@ -226,7 +225,6 @@ def children_of(pid: int) -> list[str]:
     return listing.read_text().split() if listing.exists() else []
 
 
-@pytest.mark.gate
 def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(
     folder: Path, counted: str, served: tuple[str, ...]
 ) -> None:
@@ -249,7 +247,6 @@ def test_when_the_server_dies_the_count_is_exit_5_and_goes_on_when_it_is_back(
     assert len(kept_downloads(folder / "kept")) == DOWNLOADS
 
 
-@pytest.mark.gate
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]

@@ -218,6 +218,7 @@ def test_a_source_whose_name_is_not_utf8_is_counted_and_named_in_errors(oddly_na
     assert r"caf\udce9" in ended.stderr
 
 
+@pytest.mark.gate
 def test_errors_name_files_that_are_not_utf8(oddly_named: Path) -> None:
     odd = oddly_named / "root" / EXPORT / f"{DAY}.csv"
     odd.write_bytes(PLAIN + b"too,few\n")

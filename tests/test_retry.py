@@ -210,6 +210,7 @@ def test_a_server_that_stays_busy_sees_as_many_requests_as_are_allowed(
     assert len(http_server.requests) == 1 + attempts
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "after", ["1", "garbage", "Tue, 26 Aug 2025 12:00:30 GMT", "Fri, 26 Aug 10000000000 12:00:30 GMT"]
 )

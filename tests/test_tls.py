@@ -203,6 +203,7 @@ def test_a_fhir_export_behind_a_proxy_that_ends_tls_has_urls_of_the_proxy(certif
         assert described["implementation"]["url"] == f"{proxy.url}/fhir"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     "url",
     ["exports.example", "ftp://a.example", "https://", "https://a.example/x", "https://u:p@a.example", "https://a:b"],

@@ -138,6 +138,7 @@ def test_metadata_with_a_wrong_field_is_refused(name: str, value: object) -> Non
         read_download("demo", "f725622a", {"data": {**SOUND, name: value}})
 
 
+@pytest.mark.gate
 @given(json_values)
 def test_whatever_is_sent_is_read_or_refused_in_one_line(answer: object) -> None:
     for read in (read_exports, read_export, read_metadata):

@@ -206,6 +206,7 @@ def one_task(workers: Workers, work: Work[Numbered, T]) -> T:
 # ---- Threads and processes ----
 
 
+@pytest.mark.gate
 @EITHER
 def test_tasks_and_their_caller_share_their_counters(start_workers: StartWorkers) -> None:
     with start_workers(SOURCE, 3, 0) as workers:
@@ -215,6 +216,7 @@ def test_tasks_and_their_caller_share_their_counters(start_workers: StartWorkers
     assert (os.getpid() in ids) == (start_workers is STARTS[0])
 
 
+@pytest.mark.gate
 @EITHER
 def test_a_worker_has_one_source_for_all_its_tasks(start_workers: StartWorkers) -> None:
     with start_workers(SOURCE, 20, 0) as workers:

@@ -51,6 +51,7 @@ def text_of(data: bytes, offset: int) -> bytes:
     return b"".join(iter(lambda: reader.read(1000), b""))[offset - skipped :]
 
 
+@pytest.mark.gate
 @given(st.lists(st.binary(max_size=3000), min_size=2, max_size=6), st.booleans(), st.data())
 def test_from_any_offset_on_the_text_is_that_of_the_whole(
     texts: list[bytes], checksums: bool, draw: st.DataObject

@@ -41,6 +41,7 @@ def test_answers_are_what_people_and_programs_read(
     assert answer.stdout == snapshot
 
 
+@pytest.mark.gate
 def test_fetch_answers_with_files_and_checksums(
     command: RunCommand, workplace: Path, snapshot: SnapshotAssertion
 ) -> None:
@@ -113,6 +114,7 @@ def test_no_form_is_silent_about_rows_left_out_even_when_quiet(command: RunComma
         assert quiet.stderr == ""
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("form", ["json", "table", "csv"])
 def test_verify_leaves_out_again_what_was_left_out_and_compares_how_many(
     command: RunCommand, workplace: Path, form: str, snapshot: SnapshotAssertion
@@ -168,6 +170,7 @@ def test_an_answer_replaces_a_file_and_keeps_its_permissions(command: RunCommand
     assert json.loads(path.read_bytes())["totals"] == {"bp_dia": 9372, "bp_sys": 9412}
 
 
+@pytest.mark.gate
 def test_the_kernels_are_chosen_by_the_environment(command: RunCommand) -> None:
     assert command("--version", MOCKEXPORT_KERNEL="pure").stdout.rstrip().endswith("pure kernels")
     assert command("count", MOCKEXPORT_KERNEL="pure").stdout == command("count").stdout

@@ -64,6 +64,7 @@ def test_large_from_mock_gives_the_committed_answer(command: RunCommand) -> None
     assert command("count", "large").stdout == (COMMITTED / "large.json").read_text()
 
 
+@pytest.mark.gate
 def test_made_up_fhir_is_the_same_from_a_server(command: RunCommand, start: Any) -> None:
     url = url_of(start("serve", "--source", "mock-fhir", "--port", "0"))
     for listing in (("exports", "list"), ("downloads", "list", "demo"), ("downloads", "list", "large")):

@@ -69,6 +69,7 @@ COUNTED = st.dictionaries(
 )
 
 
+@pytest.mark.gate
 @given(COUNTED, WIDTHS)
 def test_a_table_of_counts_says_exactly_what_was_counted(patients: dict[str, dict[str, int]], width: int) -> None:
     counts = Counts(patients)

@@ -31,6 +31,7 @@ def test_a_list_that_ends_in_an_error_is_not_written_at_all(
     assert [file.name for file in workplace.iterdir()] == ["list"]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_stdout_and_a_file_get_the_same_list(
     http_server: ScriptedServer, command: RunCommand, workplace: Path, form: str

@@ -178,6 +178,7 @@ def test_columns_of_other_names_are_named_by_options(command: RunCommand, workpl
     assert (figures["mean"], figures["latency"]) == (6.0, 86400.0)
 
 
+@pytest.mark.gate
 def test_skipped_rows_are_counted_and_said(command: RunCommand, workplace: Path) -> None:
     write_export(workplace / "root", "trial", day=HEADER + "P,2025-01-01,x,5\nP,2025-01-01,x\n")
     assert command("stats", "trial", "-s", "root").code == 6

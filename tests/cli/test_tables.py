@@ -136,6 +136,7 @@ def test_table_is_short_for_its_format_and_contradicts_another(command: RunComma
 # ---- Colours ----
 
 
+@pytest.mark.gate
 def test_colours_in_a_pipe_are_wanted_or_not_and_files_have_none(command: RunCommand, workplace: Path) -> None:
     plain = command("count", "-T").stdout
     assert "\x1b" not in plain

@@ -101,6 +101,7 @@ def test_malformed_rows_end_a_count_or_are_left_out_as_on_one_machine(
     assert "malformed" in here.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("export", by_default(["demmo", "trial"], "demmo"))
 def test_what_is_not_found_is_told_as_on_one_machine(cluster: Cluster, tmp_path: Path, export: str) -> None:
     here = run_command(tmp_path, "count", export)

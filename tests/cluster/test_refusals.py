@@ -148,6 +148,7 @@ def test_a_source_that_workers_do_not_see_is_refused(cluster: Cluster) -> None:
     assert re.fullmatch(r"worker tcp://\S+ cannot see the source: no folder memory", told)
 
 
+@pytest.mark.gate
 def test_a_source_that_workers_see_otherwise_is_refused(cluster: Cluster) -> None:
     told = refusal(cluster, HereAlone({"a": csv_body(10)}, elsewhere=["x", "y"]), UntrustedDataError)
     assert re.fullmatch(r"worker \S+ sees another source memory, with the exports x, y; it must be the same .*", told)

@@ -99,6 +99,7 @@ ENDED = {
 }
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("spec", "ending"), ENDED.items(), ids=ENDED)
 def test_what_stays_wrong_is_an_error(spec: str, ending: str) -> None:
     assert BulkRun(spec, "count", THREADS, seed=0).end() == ending

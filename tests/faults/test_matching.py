@@ -51,6 +51,7 @@ def test_head_answers_have_no_body_to_spoil(misbehave: Misbehave, fault: str) ->
     assert client.head(DATA).status_code == client.head(path_of("a")).status_code == 200
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("p", "least", "most"), [("0", 0, 0), ("0.3", 10, 60), ("1", 100, 100)])
 def test_p_is_how_often_a_rule_strikes(misbehave: Misbehave, p: str, least: int, most: int) -> None:
     assert least <= fates(misbehave(f"data:status=503,p={p}"), "a", 100).count("1") <= most
@@ -74,6 +75,7 @@ def test_several_faults_strike_together(misbehave: Misbehave) -> None:
     assert answer.headers["etag"] != '"v1"'
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_route_is_struck_and_no_other(misbehave: Misbehave, route: str) -> None:
     client = misbehave(f"{route}:status=500")

@@ -116,6 +116,7 @@ def test_a_run_of_smart_fetch_is_counted_alone(root: Path) -> None:
     }
 
 
+@pytest.mark.gate
 def test_a_count_of_a_server_is_that_of_its_folder(root: Path) -> None:
     with serve_command("--source", root) as server:
         for name in ("bulk", "smart"):
@@ -154,6 +155,7 @@ def test_a_file_that_holds_fewer_than_the_manifest_declares_is_exit_6(root: Path
     assert "download '1.Observation' of export 'bulk' declares 2 rows but holds 1" in ended.stderr
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("name", ["bulk", "smart"])
 def test_verify_finds_what_has_changed(root: Path, name: str) -> None:
     assert run_command(root, "count", name, "-s", root, "-o", f"{name}.json").code == 0

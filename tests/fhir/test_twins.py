@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.csv_strategies import CUTS, cut
@@ -81,6 +82,7 @@ def test_what_is_not_strict_depends_on_neither_cuts_nor_instructions(
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
+@pytest.mark.gate
 @examples(100, 20_000)
 @given(body=BODIES, by=BY)
 def test_what_is_strictly_sound_counts_the_same_when_not_strict(*, body: bytes, by: str) -> None:

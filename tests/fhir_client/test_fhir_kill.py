@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.commands import Serving
 
+pytestmark = pytest.mark.gate
+
 
 @pytest.fixture(scope="module")
 def undisturbed(mock_fhir: Serving, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
@@ -33,7 +35,6 @@ def command(server: Serving, export: str) -> tuple[str, ...]:
     return "count", export, "-s", f"fhir+{server.url}/fhir", "--state", "job", "--by", "code"
 
 
-@pytest.mark.gate
 @pytest.mark.parametrize(("export", "seed"), MOMENTS)
 def test_a_count_that_is_killed_goes_on_with_its_export_or_says_that_one_may_be_running(
     export: str,

@@ -150,6 +150,7 @@ def test_the_log_has_the_events_and_fields_of_other_clients(
     }
 
 
+@pytest.mark.gate
 def test_a_half_line_that_a_killed_run_left_in_the_log_is_cut_off(
     server: ScriptedFhir, run: Callable[..., Ended], kept: Path
 ) -> None:

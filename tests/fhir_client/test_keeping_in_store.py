@@ -230,6 +230,7 @@ def test_the_state_is_kept_in_the_file_that_is_named(
     assert objects(box).keys() == WHOLE
 
 
+@pytest.mark.gate
 def test_a_kick_off_that_is_refused_leaves_no_object(
     server: ScriptedFhir, fetch: Callable[..., Ended], box: Any
 ) -> None:

@@ -293,4 +293,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(seeds.examples(50, 400), stateful_step_count=12)
+TestLives.settings = settings(seeds.examples(20, 400), stateful_step_count=12)

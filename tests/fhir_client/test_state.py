@@ -104,6 +104,7 @@ def test_what_a_run_that_was_killed_left_of_writing_the_state_is_removed(folder:
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.gate
 def test_another_export_at_the_same_url_takes_nothing_from_the_one_before(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     server.on(FILE, Answer(500))
@@ -130,6 +131,7 @@ def test_the_steps_apart_are_start_status_list_count(folder: Path, server: Scrip
     assert (server.kick_offs, server.count(DELETE)) == (1, 1)
 
 
+@pytest.mark.gate
 def test_two_runs_with_one_state_begin_one_export(folder: Path, server: ScriptedFhir) -> None:
     arrived, go_on = threading.Event(), threading.Event()
     server.export()
@@ -183,6 +185,7 @@ def test_what_begins_no_export_says_what_would(
 KICK_OFF = "http://ehr.example/fhir/$export"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("content", "code", "told"),
     [
@@ -211,6 +214,7 @@ def test_a_state_that_is_damaged_or_of_another_export_is_one_line_and_stays_as_i
     assert server.asked == []
 
 
+@pytest.mark.gate
 def test_a_state_of_other_parameters_is_another_export(folder: Path, server: ScriptedFhir) -> None:
     server.export()
     run(folder, server, "exports", "start", "system", "--type", "Patient", "--state", "job")
@@ -236,6 +240,7 @@ def test_a_state_that_cannot_be_kept_is_one_line_before_anything_is_begun(
     assert server.asked == []
 
 
+@pytest.mark.gate
 def test_errors_of_the_server_are_exit_6_and_allow_partial_takes_what_there_is(
     folder: Path, server: ScriptedFhir
 ) -> None:

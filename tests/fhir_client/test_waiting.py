@@ -60,6 +60,7 @@ def test_retry_after_is_understood_in_every_form(
     assert bool(caplog.records) == told
 
 
+@pytest.mark.gate
 def test_the_status_is_asked_for_until_the_manifest_is_there_and_progress_is_told(
     server: ScriptedFhir, open_fhir: OpenFhir
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_answer_is_json_in_order(tmp_path: Path, url: str, snapshot: Snapsho
     assert (tmp_path / "answer.json").read_text() == answer.stdout
 
 
+@pytest.mark.gate
 def test_a_chart_is_what_people_read(tmp_path: Path, url: str, snapshot: SnapshotAssertion) -> None:
     answer = run_command(tmp_path, *QUERY, "-s", url, "--format", "chart")
     assert (answer.code, answer.stderr) == (0, "")
@@ -98,6 +99,7 @@ MORE_MISTAKES: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("mistake", by_default([*MISTAKES, *MORE_MISTAKES], *MISTAKES))
 def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, mistake: tuple[tuple[str, ...], str]) -> None:
     arguments, told = mistake
@@ -165,6 +167,7 @@ def test_a_service_without_a_route_for_its_health_is_sent_to_at_once(
     assert (ended.code, ended.stderr) == (0, "")
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_minutes_are_a_table_or_csv_too(tmp_path: Path, url: str, form: str, snapshot: SnapshotAssertion) -> None:
     answer = run_command(tmp_path, *QUERY, "-s", url, "--format", form)

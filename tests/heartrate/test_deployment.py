@@ -274,6 +274,7 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is missing")
 def test_behind_the_load_balancer_a_node_that_ends_costs_no_post_and_one_that_is_not_ready_gets_none(
     tmp_path: Path,
@@ -304,6 +305,7 @@ def test_behind_the_load_balancer_a_node_that_ends_costs_no_post_and_one_that_is
     assert "secret_user" not in log
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is missing")
 def test_behind_the_load_balancer_each_request_for_an_export_may_go_to_any_node(tmp_path: Path) -> None:
     shared = InMemory()
@@ -325,6 +327,7 @@ def test_behind_the_load_balancer_each_request_for_an_export_may_go_to_any_node(
     assert set(asked) == {0, 1, 2}
 
 
+@pytest.mark.gate
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is missing")
 def test_the_load_balancer_limits_each_client(tmp_path: Path) -> None:
     with served(FakeService()) as web, balanced(tmp_path, *[str(web.base_url)] * 3) as client:

@@ -131,6 +131,7 @@ def test_a_flush_that_the_next_leader_has_made_already_is_not_made_twice(
     assert held(table) == [1, 2]
 
 
+@pytest.mark.gate
 def test_a_flush_is_refused_if_the_table_has_other_positions_than_it_was_made_for(table: str) -> None:
     store = leader(table, 1)
     add(store, 1)

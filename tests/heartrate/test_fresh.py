@@ -88,6 +88,7 @@ def stream(events: Any) -> Generator[Any, None, None]:
         yield from event
 
 
+@pytest.mark.gate
 def test_a_reading_comes_by_the_stream_of_its_user_once_it_is_stored(
     eventually: Callable[[Callable[[], object]], None],
 ) -> None:

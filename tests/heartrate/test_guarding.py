@@ -62,6 +62,7 @@ def test_a_panic_of_polars_is_no_exception() -> None:
     assert not issubclass(pl.exceptions.PanicException, Exception)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("fault", [panic, out_of_memory])
 @pytest.mark.parametrize(("module", "name"), [(table, "flush"), (pending, "frame_of")], ids=["flush", "frames"])
 def test_a_flusher_that_fails_makes_the_service_unwell_and_goes_on_when_it_can(

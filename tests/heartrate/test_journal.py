@@ -133,6 +133,7 @@ def test_what_was_released_is_gone_and_the_rest_is_there_at_the_next_start(path:
     journal.close()
 
 
+@pytest.mark.gate
 def test_the_file_does_not_grow_when_what_comes_in_is_released(path: Path) -> None:
     told: list[Entry] = []
     journal = SqliteJournal(path, keeping(told))

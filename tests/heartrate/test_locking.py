@@ -60,6 +60,7 @@ def test_a_second_service_in_one_process_is_refused_too(tmp_path: Path) -> None:
     HeartRate(tmp_path).close()
 
 
+@pytest.mark.gate
 def test_a_reader_sees_all_that_another_process_has_acknowledged_and_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with driven(folder) as ask:

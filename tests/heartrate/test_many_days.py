@@ -89,6 +89,7 @@ def test_readings_that_come_between_two_commits_of_a_flush_are_for_the_next_one(
         assert in_table(tmp_path) == 20
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("done", [1, 2, 3])
 @pytest.mark.parametrize("told", [True, False])
 def test_a_crash_between_two_commits_of_a_flush_neither_loses_nor_doubles(

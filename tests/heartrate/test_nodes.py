@@ -62,6 +62,7 @@ def two() -> Iterator[tuple[list[FakeService], list[str]]]:
         yield services, [str(stack.enter_context(served(each)).base_url).rstrip("/") for each in services]
 
 
+@pytest.mark.gate
 def test_every_node_gets_a_share_and_the_summary_tells_each(two: tuple[list[FakeService], list[str]]) -> None:
     services, urls = two
     plan = replace(PLAN, readings=20_000)  # so many that none is kept from its share by a moment without a processor
@@ -77,6 +78,7 @@ def test_every_node_gets_a_share_and_the_summary_tells_each(two: tuple[list[Fake
     assert summary.distinct == distinct(*services) < summary.accepted
 
 
+@pytest.mark.gate
 def test_what_a_node_stored_but_did_not_acknowledge_goes_to_another_one_and_counts_once(
     two: tuple[list[FakeService], list[str]],
 ) -> None:
@@ -95,6 +97,7 @@ def test_what_a_node_stored_but_did_not_acknowledge_goes_to_another_one_and_coun
     assert summary.distinct == distinct(*services) == distinct(services[1])
 
 
+@pytest.mark.gate
 def test_a_node_that_is_away_from_the_start_and_one_that_limits_leave_it_to_the_others() -> None:
     service, limited = FakeService(), FakeService()
     with (
@@ -154,6 +157,7 @@ def test_when_all_nodes_are_away_it_ends_after_the_retries_with_the_last_error()
         nodes.wait_until_ready()
 
 
+@pytest.mark.gate
 def test_a_refused_token_is_told_at_once(two: tuple[list[FakeService], list[str]]) -> None:
     with (
         served(FakeService(), token="secret") as web,

@@ -129,6 +129,7 @@ def test_invalid_readings_are_400_even_when_the_journal_is_full(client: httpx.Cl
     assert client.post(ONE, json=reading(heart_rate=0)).status_code == 400
 
 
+@pytest.mark.gate
 def test_health_is_503_and_the_reason_when_writes_would_fail(client: httpx.Client, service: FakeService) -> None:
     service.told = "the disk is full"
     busy(client.get("/health"), "the disk is full")

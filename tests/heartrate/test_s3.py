@@ -44,6 +44,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return server
 
 
+@pytest.mark.gate
 def test_a_table_under_a_url_is_written_queried_compacted_and_found_again(s3: str, tmp_path: Path) -> None:
     expected = [Point(TEN + number * MINUTE, 60.0 + number, "device_a") for number in range(4)]
     with HeartRate(URL, journal=tmp_path / "journal", flush_seconds=3600) as service:

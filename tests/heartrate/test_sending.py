@@ -97,6 +97,7 @@ def test_whole_numbers_alone_are_sent_if_wanted_and_nothing_else_changes() -> No
     assert [post.numbers for post in made] == [post.numbers for post in whole]
 
 
+@pytest.mark.gate
 def test_invalid_readings_are_as_many_as_wanted_and_have_no_number() -> None:
     plan = replace(SMALL, invalid=0.1)
     rejected = {kind["reason"].partition(":")[0] for post in posts(plan) for kind in read_batch(post.body).rejected}
@@ -177,6 +178,7 @@ def test_a_server_that_accepts_less_than_was_valid_is_not_trusted(http_server: S
         send(client, Plan(readings=100, batch=100, clients=1))
 
 
+@pytest.mark.gate
 def test_a_token_is_sent_and_its_absence_told(service: FakeService) -> None:
     with served(service, token="secret") as web:
         with closing(client_of(str(web.base_url), token="secret")) as client:

@@ -162,6 +162,7 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 RATES = st.floats(30, 220) | st.integers(30, 220).map(float)
 
 
+@pytest.mark.gate
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=6), MOMENTS, RATES), min_size=1, max_size=8))
 def test_what_is_written_is_what_a_csv_reader_reads(rows: list[tuple[str, datetime, float]]) -> None:
     times = [(moment - EPOCH) // timedelta(microseconds=1) for _, moment, _ in rows]

@@ -159,6 +159,7 @@ def test_a_checkpoint_that_was_not_noted_is_not_trusted(tmp_path: Path) -> None:
     assert not checkpoint.exists()
 
 
+@pytest.mark.gate
 def test_a_file_that_was_replaced_stays_while_a_snapshot_holds_it_and_goes_after(tmp_path: Path) -> None:
     store = DeltaStore(tmp_path / "table", grace=0)
     for number in (1, 2):

@@ -80,6 +80,7 @@ def test_a_download_is_streamed_from_any_byte_on(source: MockSource, demo_0: byt
     assert all(chunks)
 
 
+@pytest.mark.gate
 def test_a_download_is_streamed_from_the_borders_of_its_chunks(source: MockSource, demo_0: bytes) -> None:
     border = 0
     for chunk in source.open(Download("demo", DEMO_0)):

@@ -35,11 +35,13 @@ def section(title: str) -> str:
     return found[1]
 
 
+@pytest.mark.gate
 def test_the_files_are_up_to_date() -> None:
     there = {str(file.relative_to(SHARE)): file.read_text("utf-8") for file in SHARE.rglob("*") if file.is_file()}
     assert there == shared_files(), "run: uv run --group dev python -m tests.documents"
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("path", HELP_PATHS[1:])
 def test_the_page_has_each_command_with_all_its_options(path: str) -> None:
     told = re.search(rf"^   mockexport {path}\n(.*?)(?=^   ?\S|^\S)", shown(80), re.MULTILINE | re.DOTALL)

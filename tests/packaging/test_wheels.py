@@ -80,6 +80,7 @@ def test_a_release_without_a_native_part_fails_and_names_it(project: Path, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.gate
 def test_the_wheel_holds_the_package_and_neither_c_files_nor_tests(wheel: Path) -> None:
     files = contents(wheel)
     package = {name for name in files if name.startswith("mockexport/")}

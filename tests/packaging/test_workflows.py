@@ -102,6 +102,7 @@ def identifiers(platform: str) -> set[str]:
     return set(subprocess.check_output(command, text=True).split())
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("platform", "systems"),
     [

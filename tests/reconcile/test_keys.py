@@ -39,6 +39,7 @@ def written(rows: Sequence[tuple[str, ...]], quoting: Any) -> bytes:
     return HEADER + text.getvalue().encode()
 
 
+@pytest.mark.gate
 @given(st.lists(st.tuples(ROWS, st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL])), min_size=1, max_size=4))
 def test_duplicates_are_those_of_a_plain_model(downloads: list[tuple[list[tuple[str, ...]], int]]) -> None:
     bodies = {str(number): written(rows, quoting) for number, (rows, quoting) in enumerate(downloads)}

@@ -59,12 +59,14 @@ def test_a_server_without_faults_is_whole() -> None:
     assert not over_fhir("seed=1").findings
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("amount", ["+1", "-1"])
 def test_lying_counts_are_rows_that_differ(amount: str) -> None:
     assert codes(over_http(f"download:rows={amount}")) == {"rows-differ": ("error", 2)}
     assert codes(over_fhir(f"poll:rows={amount}"))["rows-differ"][0] == "error"
 
 
+@pytest.mark.gate
 def test_truncated_bodies_are_rows_that_differ_or_broken() -> None:
     cut = over_http("data:end=4000")  # and HTTP says that they are complete
     assert set(codes(cut)) & {"rows-differ", "bytes-differ", "download-broken"}
@@ -72,6 +74,7 @@ def test_truncated_bodies_are_rows_that_differ_or_broken() -> None:
     assert codes(over_http("data:reset=0"))["download-broken"] == ("error", 2)
 
 
+@pytest.mark.gate
 def test_rows_that_are_sent_twice_are_duplicates() -> None:
     certificate = over_http("data:twice=0.01")
     assert {name: severity for name, (severity, _) in codes(certificate).items()} == {

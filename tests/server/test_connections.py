@@ -171,12 +171,14 @@ def test_a_connection_that_sends_nothing_is_closed_in_silence() -> None:
         assert to_the_end(client) == b""
 
 
+@pytest.mark.gate
 def test_a_kept_connection_that_sends_nothing_more_is_closed_in_silence() -> None:
     with limited(WatchedSource(), head=SOON) as url, connect(url) as client:
         client.sendall(HEALTH)
         assert to_the_end(client).count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("head", [b"G", b"GET /health HTTP/1.1\r\nHost: a\r\nX: "])
 def test_a_head_that_comes_byte_by_byte_is_cut_off(kept: bool, head: bytes) -> None:
@@ -189,6 +191,7 @@ def test_a_head_that_comes_byte_by_byte_is_cut_off(kept: bool, head: bytes) -> N
         )
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_body_that_comes_byte_by_byte_is_cut_off(framing: str, method: str) -> None:
@@ -232,6 +235,7 @@ def test_clients_that_take_nothing_are_dropped(caplog: pytest.LogCaptureFixture)
         assert "a client received nothing of a response for 0.3 s: closed its connection" in caplog.messages
 
 
+@pytest.mark.gate
 def test_clients_that_take_nothing_of_the_last_bytes_are_dropped() -> None:
     body = csv_body(400_000)  # more than the system takes, handed over as one: so the server has done with the answer
     with (

@@ -99,6 +99,7 @@ def test_a_reset_comes_after_the_bytes(misbehave: Misbehave) -> None:
     assert opened(raw)[0] == BODY[:5000]
 
 
+@pytest.mark.gate
 def test_a_stall_sends_the_bytes_and_keeps_the_connection(misbehave: Misbehave) -> None:
     client = misbehave("data:stall=5000")
     with ask(str(client.base_url).rstrip("/"), "a") as raw:
@@ -139,6 +140,7 @@ def test_a_slow_body_comes_at_about_its_rate_and_whole(misbehave: Misbehave) -> 
     assert len(BODY) / 100_000 * 0.9 < time.monotonic() - started < 10
 
 
+@pytest.mark.gate
 def test_latency_is_before_the_answer(misbehave: Misbehave) -> None:
     client = misbehave("export:latency=0.3")
     started = time.monotonic()

@@ -71,6 +71,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         process.wait()
 
 
+@pytest.mark.gate
 def test_every_line_is_json_from_listening_to_terminated(said: str) -> None:
     lines = objects(said)
     assert lines[0]["message"].startswith("listening on http://127.0.0.1:")
@@ -99,6 +100,7 @@ def test_no_line_has_a_user_a_device_or_a_token(said: str, secret: str) -> None:
     assert secret not in said
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -90,6 +90,7 @@ def test_an_interrupt_reaches_the_caller() -> None:
         assert (code, out.split()[0], err) == (0, "interrupted", "")
 
 
+@pytest.mark.gate
 def test_a_termination_does_what_it_would_do_without_a_server() -> None:
     with process("endless") as (started, _):
         started.send_signal(signal.SIGTERM)

@@ -113,6 +113,7 @@ def distinct_keys(records: list[tuple[bytes, int, int]]) -> DistinctKeys:
     )
 
 
+@pytest.mark.gate
 @given(st.lists(st.tuples(KEYS, DOWNLOADS, LINES), max_size=80), CUTS)
 @examples(200, 5000)
 def test_repeats_are_those_of_the_keys_places(

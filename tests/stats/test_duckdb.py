@@ -16,6 +16,8 @@ from mockexport.pipeline import statistics
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.gate
+
 NOW = datetime(2025, 8, 27, tzinfo=UTC)
 RECORDS = r"""
 create table records as

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -182,6 +183,7 @@ def test_gaps_of_parts_that_follow_each_other_are_those_of_all_times_in_order(
     assert gaps_in_order(segments_of(parts)) == by_sorting(parts)
 
 
+@pytest.mark.gate
 @given(st.lists(st.lists(st.integers(-20, 20), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_gaps_that_cannot_be_told_are_never_told_wrong(parts: list[list[int]]) -> None:
     found = gaps_in_order(segments_of(parts))

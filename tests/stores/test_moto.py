@@ -154,6 +154,7 @@ def test_splits_of_one_object_are_read_by_the_workers_of_a_cluster(
     assert counts.patients == {"P001": {"bp_sys": 15_006}, "P002": {"bp_sys": 15_000}}
 
 
+@pytest.mark.gate
 def test_what_is_fetched_into_a_bucket_counts_as_its_source_and_is_kept_by_the_next_fetch(
     server: str, bucket: Any
 ) -> None:
@@ -224,6 +225,7 @@ def test_what_is_wrong_with_a_url_is_one_line_and_its_exit_code(
     assert line.count("\n") == 1 + ("generated data" in line)
 
 
+@pytest.mark.gate
 def test_nobody_at_the_endpoint_is_exit_code_5() -> None:
     done = run("http://127.0.0.1:9", "exports", "list", "-s", "s3://exports", "--retries", "0")
     assert done.returncode == 5

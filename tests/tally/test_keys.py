@@ -68,6 +68,7 @@ def test_a_character_cut_off_is_not_completed_by_what_stands_behind_the_key(
         assert tally(among(whole + b"Q,t," + key + b",1"), skip=True).left_out == {"event_type is not UTF-8": 1}
 
 
+@pytest.mark.gate
 def test_every_two_bytes_are_judged_as_python_decodes_them(new_tally: Any) -> None:
     special = b',"\n\r'
     keys = [bytes(pair) for pair in itertools.product(range(256), repeat=2) if not special.translate(None, special)]
@@ -113,6 +114,7 @@ def test_keys_of_any_characters_are_counted(tally: Any, among: Any) -> None:
         assert tally(among(f"{key},t,{key},1".encode())).patients[key] == {key: 1}
 
 
+@pytest.mark.gate
 def test_other_fields_may_hold_any_bytes(tally: Any, among: Any) -> None:
     for wrong in NOT_UTF8.values():
         assert tally(among(b"Q," + wrong + b",x," + wrong)).patients["Q"] == {"x": 1}
@@ -151,6 +153,7 @@ def test_keys_of_any_length_are_told_apart(tally: Any, kind_length: int) -> None
     assert tally(body).patients == {key: {kind: 3} for key in keys}
 
 
+@pytest.mark.gate
 def test_keys_that_differ_in_one_byte_are_told_apart(tally: Any) -> None:
     for length in (8, 16, 17, 36):
         patients = ["p" * at + "q" + "p" * (length - at - 1) for at in range(length)]
@@ -158,6 +161,7 @@ def test_keys_that_differ_in_one_byte_are_told_apart(tally: Any) -> None:
         assert tally(body).patients == {patient: dict.fromkeys(patients, 1) for patient in patients}
 
 
+@pytest.mark.gate
 def test_many_keys_that_share_a_half_are_told_apart(tally: Any) -> None:
     half, numbers = "P-000000", [f"{n:08}" for n in range(400)]
     keys = [half + number for number in numbers] + [number + half for number in numbers]

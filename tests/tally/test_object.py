@@ -19,6 +19,7 @@ SOUND = b"P001,2025-08-26T00:00:04.906404Z,bp_sys,71\n"
 # ---- The longest row ----
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("limit", by_default([41, 63, 64, 65, 100, 128, 129], 64, 65))
 def test_a_row_of_more_than_max_row_bytes_ends_the_tally(tally: Any, limit: int, skip: bool) -> None:

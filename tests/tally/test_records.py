@@ -24,6 +24,7 @@ def records(chunks: Iterable[bytes], csv: CsvFormat | None = None) -> list[Recor
     return found
 
 
+@pytest.mark.gate
 @examples(300, slow=20_000)
 @given(body=BODIES, sizes=CUTS)
 @example(body=HEADER + b",t,x,1\n", sizes=[1 << 20])

@@ -32,6 +32,7 @@ def test_columns_are_found_in_any_order(tally: Any, order: tuple[str, ...]) -> N
         assert tally(body) == ({"Q2": {"spo2": 50}}, {}, 50, None)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("place", "extra"), pairs({str(place): place for place in range(5)}, {str(extra): extra for extra in (1, 3, 70)})
 )
@@ -291,6 +292,7 @@ def test_all_left_out_rows_are_counted_by_reason(tally: Any) -> None:
     assert outcome.rows == 3 * 28 + 1
 
 
+@pytest.mark.gate
 def test_the_first_malformed_row_is_the_one_that_is_named(tally: Any) -> None:
     for first, second in itertools.permutations(REASONS, 2):
         if first != "bad quote":

@@ -37,6 +37,7 @@ def test_the_made_up_exports_are_fhir_without_an_option() -> None:
         assert totals(walk(client, "/fhir/Group/demo/$export")) == {"Patient": 4, "Observation": 18784}
 
 
+@pytest.mark.gate
 def test_a_folder_of_csv_is_fhir(tmp_path: Path) -> None:
     (tmp_path / "my trial").mkdir()
     (tmp_path / "my trial" / "a.csv").write_bytes(csv_body(5, ROW))
@@ -67,6 +68,7 @@ def test_the_options_of_an_export() -> None:
         assert [entry["count"] for entry in document["output"]] == [5000, 4014, 5000, 4770]
 
 
+@pytest.mark.gate
 def test_the_token_and_the_faults_of_the_server_are_those_of_fhir_too(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cr3t\n")
     with served("--token-file", tmp_path / "token", "--faults", "kickoff:status=429,times=1") as client:

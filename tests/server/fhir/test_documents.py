@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from mockexport.server.fhir.documents import (
     write_files,
     write_request,
 )
+
+pytestmark = pytest.mark.gate
 
 NAMES = st.text() | st.binary().map(lambda name: name.decode("utf-8", "surrogateescape"))
 NUMBERS = st.integers(0, 1 << 70)

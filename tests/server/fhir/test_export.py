@@ -68,6 +68,7 @@ def test_a_folder_of_an_export_is_exported_again_with_the_same_counts(serve_fhir
     assert count(source, "kept").patients == COUNTS
 
 
+@pytest.mark.gate
 def test_the_made_up_exports_are_what_the_source_has(serve_fhir: ServeFhir) -> None:
     source = MockFhirSource()
     got = walk(serve_fhir(source), "/fhir/Group/demo/$export")

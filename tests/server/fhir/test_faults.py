@@ -97,6 +97,7 @@ def test_the_same_seed_strikes_the_same_polls_whatever_the_ids_of_exports(misbeh
 NEAR = 100  # seconds that a test may take
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("on", ["kickoff:status=429,retry-after=", "poll:retry-after="])
 @pytest.mark.parametrize(
     "form", ["7", "99999999", "date:7", "float:7", "epoch:7", "epoch-ms:7", "negative:7", "garbage"]

@@ -164,6 +164,7 @@ def test_an_export_that_cannot_be_listed_takes_no_place(two: Two) -> None:
     kick_off(one)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("files_of", "changed"), [(None, 1), (1, 3), (2, 2)])
 def test_a_file_that_changed_since_the_export_began_is_refused_by_both(
     two: Two, files_of: int | None, changed: int
@@ -185,6 +186,7 @@ def test_a_file_that_changed_since_the_export_began_is_refused_by_both(
         assert "changed since it was listed" in problems(answers[-1])[0][1]
 
 
+@pytest.mark.gate
 def test_documents_that_cannot_be_reached_are_told_and_the_client_asks_again(
     two: Two, documents: Away, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +211,7 @@ def test_documents_that_cannot_be_reached_are_told_and_the_client_asks_again(
 # Tokens.
 
 
+@pytest.mark.gate
 def test_a_token_of_one_server_is_good_at_the_other_until_it_ends_and_its_assertion_at_neither(
     serve_fhir: ServeFhir, documents: Away, clock: Clock, tmp_path: Path
 ) -> None:

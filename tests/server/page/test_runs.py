@@ -56,6 +56,7 @@ def test_the_exports_and_downloads_are_what_the_source_declares() -> None:
         assert client.get("/page/export?export=nothing").status_code == 404
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("kind", ["count", "stats", "reconcile"])
 def test_a_run_gives_the_bytes_that_the_command_writes(tmp_path: Path, kind: str) -> None:
     from tests.commands import run_command
@@ -78,6 +79,7 @@ def timeless(text: str) -> str:
     return re.sub(r'"(begun|ended)": "[^"]*"', "", text)
 
 
+@pytest.mark.gate
 def test_large_answers_are_compressed_and_streams_are_not() -> None:
     held = HeldRun(answer=Answer(b'{"a": "' + b"a" * 5000 + b'"}', b"a\r\n"))
     with page_over(MemorySource(SMALL), [held]) as (client, _):
@@ -114,6 +116,7 @@ def test_a_run_is_watched_as_it_goes() -> None:
         assert [run["state"] for run in client.get("/page/runs").json()] == ["done"]
 
 
+@pytest.mark.gate
 def test_two_runs_that_wait_for_one_server_are_told_of_apart() -> None:
     source = SlowlyMade({"a": csv_body(3)})
     with page_over(source, kinds_of_runs(source, "auto")) as (client, _):
@@ -174,6 +177,7 @@ class SlowlyMade(MemorySource):
         return super().downloads(export)
 
 
+@pytest.mark.gate
 def test_a_cancelled_run_ends_and_so_does_a_count_whose_source_stalls() -> None:
     source = StallingSource({"a": csv_body(3)})
     held = HeldRun()
@@ -187,6 +191,7 @@ def test_a_cancelled_run_ends_and_so_does_a_count_whose_source_stalls() -> None:
         assert source.ended.wait(WAIT_SECONDS)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -214,6 +219,7 @@ def test_a_count_of_bad_data_fails_with_the_messages_of_the_command() -> None:
         assert "line 2" in last["error"]
 
 
+@pytest.mark.gate
 def test_the_runs_at_a_time_are_bounded_and_old_ones_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_module, "KEPT", 2)
     held = HeldRun()
@@ -232,6 +238,7 @@ def test_the_runs_at_a_time_are_bounded_and_old_ones_forgotten(monkeypatch: pyte
         assert client.get(f"/page/runs/{under_way[0]['id']}").status_code == 404
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -49,6 +49,7 @@ def states(client: httpx.Client) -> list[str]:
     return [run["state"] for run in client.get("/page/runs").json()]
 
 
+@pytest.mark.gate
 def test_a_run_is_listed_and_watched_at_any_server_which_gives_its_answer() -> None:
     held = HeldRun()
     with two_servers(held, InMemory()) as (one, other):
@@ -78,6 +79,7 @@ def test_the_command_names_the_server_that_was_asked() -> None:
             assert client.get("/page/runs").json()[0]["command"].endswith(f"--source {server}")
 
 
+@pytest.mark.gate
 def test_an_answer_is_to_be_had_from_any_server_once_one_of_them_tells_of_the_end() -> None:
     held = HeldRun()
     held.may_end.set()
@@ -98,6 +100,7 @@ def test_a_run_is_cancelled_at_any_server() -> None:
         assert ended(one, run)["state"] == ended(other, run)["state"] == "cancelled"
 
 
+@pytest.mark.gate
 def test_a_run_whose_server_is_gone_has_failed_and_goes_on_if_that_one_comes_back(
     eventually: Callable[[Callable[[], object]], None],
 ) -> None:
@@ -123,6 +126,7 @@ def test_a_run_whose_server_is_gone_has_failed_and_goes_on_if_that_one_comes_bac
         assert ended(other, run)["state"] == "done"
 
 
+@pytest.mark.gate
 def test_a_run_ends_without_its_database_and_the_others_know_of_that_later(
     monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -175,6 +179,7 @@ def test_the_end_of_a_run_is_told_when_the_other_servers_know_of_it(
     eventually(lambda: run.state == "done")
 
 
+@pytest.mark.gate
 def test_a_run_ends_and_is_told_of_while_its_database_hangs(
     hanging: tuple[Reached, Run], eventually: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -198,6 +203,7 @@ def test_requests_wait_for_a_database_that_hangs_no_longer_than_they_may(monkeyp
         first.join()
 
 
+@pytest.mark.gate
 def test_an_answer_that_is_too_large_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs_module, "ANSWER_BYTES", 100)
     held = HeldRun(answer=Answer(b"x" * 50, b"y" * 51))
@@ -211,6 +217,7 @@ def test_an_answer_that_is_too_large_is_told_and_not_kept(monkeypatch: pytest.Mo
             assert client.get(f"/page/runs/{run['id']}/result.json").status_code == 409
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize(("bound", "value"), [("KEPT", 2), ("ANSWER_BYTES", 250)])
 def test_of_runs_that_are_too_many_or_too_large_the_oldest_are_forgotten_everywhere(
     monkeypatch: pytest.MonkeyPatch, bound: str, value: int

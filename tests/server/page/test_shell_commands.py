@@ -59,6 +59,7 @@ def test_readings_in_a_table_at_a_url_are_asked_of_the_server(tmp_path: Path) ->
     assert count.command("heart_rate", "http://host:1") == f"mockexport count heart_rate --source {tmp_path}"
 
 
+@pytest.mark.gate
 def test_each_page_is_told_the_address_by_which_it_reached_the_server() -> None:
     class Elsewhere(MemorySource):
         needs_server = True
