@@ -89,6 +89,7 @@ def test_verify_works_on_a_cluster_named_by_the_environment(cluster: Cluster, tm
     assert run_command(tmp_path, "verify", "demo.json", "--scheduler", cluster.address).code == 1
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("treatment", by_default(["fail", "skip"], "fail", rest=pytest.mark.gate))
 def test_malformed_rows_end_a_count_or_are_left_out_as_on_one_machine(
     cluster: Cluster, tmp_path: Path, treatment: str

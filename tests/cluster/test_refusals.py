@@ -168,6 +168,7 @@ def test_localhost_is_explained_to_whoever_has_workers_elsewhere(
 # ---- In the middle of it ----
 
 
+@pytest.mark.gate
 def test_a_part_that_kills_its_workers_is_given_up(lone_scheduler: Cluster) -> None:
     lone_scheduler.with_workers(1)
     told = refusal(lone_scheduler, Deadly({"a": csv_body(10)}), UnreachableError)

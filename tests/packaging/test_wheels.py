@@ -92,6 +92,7 @@ def test_the_wheel_holds_the_package_and_neither_c_files_nor_tests(wheel: Path) 
     assert files[f"{DIST_INFO}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
+@pytest.mark.gate
 def test_the_wheel_installs_the_man_page_and_the_completions(wheel: Path) -> None:
     share = ROOT / "src" / "share"
     expected = {
