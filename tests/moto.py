@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 RUNNING = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
 
 
+def variables_for(url: str) -> dict[str, str]:
+    """Return the environment of a process that uses the server at a URL."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+    }
+
+
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Yield its URL. It is in a process of its own: some of deltalake's calls hold the interpreter."""

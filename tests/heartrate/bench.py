@@ -181,20 +181,18 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Run `mockexport serve --data`."""
-    command = [sys.executable, "-m", "mockexport", "serve", "--port", "0", "--data", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        line = process.stderr.readline()
-        found = re.search(r"http://127.0.0.1:(\d+)", line)
-        assert found, line
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    """Run `mockexport serve --data`; what it says goes to a file, as it would to a log."""
+    command = [sys.executable, "-m", "mockexport", "serve", "--port", "0", "--data", str(folder), *options]
+    log = folder.with_name("log")
+    with log.open("w") as said, subprocess.Popen(command, stderr=said) as process:
+        while not (found := re.search(r"http://127.0.0.1:(\d+)", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
         try:
             yield Server(int(found[1]), process.pid)
         finally:
             process.terminate()
-            told = process.stderr.read()
-            print(told, file=sys.stderr, end="")
 
 
 def percentile(seconds: list[float], share: float) -> float:
@@ -275,18 +273,42 @@ def steady(folder: Path, seconds: float, batch: int) -> None:
             row("memory by the minute", ", ".join(f"{mb:.0f}" for mb in minutes) + " MB", "flat")
 
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "without": (),
+    "limits of clients and users": ("--rate-limit-client", "1000000/second", "--rate-limit-user", "1000000/second"),
+    "a log of each request": ("--verbose",),
+    "a log of each request, as JSON": ("--verbose", "--log-format", "json"),
+}
+
+
+def with_options(folder: Path, rounds: int = 3) -> None:
+    """What rate limits and logs cost: batches of 1,000, and single posts, with each in turn."""
+    for what, batch in (("batches of 1,000", 1000), ("single posts", 1)):
+        speeds: dict[str, list[float]] = {name: [] for name in OPTIONS}
+        for number in range(rounds):
+            for name, options in OPTIONS.items():
+                shutil.rmtree(folder, ignore_errors=True)
+                with serving(folder, *options) as server:
+                    told = send([Load(server.port, f"device_{n}", 6, 4 if batch > 1 else 32, batch) for n in range(2)])
+                speeds[name].append(told.readings / told.seconds)
+                print(f"round {number + 1}, {what}, {name}: {speeds[name][-1]:,.0f}/s", file=sys.stderr)
+        for name in OPTIONS:
+            row(f"{what}, {name}: readings/s, median of {rounds}", f"{statistics.median(speeds[name]):,.0f}", "")
+
+
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of the sustained ingest")
     parser.add_argument("--minutes", type=float, default=0, help="of watching memory at 20,000 readings/s")
     parser.add_argument("--dir", type=Path, default=None, help="where the folders go (default: the temporary folder)")
-    parser.add_argument("--only", choices=["ingest", "singles", "steady"], default=None)
+    parser.add_argument("--only", choices=["ingest", "singles", "steady", "options"], default=None)
     options = parser.parse_args()
     parts: dict[str, Callable[[Path], None]] = {
         "ingest": lambda folder: ingest(folder, options.seconds),
         "singles": lambda folder: singles(folder, 20),
         "steady": lambda folder: steady(folder, options.minutes * 60 or 30, 100),
+        "options": with_options,
     }
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}\n")
     print("| what | figure | bar |\n|---|---|---|")

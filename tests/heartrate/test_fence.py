@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import TEN
-from tests.moto import moto_server
+from tests.moto import moto_server, variables_for
 
 from mockexport.errors import UnreachableError
 from mockexport.heartrate.readings import date_of
@@ -37,13 +37,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return str(tmp_path / "table")
     server = request.getfixturevalue("s3")
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-    }.items():
+    for name, value in variables_for(server).items():
         monkeypatch.setenv(name, value)
     boto3.client("s3", endpoint_url=server).create_bucket(Bucket="readings")
     return f"s3://readings/{request.node.name}"

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from tests.heartrate.racing import Found, at_once, one_is_named
-from tests.moto import moto_server
+from tests.moto import moto_server, variables_for
 
 from mockexport.errors import UnreachableError
 from mockexport.heartrate.service import HeartRate
@@ -50,13 +50,7 @@ def test_of_servers_that_make_a_table_on_s3_at_once_one_is_named_and_the_others_
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with moto_server() as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1",
-        }.items():
+        for name, value in variables_for(server).items():
             monkeypatch.setenv(name, value)
         boto3.client("s3", endpoint_url=server).create_bucket(Bucket="readings")
         rounds = [

@@ -8,7 +8,7 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 from deltalake import DeltaTable
 from tests.heartrate.synthetic import MINUTE, TEN, batch
-from tests.moto import moto_server
+from tests.moto import moto_server, variables_for
 
 from mockexport.errors import UnreachableError
 from mockexport.heartrate.readings import Point
@@ -29,13 +29,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-    }.items():
+    for name, value in variables_for(server).items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", endpoint_url=server)
     client.create_bucket(Bucket="readings")

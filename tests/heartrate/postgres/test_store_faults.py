@@ -14,7 +14,7 @@ from tests.heartrate.postgres.clients import clients_of
 from tests.heartrate.postgres.clusters import PostgresServer, needs_postgresql, single
 from tests.heartrate.postgres.nodes import running, three_nodes
 from tests.heartrate.postgres.proof import prove
-from tests.moto import moto_server
+from tests.moto import moto_server, variables_for
 from tests.seeds import rng, seed_of
 
 if TYPE_CHECKING:
@@ -123,14 +123,8 @@ def test_an_object_store_that_is_cut_off_again_and_again_costs_no_reading(
             "s3", endpoint_url=store, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
         ).create_bucket(Bucket="readings")
         with closing(Wire(store)) as wire:
-            settings = {
-                "AWS_ENDPOINT_URL": wire.url,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": "a",
-                "AWS_SECRET_ACCESS_KEY": "b",
-                "AWS_REGION": "us-east-1",
-            }
-            nodes = three_nodes(tmp_path, server.url(server.new_database()), "s3://readings/table", **settings)
+            url = server.url(server.new_database())
+            nodes = three_nodes(tmp_path, url, "s3://readings/table", **variables_for(wire.url))
             with running(nodes), clients_of(nodes, seed_of(name)) as clients:
                 for _ in range(3):
                     clients.wait_until_accepted(chance.randrange(20, 150))

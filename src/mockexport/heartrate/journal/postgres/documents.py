@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mockexport.errors import UnreachableError
 from mockexport.heartrate.journal.contract import JournalError
 from mockexport.heartrate.journal.postgres.schema import DOCUMENT_LOCK, check_same
+from mockexport.heartrate.journal.postgres.session import taken
 from mockexport.shared import Document, NoRoomError
 
 if TYPE_CHECKING:
@@ -116,17 +117,8 @@ class PostgresDocuments:
     def close(self) -> None:
         """End the session."""
         self._closed = True
-        session = self._session
-        if not self._using.acquire(timeout=1.0):
-            if session:
-                session.cut()
-            self._using.acquire()
-        try:
-            if self._session:
-                self._session.close()
-            self._session = None
-        finally:
-            self._using.release()
+        with taken(self._using, self._session):
+            self._end()
 
     @contextlib.contextmanager
     def _lent(self) -> Generator[Session]:

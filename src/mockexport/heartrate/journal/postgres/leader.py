@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from mockexport.heartrate.journal.contract import JournalError
 from mockexport.heartrate.journal.postgres.dropping import drop_released
 from mockexport.heartrate.journal.postgres.schema import LEADER_LOCK, check_safety, check_same
-from mockexport.heartrate.journal.postgres.session import NEEDS_SESSION
+from mockexport.heartrate.journal.postgres.session import NEEDS_SESSION, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,18 +127,11 @@ class Leader:
     def close(self) -> None:
         """End the session, and with it the lock."""
         self._stop.set()
-        session = self._session
-        if not self._using.acquire(timeout=1.0):
-            if session:
-                session.cut()
-            self._using.acquire()
-        try:
+        with taken(self._using, self._session):
             self._holds = False
             if self._session:
                 self._session.close()
             self._session = None
-        finally:
-            self._using.release()
         self._thread.join(KEEP_ALIVE_SECONDS)
 
     def _ask(self, above: int = 0) -> None:

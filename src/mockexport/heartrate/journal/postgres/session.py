@@ -21,18 +21,22 @@ from mockexport.heartrate.journal.contract import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from typing import TypeAlias
 
     from psycopg.sql import Composed
 
     from mockexport.heartrate.journal.postgres.address import Address
 
-__all__ = ["NEEDS_SESSION", "SECONDS", "Database", "Session"]
+    Using: TypeAlias = threading.Lock | threading.RLock
+
+__all__ = ["NEEDS_SESSION", "SECONDS", "Database", "Session", "taken"]
 
 SECONDS = 15.0
 """How long a statement may take, with its commit."""
 CUT_SECONDS = 3.0  # after a statement was cancelled
 WATCH_SECONDS = 0.5
 CANCEL_SECONDS = 2.0
+TAKE_SECONDS = 1.0
 CONNECTING = {
     "connect_timeout": "5",  # seconds, for each host
     "target_session_attrs": "read-write",  # finds the primary among several hosts
@@ -222,6 +226,19 @@ class Session:
     def _noticed(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if (diagnostic.severity_nonlocalized or diagnostic.severity) == "WARNING":
             self._warning = diagnostic.message_primary or "a warning without a text"
+
+
+@contextlib.contextmanager
+def taken(using: Using, session: Session | None) -> Generator[None]:
+    """Hold the lock of whoever uses a session, which is cut if they keep it for more than a moment."""
+    if not using.acquire(timeout=TAKE_SECONDS):
+        if session:
+            session.cut()
+        using.acquire()
+    try:
+        yield
+    finally:
+        using.release()
 
 
 def reason_of(error: BaseException) -> str:
