@@ -91,19 +91,17 @@ class _Limit:
 
     def admit(self, costs: Mapping[str, int]) -> None:
         """Count a cost for each key, or nothing if one of them would go beyond the limit."""
-        self._counts.now = self._clock()  # one time for all that follows, so that what passes the test can be counted
+        self._counts.begin(self._clock())
         largest = max(costs.values(), default=0)
         if largest > self._item.amount:
             raise TooManyAtOnceError(
                 f"readings: has {largest:,} of one user, and the limit is {self._described()}: send smaller batches"
             )
-        over = [key for key, cost in costs.items() if not self._limiter.test(self._item, key, cost=cost)]
+        over = [key for key, cost in costs.items() if not self._limiter.hit(self._item, key, cost=cost)]
         if over:
             seconds = max(self._seconds_until_free(key, costs[key]) for key in over)
             raise LimitedError(self._by, f"too many {self._what}; the limit is {self._described()}", seconds)
-        self._counts.make_room([self._item.key_for(key) for key in costs], self._item.get_expiry())
-        for key, cost in costs.items():
-            self._limiter.hit(self._item, key, cost=cost)
+        self._counts.keep(self._item.get_expiry())
 
     def _seconds_until_free(self, key: str, cost: int) -> float:
         """Return how long it takes until a cost can be counted, if nothing else is counted meanwhile."""
@@ -123,37 +121,45 @@ class _Limit:
 class _Counts(Storage, SlidingWindowCounterSupport):
     """Two counts for each key, of the present window and of the one before, for one limit; at most MOST_KEYS keys.
 
-    The `MemoryStorage` of limits does not bound its keys, and has a thread look at all of them again and again.
-    `now` is the present time, in seconds.
+    The `MemoryStorage` of limits does not bound its keys, and has a thread look at all of them again and again. What is
+    counted after `begin` is kept by `keep`, or not at all; each key is counted once in between.
     """
 
     STORAGE_SCHEME = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0
+        self._now = 0.0  # seconds
         self._windows: OrderedDict[str, tuple[int, int, int]] = OrderedDict()  # number, count, the previous count
+        self._changed: dict[str, tuple[int, int, int]] = {}  # since `begin`
 
-    def make_room(self, keys: list[str], expiry: int) -> None:
-        """Forget keys that no longer count. Raises MemoryError if there are too many others for these."""
-        present = int(self.now // expiry)
+    def begin(self, now: float) -> None:
+        """Begin to count, at this time."""
+        self._now = now
+        self._changed = {}
+
+    def keep(self, expiry: int) -> None:
+        """Keep what was counted, and forget keys that no longer count. Raises MemoryError if there are too many."""
+        present = int(self._now // expiry)
         while self._windows and next(iter(self._windows.values()))[0] < present - 1:
             self._windows.popitem(last=False)
-        if len(self._windows) + sum(key not in self._windows for key in keys) > MOST_KEYS:
+        if len(self._windows) + sum(key not in self._windows for key in self._changed) > MOST_KEYS:
             raise MemoryError("too many clients or users at a time")
+        for key, window in self._changed.items():
+            self._windows[key] = window
+            self._windows.move_to_end(key)
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count an amount if that keeps within the limit."""
         previous, previous_left, current, _ = self.get_sliding_window(key, expiry)
         if previous * previous_left / expiry + current >= limit - amount + 1:
             return False
-        self._windows[key] = (int(self.now // expiry), current + amount, previous)
-        self._windows.move_to_end(key)
+        self._changed[key] = (int(self._now // expiry), current + amount, previous)
         return True
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """Return the count of the previous window and the seconds that it counts for; the same of the present one."""
-        present, into = divmod(self.now, expiry)
+        present, into = divmod(self._now, expiry)
         number, count, before = self._windows.get(key, (0, 0, 0))
         current = count if number == present else 0
         previous = before if number == present else count if number == present - 1 else 0
